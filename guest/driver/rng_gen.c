@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The generation counter of one entropy device and its files:
+ *
+ * /sys/virtio-rng/virtio_rng.N/
+ *	vm_gen_counter	    the counter, a native unsigned long: read, mmap, poll
+ *	generation	    the same in decimal, for people
+ *	reseed_generation   last generation for which the CRNG has been reseeded
+ *	last_seed	    only with expose_seed=1: its SHA-256, for tests
+ *	device		    the virtio device
+ *
+ * The page. The counter must never go back for whoever has it mapped, whatever
+ * becomes of the driver, so the page does not belong to the device: it is the
+ * only page of a memory file, there is one for each name virtio_rng.N, and it
+ * stays when the device is unbound. The next device of that name continues
+ * where it was. A mapping refers to that memory file, not to the file in sysfs
+ * (which would be cut off, with SIGBUS, when the device goes), and keeps the
+ * page even when the module is gone. Nobody moves the counter then: the page's
+ * second word is 1 while leaks are not being reported.
+ *
+ * Reading. The file has no offset to speak of: each read gives the current
+ * value, or as many bytes of it as fit. So that `cat` ends, a read that is not
+ * at offset 0 finds the end of the file if the same open file has given out
+ * that value already and no change has been announced to poll() since. A
+ * program that polls and reads again without seeking always gets a value.
+ */
+#include "rng_gen.h"
+
+#include <crypto/sha2.h>
+#include <linux/device.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/kernfs.h>
+#include <linux/kobject.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/seq_file.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/sysfs.h>
+#include <linux/virtio.h>
+#include <linux/xarray.h>
+
+#include "rng_compat.h"
+
+/* One for each N, kept until the module goes. */
+struct rng_gen_page {
+	struct file *file; /* owned; the memory file */
+	struct page *page; /* owned */
+	struct rng_gen_words *words;
+};
+
+struct rng_gen {
+	struct kobject kobj;
+	struct virtio_device *vdev;
+	struct rng_gen_page *page;
+	bool reused; /* the page has served a device before */
+	struct kernfs_node *counter_node, *text_node;
+	atomic_long_t announced; /* notifications so far */
+	unsigned long reseeded;
+
+	spinlock_t seed_lock; /* guards the two below */
+	bool have_seed;
+	u8 seed_digest[SHA256_DIGEST_SIZE];
+};
+
+static bool expose_seed;
+module_param(expose_seed, bool, 0400);
+MODULE_PARM_DESC(expose_seed,
+		 "For tests: a file last_seed (root only) with the SHA-256 of the last seed that the device delivered (default: off).");
+
+static struct kobject *gen_root;      /* /sys/virtio-rng */
+static DEFINE_XARRAY(gen_pages);       /* N -> struct rng_gen_page */
+
+static struct rng_gen *to_gen(struct kobject *kobj)
+{
+	return container_of(kobj, struct rng_gen, kobj);
+}
+
+/* The word that the device writes. It never moves. */
+unsigned long *rng_gen_word(struct rng_gen *gen)
+{
+	return &gen->page->words->generation;
+}
+
+unsigned long rng_gen_read(const struct rng_gen *gen)
+{
+	return READ_ONCE(gen->page->words->generation);
+}
+
+/* True if the page has served before: leaks may have gone unreported since. */
+bool rng_gen_reused(const struct rng_gen *gen)
+{
+	return gen->reused;
+}
+
+/* At least this value from now on. The host may move the word at any time. */
+void rng_gen_raise(struct rng_gen *gen, unsigned long value)
+{
+	unsigned long *word = rng_gen_word(gen);
+	unsigned long old = READ_ONCE(*word);
+
+	while (old < value) {
+		unsigned long seen = cmpxchg(word, old, value);
+
+		if (seen == old)
+			break;
+		old = seen;
+	}
+}
+
+void rng_gen_set_watched(struct rng_gen *gen, bool watched)
+{
+	WRITE_ONCE(gen->page->words->unwatched, !watched);
+}
+
+/* Any context. Only a digest is kept: the seed itself is never shown. */
+void rng_gen_set_seed(struct rng_gen *gen, const void *seed, unsigned int len)
+{
+	u8 digest[SHA256_DIGEST_SIZE];
+	unsigned long flags;
+
+	if (!expose_seed)
+		return;
+	sha256(seed, len, digest);
+	spin_lock_irqsave(&gen->seed_lock, flags);
+	memcpy(gen->seed_digest, digest, sizeof(digest));
+	gen->have_seed = true;
+	spin_unlock_irqrestore(&gen->seed_lock, flags);
+}
+
+void rng_gen_set_reseeded(struct rng_gen *gen, unsigned long value)
+{
+	WRITE_ONCE(gen->reseeded, value);
+}
+
+/* Wakes poll() and sends a uevent from the virtio device. Sleeps. */
+void rng_gen_notify(struct rng_gen *gen)
+{
+	char generation[40], name[40];
+	char *envp[] = { generation, name, NULL };
+
+	atomic_long_inc(&gen->announced);
+	sysfs_notify_dirent(gen->counter_node);
+	sysfs_notify_dirent(gen->text_node);
+
+	snprintf(generation, sizeof(generation), "VM_GENERATION=%lu",
+		 rng_gen_read(gen));
+	snprintf(name, sizeof(name), "VM_GENERATION_DEVICE=%s",
+		 kobject_name(&gen->kobj));
+	kobject_uevent_env(&gen->vdev->dev.kobj, KOBJ_CHANGE, envp);
+}
+
+/*
+ * sysfs has no per-open state for its drivers, but kernfs, below it, has a
+ * pointer that sysfs leaves alone. It is only ever compared.
+ */
+static ssize_t vm_gen_counter_read(struct file *filp, struct kobject *kobj,
+				   rng_bin_attribute *attr, char *buf,
+				   loff_t off, size_t count)
+{
+	struct kernfs_open_file *of =
+		((struct seq_file *)filp->private_data)->private;
+	struct rng_gen *gen = to_gen(kobj);
+	unsigned long announced = atomic_long_read(&gen->announced);
+	unsigned long value = rng_gen_read(gen);
+	/* Neither ever falls, so the sum stays only if both do. Never NULL. */
+	void *seen = (void *)(value + announced + 1);
+
+	if (off > 0 && of->priv == seen)
+		return 0;
+	of->priv = seen;
+	count = min(count, sizeof(value));
+	memcpy(buf, &value, count);
+	return count;
+}
+
+static int vm_gen_counter_mmap(struct file *filp, struct kobject *kobj,
+			       rng_bin_attribute *attr,
+			       struct vm_area_struct *vma)
+{
+	struct rng_gen *gen = to_gen(kobj);
+
+	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PAGE_SIZE)
+		return -EINVAL;
+	if (vma->vm_flags & VM_WRITE)
+		return -EPERM;
+	rng_vma_make_readonly(vma);
+	/* kernfs leaves a mapping alone that refers to another file. */
+	vma_set_file(vma, gen->page->file);
+	return rng_call_mmap(vma);
+}
+
+static struct bin_attribute counter_attr = {
+	.attr = { .name = "vm_gen_counter", .mode = 0444 },
+	.read = vm_gen_counter_read,
+	.mmap = vm_gen_counter_mmap,
+};
+
+static ssize_t generation_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", rng_gen_read(to_gen(kobj)));
+}
+
+static ssize_t reseed_generation_show(struct kobject *kobj,
+				      struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(to_gen(kobj)->reseeded));
+}
+
+static ssize_t last_seed_show(struct kobject *kobj, struct kobj_attribute *attr,
+			      char *buf)
+{
+	struct rng_gen *gen = to_gen(kobj);
+	u8 digest[SHA256_DIGEST_SIZE];
+	bool have;
+
+	spin_lock_irq(&gen->seed_lock);
+	have = gen->have_seed;
+	memcpy(digest, gen->seed_digest, sizeof(digest));
+	spin_unlock_irq(&gen->seed_lock);
+
+	if (!have)
+		return sysfs_emit(buf, "none\n");
+	return sysfs_emit(buf, "%*phN\n", (int)sizeof(digest), digest);
+}
+
+static struct kobj_attribute generation_attr = __ATTR_RO(generation);
+static struct kobj_attribute reseed_generation_attr =
+	__ATTR_RO(reseed_generation);
+static struct kobj_attribute last_seed_attr = __ATTR_RO_MODE(last_seed, 0400);
+
+static struct attribute *gen_attrs[] = {
+	&generation_attr.attr,
+	&reseed_generation_attr.attr,
+	&last_seed_attr.attr,
+	NULL,
+};
+
+static umode_t gen_attr_is_visible(struct kobject *kobj, struct attribute *attr,
+				   int n)
+{
+	if (attr == &last_seed_attr.attr && !expose_seed)
+		return 0;
+	return attr->mode;
+}
+
+static const struct attribute_group gen_group = {
+	.attrs = gen_attrs,
+	.is_visible = gen_attr_is_visible,
+};
+
+static void gen_release(struct kobject *kobj)
+{
+	kfree(to_gen(kobj));
+}
+
+static const struct kobj_type gen_type = {
+	.release = gen_release,
+	.sysfs_ops = &kobj_sysfs_ops,
+};
+
+static void gen_page_free(struct rng_gen_page *p)
+{
+	if (p->page)
+		put_page(p->page);
+	if (!IS_ERR_OR_NULL(p->file))
+		fput(p->file);
+	kfree(p);
+}
+
+static struct rng_gen_page *gen_page_new(void)
+{
+	struct rng_gen_page *p = kzalloc(sizeof(*p), GFP_KERNEL);
+	struct page *page;
+
+	if (!p)
+		return ERR_PTR(-ENOMEM);
+	p->file = shmem_file_setup("vm_gen_counter", PAGE_SIZE, VM_NORESERVE);
+	if (IS_ERR(p->file)) {
+		page = ERR_CAST(p->file);
+		goto err;
+	}
+	/* The device knows the page by its address: it must stay where it is. */
+	mapping_set_unevictable(p->file->f_mapping);
+	page = shmem_read_mapping_page_gfp(p->file->f_mapping, 0, GFP_KERNEL);
+	if (IS_ERR(page))
+		goto err;
+	p->page = page;
+	set_page_dirty(page);
+	p->words = page_address(page);
+	p->words->unwatched = 1;
+	return p;
+err:
+	gen_page_free(p);
+	return ERR_CAST(page);
+}
+
+/* The page for virtio_rng.<index>: the one of old, or a new one. */
+static struct rng_gen_page *gen_page_get(int index, bool *reused)
+{
+	struct rng_gen_page *p = xa_load(&gen_pages, index);
+	int err;
+
+	*reused = p;
+	if (p)
+		return p;
+	p = gen_page_new();
+	if (IS_ERR(p))
+		return p;
+	err = xa_err(xa_store(&gen_pages, index, p, GFP_KERNEL));
+	if (err) {
+		gen_page_free(p);
+		return ERR_PTR(err);
+	}
+	return p;
+}
+
+static int gen_create_files(struct rng_gen *gen)
+{
+	struct kobject *kobj = &gen->kobj;
+	int err;
+
+	err = sysfs_create_group(kobj, &gen_group);
+	if (err)
+		return err;
+	err = sysfs_create_link(kobj, &gen->vdev->dev.kobj, "device");
+	if (err)
+		return err;
+	err = sysfs_create_bin_file(kobj, &counter_attr);
+	if (err)
+		return err;
+	gen->counter_node = sysfs_get_dirent(kobj->sd, counter_attr.attr.name);
+	gen->text_node = sysfs_get_dirent(kobj->sd, generation_attr.attr.name);
+	return gen->counter_node && gen->text_node ? 0 : -ENOENT;
+}
+
+/**
+ * rng_gen_new() - the counter of a device that has just been found
+ * @vdev: the device
+ * @index: N of virtio_rng.N, not in use by another device
+ */
+struct rng_gen *rng_gen_new(struct virtio_device *vdev, int index)
+{
+	struct rng_gen *gen = kzalloc(sizeof(*gen), GFP_KERNEL);
+	struct rng_gen_page *page;
+	int err;
+
+	if (!gen)
+		return ERR_PTR(-ENOMEM);
+	spin_lock_init(&gen->seed_lock);
+	gen->vdev = vdev;
+	page = gen_page_get(index, &gen->reused);
+	if (IS_ERR(page)) {
+		kfree(gen);
+		return ERR_CAST(page);
+	}
+	gen->page = page;
+	gen->reseeded = rng_gen_read(gen);
+
+	err = kobject_init_and_add(&gen->kobj, &gen_type, gen_root,
+				   "virtio_rng.%d", index);
+	if (!err)
+		err = gen_create_files(gen);
+	if (err) {
+		rng_gen_free(gen);
+		return ERR_PTR(err);
+	}
+	return gen;
+}
+
+/* Removes the files and waits for their users. The page stays. */
+void rng_gen_free(struct rng_gen *gen)
+{
+	if (gen->kobj.state_in_sysfs) {
+		sysfs_put(gen->counter_node);
+		sysfs_put(gen->text_node);
+		sysfs_remove_bin_file(&gen->kobj, &counter_attr);
+		sysfs_remove_link(&gen->kobj, "device");
+		sysfs_remove_group(&gen->kobj, &gen_group);
+		kobject_del(&gen->kobj);
+	}
+	kobject_put(&gen->kobj);
+}
+
+int rng_gen_init(void)
+{
+	gen_root = kobject_create_and_add("virtio-rng", NULL);
+	return gen_root ? 0 : -ENOMEM;
+}
+
+void rng_gen_exit(void)
+{
+	struct rng_gen_page *p;
+	unsigned long index;
+
+	xa_for_each(&gen_pages, index, p)
+		gen_page_free(p);
+	xa_destroy(&gen_pages);
+	kobject_put(gen_root);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The leak queue pair: the requests that the device carries out at an entropy
+ * leak, and what the driver does afterwards. Theory of operation: rng_leak.c.
+ */
+#ifndef RNG_LEAK_H
+#define RNG_LEAK_H
+
+#include <linux/cache.h>
+#include <linux/device.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/virtio.h>
+#include <linux/workqueue.h>
+
+struct rng_gen;
+
+#define RNG_LEAK_SEED_LEN 64
+#define RNG_LEAK_QUEUES 2
+
+/* What the device reads and writes; nothing else shares its cache lines. */
+struct rng_leak_buf {
+	u8 seed[RNG_LEAK_SEED_LEN] ____cacheline_aligned; /* fill-on-leak */
+	unsigned long value ____cacheline_aligned;	   /* source of copy-on-leak */
+};
+
+struct rng_leak_queue {
+	struct virtqueue *vq;
+	struct rng_leak_buf *buf; /* owned */
+	unsigned long value;	  /* that the copy request was added with */
+	bool fill_pending;	  /* the device holds the fill request */
+	bool copy_pending;	  /* the device holds the copy request */
+};
+
+struct rng_leak {
+	struct device *dev;
+	struct rng_gen *gen;
+
+	spinlock_t lock; /* guards all below; taken in the queue callback */
+	struct rng_leak_queue queue[RNG_LEAK_QUEUES];
+	unsigned int active;	 /* the queue that the next event uses */
+	unsigned long next;	 /* highest value ever put into a copy request */
+	unsigned long latest;	 /* highest generation that the driver has seen */
+	unsigned long handled;	 /* highest generation whose seed is mixed in */
+	bool seed_owed;		 /* latest changed, its seed is not here yet */
+	bool running;		 /* between start and stop */
+	bool broken;		 /* the device broke the rules: not armed again */
+	unsigned int burst;	 /* events since burst_start */
+	unsigned long burst_start; /* jiffies */
+
+	struct delayed_work rearm; /* arms again after a storm of events */
+	struct delayed_work react; /* reseeds and tells user space; may sleep */
+	unsigned long notified;	   /* last generation told; react only */
+	unsigned long retry_delay; /* jiffies; react only */
+};
+
+int rng_leak_init(struct rng_leak *leak, struct device *dev,
+		  struct rng_gen *gen);
+void rng_leak_fini(struct rng_leak *leak);
+void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
+		    struct virtqueue *leakq2, bool advance);
+void rng_leak_quiesce(struct rng_leak *leak);
+void rng_leak_stop(struct rng_leak *leak);
+void rng_leak_collect(struct rng_leak *leak);
+
+#endif /* RNG_LEAK_H */

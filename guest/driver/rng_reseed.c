@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Makes the kernel's CRNG take a new key from its pool, now.
+ *
+ * add_device_randomness() changes no output until the next periodic reseed, up
+ * to a minute later. What a module can do beyond that depends on the kernel:
+ *
+ *  - add_vmfork_randomness(), if it is exported (only with CONFIG_VMGENID=m).
+ *    It reseeds and tells the kernel's other users (WireGuard drops its keys).
+ *  - RNDRESEEDCRNG on /dev/urandom otherwise. Kernel threads have the privilege
+ *    for it. The file is opened for each reseed: a reference held for ever
+ *    would keep the file system of /dev from being unmounted.
+ *
+ * Both come after the event: what other CPUs draw in the microseconds before is
+ * from the old key. Only the kernel's random.c itself could close that gap.
+ */
+#include "rng_reseed.h"
+
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/kdev_t.h>
+#include <linux/major.h>
+#include <linux/module.h>
+#include <linux/random.h>
+#include <linux/timekeeping.h>
+
+#define URANDOM_PATH "/dev/urandom"
+#define URANDOM_MINOR 9
+
+static bool reseed = true;
+module_param(reseed, bool, 0644);
+MODULE_PARM_DESC(reseed,
+		 "Force the kernel's random number generator to reseed after an entropy leak (default: on). Off is for experiments: seeds are mixed in, but take effect only at the next periodic reseed.");
+
+static int reseed_by_vmfork(void)
+{
+#if IS_ENABLED(CONFIG_VMGENID)
+	void (*vmfork)(const void *id, size_t len);
+	u64 now = ktime_get_ns();
+
+	vmfork = symbol_get(add_vmfork_randomness);
+	if (!vmfork)
+		return -EOPNOTSUPP;
+	vmfork(&now, sizeof(now));
+	symbol_put(add_vmfork_randomness);
+	return 0;
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+static int reseed_by_ioctl(void)
+{
+	struct file *file = filp_open(URANDOM_PATH, O_RDONLY | O_NONBLOCK, 0);
+	struct inode *inode;
+	int err = -ENODEV;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	inode = file_inode(file);
+	if (S_ISCHR(inode->i_mode) &&
+	    inode->i_rdev == MKDEV(MEM_MAJOR, URANDOM_MINOR))
+		err = vfs_ioctl(file, RNDRESEEDCRNG, 0);
+	else
+		pr_warn_once("%s is not the kernel's: not reseeded\n",
+			     URANDOM_PATH);
+	filp_close(file, NULL);
+	return err;
+}
+
+/**
+ * rng_reseed_now() - force the CRNG to reseed from its pool
+ *
+ * Sleeps. Call it from a kernel thread: it needs full privileges and the
+ * initial mount namespace.
+ *
+ * Return: 0 if all output from now on comes from a new key; -EOPNOTSUPP if
+ * switched off; -ENODATA if the CRNG has not been seeded at all so far, when it
+ * takes its first key from the pool and nothing is lost; another error if
+ * /dev/urandom cannot be used (yet).
+ */
+int rng_reseed_now(void)
+{
+	if (!READ_ONCE(reseed))
+		return -EOPNOTSUPP;
+	if (!rng_is_initialized())
+		return -ENODATA;
+	if (!reseed_by_vmfork())
+		return 0;
+	return reseed_by_ioctl();
+}
