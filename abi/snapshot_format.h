@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: (GPL-2.0-or-later OR Apache-2.0) */
+/*
+ * The fixed parts of the two files of a snapshot. docs/snapshot-format.md has
+ * the rules. All numbers are little endian; reserved bytes are zero.
+ *
+ * State file:  struct snapshot_state_header, CBOR map, struct snapshot_checksum
+ * Memory file: RAM (zero pages may be holes), struct snapshot_mem_trailer
+ *
+ * In every format version, past and to come, magic, version and arch of the
+ * state file stay where they are and its last bytes are the checksum.
+ */
+#ifndef ABI_SNAPSHOT_FORMAT_H
+#define ABI_SNAPSHOT_FORMAT_H
+
+#include <linux/types.h>
+
+#define SNAPSHOT_STATE_MAGIC "SNAPSAFE" /* 8 bytes, no NUL */
+#define SNAPSHOT_MEM_MAGIC   "SNAPSMEM"
+
+/* The processor that the state belongs to: the number that ELF files use. */
+enum snapshot_arch {
+	SNAPSHOT_ARCH_X86_64 = 62,
+	SNAPSHOT_ARCH_AARCH64 = 183,
+};
+
+/* XXH3, 128 bits, seed 0, over all bytes of the file (of the trailer page) before it. */
+struct snapshot_checksum {
+	__le64 low;
+	__le64 high;
+} __attribute__((packed));
+
+struct snapshot_state_header {
+	__u8 magic[8];
+	__le16 version_major;
+	__le16 version_minor;
+	__le16 version_patch;
+	__le16 arch;
+	__le32 header_len; /* of this struct */
+	__le32 reserved0;
+	__le64 payload_len; /* bytes of the CBOR map */
+	__le64 mem_size;    /* bytes of RAM in the memory file */
+	__u8 id[16];	    /* random; the memory file has the same */
+	__u8 reserved1[8];
+} __attribute__((packed));
+
+struct snapshot_mem_trailer {
+	__u8 magic[8];
+	__le64 mem_size; /* the trailer stands at this offset, and ends the file */
+	__u8 id[16];
+	__u8 reserved[4048];
+	struct snapshot_checksum checksum;
+} __attribute__((packed));
+
+#define SNAPSHOT_ASSERT_OFFSET(type, field, offset) \
+	_Static_assert(__builtin_offsetof(struct type, field) == (offset), #type "." #field " has moved")
+
+_Static_assert(sizeof(struct snapshot_checksum) == 16, "snapshot_checksum has 16 bytes");
+_Static_assert(sizeof(struct snapshot_state_header) == 64, "snapshot_state_header has 64 bytes");
+_Static_assert(sizeof(struct snapshot_mem_trailer) == 4096, "snapshot_mem_trailer is a page");
+SNAPSHOT_ASSERT_OFFSET(snapshot_checksum, low, 0);
+SNAPSHOT_ASSERT_OFFSET(snapshot_checksum, high, 8);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, magic, 0);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, version_major, 8);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, version_minor, 10);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, version_patch, 12);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, arch, 14);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, header_len, 16);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, reserved0, 20);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, payload_len, 24);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, mem_size, 32);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, id, 40);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, reserved1, 56);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, magic, 0);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, mem_size, 8);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, id, 16);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, reserved, 32);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, checksum, 4080);
+
+#endif /* ABI_SNAPSHOT_FORMAT_H */

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a request to an action and its answer; knows method, path and body, and nothing of HTTP. */
+#ifndef API_ROUTES_H
+#define API_ROUTES_H
+
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "vmm/vmm.h"
+
+/*
+ * Carries out one request. target is as the client wrote it ("/drives/rootfs"); body may be NULL if len is 0.
+ * 0: *reply is the answer to a GET (a new reference), or NULL. Otherwise -errno and the sentence for the client.
+ */
+int api_route_request(struct vmm *vmm, const char *method, const char *target, const char *body, size_t len,
+		      json_t **reply, struct err *e) must_check;
+
+#endif

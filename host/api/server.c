@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * libmicrohttpd without threads of its own: its epoll descriptor is one source
+ * in our loop, and a hook before each wait gives it the turns that it asks for
+ * by MHD_get_timeout(). Requests are carried out one after the other on the
+ * loop thread, between two rounds of the devices' callbacks.
+ *
+ * We accept connections ourselves, so that the one that is too many gets an
+ * answer instead of waiting in a queue. A body may be longer than allowed by
+ * API_DISCARD_MAX bytes that are read and thrown away, so that its sender can
+ * read our answer before the connection goes; beyond that it is cut off.
+ */
+#include "api/server.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "api/request.h"
+#include "api/routes.h"
+#include "api/socket.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/utf8.h"
+
+#define API_MAX_CONNECTIONS   10
+#define API_CONNECTION_MEMORY (16 * 1024)   /* bytes a connection, for the request line and the headers */
+#define API_DISCARD_MAX	      (1024 * 1024) /* bytes */
+#define API_ACCEPT_RETRY_NS   (100ull * 1000 * 1000)
+
+struct api_server {
+	struct api_socket socket;
+	struct vmm *vmm;   /* borrowed */
+	struct loop *loop; /* borrowed */
+	size_t max_payload;
+	unsigned int connections;
+	struct MHD_Daemon *http;
+	struct loop_source *http_source;
+	struct loop_source *listen_source;
+	struct loop_source *accept_timer; /* ends a pause after accept() failed for want of descriptors */
+};
+
+/* What a client sent may stand in a text, and JSON has to be UTF-8: other bytes become '?'. */
+static json_t *api_text_to_json(const char *text)
+{
+	_cleanup_free_ char *copy = strdup(text);
+
+	if (!copy)
+		return NULL;
+	for (char *p = copy; *p;) {
+		size_t len = utf8_char_len(p, strlen(p));
+
+		if (!len)
+			*p = '?';
+		p += len ? len : 1;
+	}
+	return json_string(copy);
+}
+
+static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int status, char *body)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(body ? strlen(body) : 0, body, MHD_RESPMEM_MUST_FREE);
+	enum MHD_Result result;
+
+	if (!response) {
+		free(body);
+		return MHD_NO;
+	}
+	MHD_set_response_options(response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_SERVER, "Firecracker API");
+	if (body)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result api_send_error(struct MHD_Connection *connection, const char *text)
+{
+	json_t *fault = json_pack("{so}", "fault_message", api_text_to_json(text));
+	char *body = fault ? json_dumps(fault, JSON_COMPACT) : NULL;
+
+	json_decref(fault);
+	log_error("Received Error. Status code: 400 Bad Request. Message: %s", text);
+	return body ? api_send(connection, MHD_HTTP_BAD_REQUEST, body) : MHD_NO;
+}
+
+static enum MHD_Result api_send_too_large(struct api_server *server, struct MHD_Connection *connection,
+					  unsigned long long size)
+{
+	struct err e;
+
+	err_set(&e, EFBIG, "Request payload with size %llu is larger than the limit of %zu allowed by server.", size,
+		server->max_payload);
+	return api_send_error(connection, e.text);
+}
+
+/* "Put" for "PUT": as clients of Firecracker find it in the log. */
+static void api_log_request(const char *method, const struct api_request *request)
+{
+	char name[16] = "";
+
+	for (size_t i = 0; method[i] && i + 1 < sizeof(name); i++)
+		name[i] = i && method[i] >= 'A' && method[i] <= 'Z' ? (char)(method[i] + 'a' - 'A') : method[i];
+	if (request->len)
+		log_info("The API server received a %s request on \"%s\" with body \"%.*s\".", name, request->target,
+			 (int)(request->len < INT_MAX ? request->len : INT_MAX), request->body);
+	else
+		log_info("The API server received a %s request on \"%s\".", name, request->target);
+}
+
+static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connection *connection, const char *method,
+				  const struct api_request *request)
+{
+	json_t *reply;
+	struct err e;
+	char *body;
+	int r;
+
+	if (request->received > server->max_payload)
+		return api_send_too_large(server, connection, request->received);
+	api_log_request(method, request);
+	r = api_route_request(server->vmm, method, request->target, request->body, request->len, &reply, &e);
+	if (r)
+		return api_send_error(connection, e.text);
+	if (!reply) {
+		log_info("The request was executed successfully. Status code: 204 No Content.");
+		return api_send(connection, MHD_HTTP_NO_CONTENT, NULL);
+	}
+	body = json_dumps(reply, JSON_COMPACT);
+	json_decref(reply);
+	if (!body)
+		return MHD_NO;
+	log_info("The request was executed successfully. Status code: 200 OK.");
+	return api_send(connection, MHD_HTTP_OK, body);
+}
+
+/* The headers are there. A body that is announced as hopelessly long is refused before any of it is read. */
+static enum MHD_Result api_begin(struct api_server *server, struct MHD_Connection *connection,
+				 struct api_request *request)
+{
+	const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	const char *expect = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT);
+	unsigned long long size = text ? strtoull(text, NULL, 10)
+				       : 0; /* libmicrohttpd has refused what is not a number */
+
+	request->begun = true;
+	if (size > server->max_payload && (expect || size - server->max_payload > API_DISCARD_MAX))
+		return api_send_too_large(server, connection, size);
+	return MHD_YES;
+}
+
+/* Called once when the headers are there, then for each piece of the body, then once more at the end. */
+static enum MHD_Result api_on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+				      const char *version, const char *data, size_t *len, void **request_ctx)
+{
+	struct api_server *server = ctx;
+	struct api_request *request = *request_ctx;
+
+	(void)url;
+	(void)version;
+	if (!request)
+		return MHD_NO;
+	if (!request->begun)
+		return api_begin(server, connection, request);
+	if (!*len)
+		return api_answer(server, connection, method, request);
+	if (api_request_append(request, data, *len, server->max_payload) < 0 ||
+	    (request->received > server->max_payload && request->received - server->max_payload > API_DISCARD_MAX))
+		return MHD_NO;
+	*len = 0;
+	return MHD_YES;
+}
+
+/* The first that is heard of a request; what is returned becomes its context. */
+static void *api_on_target(void *ctx, const char *target, struct MHD_Connection *connection)
+{
+	(void)ctx;
+	(void)connection;
+	return api_request_new(target);
+}
+
+static void api_on_completed(void *ctx, struct MHD_Connection *connection, void **request_ctx,
+			     enum MHD_RequestTerminationCode code)
+{
+	(void)ctx;
+	(void)connection;
+	(void)code;
+	api_request_free(*request_ctx);
+	*request_ctx = NULL;
+}
+
+static void api_on_connection(void *ctx, struct MHD_Connection *connection, void **socket_ctx,
+			      enum MHD_ConnectionNotificationCode code)
+{
+	struct api_server *server = ctx;
+
+	(void)connection;
+	(void)socket_ctx;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		server->connections++;
+	else
+		server->connections--;
+}
+
+static void api_on_log(void *ctx, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+
+static void api_on_log(void *ctx, const char *format, va_list args)
+{
+	char text[512];
+
+	(void)ctx;
+	vsnprintf(text, sizeof(text), format, args);
+	text[strcspn(text, "\n")] = '\0';
+	log_debug("libmicrohttpd: %s", text);
+}
+
+static void api_refuse_connection(int fd)
+{
+	static const char body[] = "{\"fault_message\":\"Too many open connections: at most 10 are allowed.\"}";
+	char answer[256];
+	int len = snprintf(answer, sizeof(answer),
+			   "HTTP/1.1 503 Service Unavailable\r\n"
+			   "Server: Firecracker API\r\n"
+			   "Connection: close\r\n"
+			   "Content-Type: application/json\r\n"
+			   "Content-Length: %zu\r\n\r\n%s",
+			   sizeof(body) - 1, body);
+
+	_Static_assert(API_MAX_CONNECTIONS == 10, "the text says 10");
+	(void)!send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+static void api_on_accept(void *ctx, uint32_t events)
+{
+	struct api_server *server = ctx;
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+	int fd = accept4(server->socket.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)events;
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			log_error("cannot accept a connection to the API: %s", strerror(errno));
+			loop_set_events(server->listen_source, 0);
+			loop_set_timer(server->accept_timer, API_ACCEPT_RETRY_NS, 0);
+		}
+		return;
+	}
+	/* Connections that their clients have closed count until libmicrohttpd has looked at them. */
+	if (server->connections >= API_MAX_CONNECTIONS)
+		MHD_run(server->http);
+	if (server->connections >= API_MAX_CONNECTIONS)
+		api_refuse_connection(fd);
+	else
+		MHD_add_connection(server->http, fd, (struct sockaddr *)&peer, len); /* closes fd if it fails */
+}
+
+static void api_on_accept_timer(void *ctx, uint32_t events)
+{
+	struct api_server *server = ctx;
+
+	(void)events;
+	loop_set_events(server->listen_source, EPOLLIN);
+}
+
+static void api_on_http(void *ctx, uint32_t events)
+{
+	struct api_server *server = ctx;
+
+	(void)events;
+	MHD_run(server->http);
+}
+
+/* libmicrohttpd may have work that no descriptor tells of: data that it has read and not looked at yet. */
+static int api_before_wait(void *ctx)
+{
+	struct api_server *server = ctx;
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	if (MHD_get_timeout(server->http, &ms) == MHD_YES && !ms)
+		MHD_run(server->http);
+	if (MHD_get_timeout(server->http, &ms) != MHD_YES)
+		return -1;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+static int api_server_start(struct api_server *server, struct err *e)
+{
+	const union MHD_DaemonInfo *info;
+
+	server->http = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL,
+		NULL, api_on_request, server, MHD_OPTION_EXTERNAL_LOGGER, api_on_log, NULL, MHD_OPTION_URI_LOG_CALLBACK,
+		api_on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED, api_on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+		api_on_connection, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_MAX_CONNECTIONS,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_CONNECTION_MEMORY, MHD_OPTION_END);
+	info = server->http ? MHD_get_daemon_info(server->http, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info)
+		return err_set(e, EIO, "cannot start the API server: libmicrohttpd cannot use epoll");
+	server->http_source = loop_add(server->loop, info->epoll_fd, EPOLLIN, api_on_http, server);
+	server->listen_source = loop_add(server->loop, server->socket.fd, EPOLLIN, api_on_accept, server);
+	server->accept_timer = loop_add_timer(server->loop, api_on_accept_timer, server);
+	if (!server->http_source || !server->listen_source || !server->accept_timer)
+		return err_errno(e, errno, "cannot start the API server");
+	loop_set_hook(server->loop, api_before_wait, server);
+	return 0;
+}
+
+int api_server_new(const char *path, size_t max_payload, struct vmm *vmm, struct loop *loop, struct api_server **out,
+		   struct err *e)
+{
+	struct api_server *server = calloc(1, sizeof(*server));
+	int r;
+
+	if (!server)
+		return err_errno(e, ENOMEM, "cannot start the API server");
+	server->vmm = vmm;
+	server->loop = loop;
+	server->max_payload = max_payload;
+	r = api_socket_open(&server->socket, path, e);
+	if (!r)
+		r = api_server_start(server, e);
+	if (r) {
+		api_server_free(server);
+		return r;
+	}
+	*out = server;
+	return 0;
+}
+
+void api_server_free(struct api_server *server)
+{
+	if (!server)
+		return;
+	loop_set_hook(server->loop, NULL, NULL);
+	loop_remove(server->accept_timer);
+	loop_remove(server->listen_source);
+	loop_remove(server->http_source);
+	if (server->http)
+		MHD_stop_daemon(server->http);
+	api_socket_close(&server->socket);
+	free(server);
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Tables with code: copies of what iasl compiled from *.asl, with numbers put in at the offsets that iasl gave. */
+#include "arch/x86_64/acpi.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "dsdt_aml.h"
+#include "virtio_aml.h"
+
+static void acpi_patch(void *table, size_t offset, uint64_t value, size_t size)
+{
+	memcpy((uint8_t *)table + offset, &value, size); /* AML is little endian, as this architecture is */
+}
+
+#define ACPI_PATCH(table, field, value) acpi_patch((table), field, (value), field##_SIZE)
+
+static struct acpi_header *acpi_copy(const uint8_t *aml, size_t len, struct err *e)
+{
+	struct acpi_header *table = malloc(len);
+
+	if (table == NULL)
+		(void)err_errno(e, ENOMEM, "cannot make the ACPI tables");
+	else
+		memcpy(table, aml, len);
+	return table;
+}
+
+int acpi_make_dsdt(gpa_t vmgenid, uint32_t vmgenid_gsi, struct acpi_header **table, struct err *e)
+{
+	struct acpi_header *dsdt = acpi_copy(dsdt_aml, sizeof(dsdt_aml), e);
+
+	if (dsdt == NULL)
+		return -ENOMEM;
+	ACPI_PATCH(dsdt, DSDT_VGEN_ADDR_LOW, vmgenid & UINT32_MAX);
+	ACPI_PATCH(dsdt, DSDT_VGEN_ADDR_HIGH, vmgenid >> 32);
+	ACPI_PATCH(dsdt, DSDT_GED_INTERRUPT, vmgenid_gsi);
+	ACPI_PATCH(dsdt, DSDT_GED_VGEN_GSI, vmgenid_gsi);
+	acpi_set_checksum(dsdt, sizeof(dsdt_aml), &dsdt->checksum);
+	*table = dsdt;
+	return 0;
+}
+
+int acpi_make_virtio_ssdt(unsigned int index, const struct arch_virtio_slot *slot, struct acpi_header **table,
+			  struct err *e)
+{
+	struct acpi_header *ssdt = acpi_copy(virtio_aml, sizeof(virtio_aml), e);
+	char name[VIRTIO_NAME_SIZE + 1];
+
+	if (ssdt == NULL)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "V%03u", index % 1000);
+	memcpy((uint8_t *)ssdt + VIRTIO_NAME, name, VIRTIO_NAME_SIZE);
+	ACPI_PATCH(ssdt, VIRTIO_UID, index);
+	ACPI_PATCH(ssdt, VIRTIO_BASE, slot->base);
+	ACPI_PATCH(ssdt, VIRTIO_INTERRUPT, slot->gsi);
+	acpi_set_checksum(ssdt, sizeof(virtio_aml), &ssdt->checksum);
+	*table = ssdt;
+	return 0;
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Turns a table that iasl compiled into a C header: its bytes, and the offsets of the fields that are patched.
+
+Usage: aml2h.py TABLE.aml TABLE.offset.h NAME OUTPUT.h FIELD...
+
+FIELD is MACRO=PATH:KIND:PLACEHOLDER. Offsets come from the table that "iasl -so" writes. KIND says what is patched at
+PATH: name (the four letters of the object itself), word, dword (an integer), package.I (element I of a package, an integer),
+memory32 (a descriptor's base address), interrupt (a descriptor's first interrupt). The field must hold PLACEHOLDER
+(letters, or a hexadecimal number), else the build fails.
+"""
+import re
+import sys
+
+# AML and resource descriptor encodings, ACPI 6.4 sections 20.2 and 6.4.3: what iasl's "Opcode" column says.
+AML_WORD, AML_DWORD, AML_PACKAGE, AML_MEMORY32FIXED, AML_INTERRUPT = 0x0B, 0x0C, 0x12, 0x86, 0x89
+MEMORY32FIXED_BASE = 4  # tag, 16-bit length, flags; then the base address
+INTERRUPT_FIRST = 5  # tag, 16-bit length, flags, count; then the first interrupt
+ENTRY = re.compile(r'\{"([^"]+)",\s*0x(\w+),\s*0x(\w+),\s*0x(\w+),\s*0x(\w+),\s*0x(\w+)\}')
+
+
+def read_offsets(path):
+    entries = {}
+    with open(path, encoding="ascii") as f:
+        for name, _, nameseg, opcode, offset, _ in ENTRY.findall(f.read()):
+            if name in entries:
+                sys.exit(f"{path}: {name} is there twice")
+            entries[name] = (int(nameseg, 16), int(opcode, 16), int(offset, 16))
+    return entries
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        sys.exit(f"{what} has opcode {got:#x}; {wanted:#x} is needed")
+
+
+def package_element(aml, at, index):
+    """Offset of the integer that is element index of the package at offset at; the elements before it are dwords, too."""
+    at += 2 + (aml[at + 1] >> 6)  # opcode, package length of 1 to 4 bytes
+    at += 1  # number of elements
+    for _ in range(index):
+        expect("package element", aml[at], AML_DWORD)
+        at += 5
+    expect("package element", aml[at], AML_DWORD)
+    return at + 1
+
+
+def locate(aml, entries, path, kind):
+    """Offset and size of a field."""
+    if path not in entries:
+        sys.exit(f"iasl gives no offset for {path}")
+    nameseg, opcode, offset = entries[path]
+    if kind == "name":
+        return nameseg, 4
+    if kind.startswith("package."):
+        expect(path, opcode, AML_PACKAGE)
+        return package_element(aml, offset, int(kind[len("package."):])), 4
+    wanted, skip, size = {
+        "word": (AML_WORD, 0, 2),
+        "dword": (AML_DWORD, 0, 4),
+        "memory32": (AML_MEMORY32FIXED, MEMORY32FIXED_BASE, 4),
+        "interrupt": (AML_INTERRUPT, INTERRUPT_FIRST, 4),
+    }[kind]
+    expect(path, opcode, wanted)
+    return offset + skip, size
+
+
+def main():
+    aml_path, offsets_path, name, output, *fields = sys.argv[1:]
+    with open(aml_path, "rb") as f:
+        aml = f.read()
+    entries = read_offsets(offsets_path)
+    lines = [f"/* Made from {name}.asl. */", "#include <stdint.h>", ""]
+    for field in fields:
+        macro, rest = field.split("=")
+        path, kind, placeholder = rest.split(":")
+        at, size = locate(aml, entries, path, kind)
+        wanted = placeholder.encode() if kind == "name" else int(placeholder, 16).to_bytes(size, "little")
+        if aml[at:at + size] != wanted:
+            sys.exit(f"{path}: found {aml[at:at + size].hex()} at offset {at:#x}, expected {wanted.hex()}")
+        lines += [f"#define {macro} {at:#x}u", f"#define {macro}_SIZE {size}u"]
+    lines += ["", f"static const uint8_t {name}_aml[{len(aml)}] = {{"]
+    lines += ["\t" + " ".join(f"0x{b:02x}," for b in aml[i:i + 12]) for i in range(0, len(aml), 12)]
+    lines += ["};", ""]
+    with open(output, "w", encoding="ascii") as f:
+        f.write("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * From files to a machine that stands before its kernel's first instruction.
+ * Memory is fresh (all zero) when this runs, and no vCPU has run yet.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "arch/x86_64/acpi.h"
+#include "arch/x86_64/boot_info.h"
+#include "arch/x86_64/kernel.h"
+#include "arch/x86_64/mptable.h"
+#include "arch/x86_64/ram.h"
+#include "arch/x86_64/regs.h"
+#include "base/cleanup.h"
+#include "base/fdio.h"
+#include "kvm/vcpu.h"
+#include "kvm/vm.h"
+
+static int boot_write_cmdline(const struct guest_mem *mem, const char *cmdline, struct boot_info *info, struct err *e)
+{
+	size_t len = strlen(cmdline);
+
+	if (len >= ARCH_CMDLINE_MAX)
+		return err_set(e, EINVAL, "the kernel command line has %zu bytes; at most %d are allowed", len,
+			       ARCH_CMDLINE_MAX - 1);
+	if (!mem_write(mem, ARCH_CMDLINE_GPA, cmdline, len + 1))
+		return err_set(e, ENOMEM, "this machine has too little RAM for a kernel command line");
+	info->cmdline_len = (uint32_t)len;
+	return 0;
+}
+
+static int boot_load_kernel(const struct guest_mem *mem, const char *path, struct kernel_image *image, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	uint64_t size;
+	int r;
+
+	r = file_open_regular("kernel image", path, O_RDONLY, &fd, &size, e);
+	if (r < 0)
+		return r;
+	r = kernel_load(fd, size, mem, image, e);
+	return r < 0 ? err_wrap(e, r, "kernel image '%s'", path) : 0;
+}
+
+/* At the top of low RAM, out of the way of a kernel that unpacks itself below. */
+static int boot_load_initrd(const struct guest_mem *mem, const char *path, const struct kernel_image *image,
+			    struct boot_info *info, struct err *e)
+{
+	gpa_t top = image->initrd_limit < ram_low_end(mem) ? image->initrd_limit : ram_low_end(mem);
+	_cleanup_close_ int fd = -1;
+	uint64_t size;
+	void *host;
+	int r;
+
+	r = file_open_regular("initrd", path, O_RDONLY, &fd, &size, e);
+	if (r < 0)
+		return r;
+	if (size == 0)
+		return err_set(e, ENOEXEC, "initrd '%s': it is empty", path);
+	if (size > top || (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE < image->end)
+		return err_set(
+			e, ENOMEM,
+			"initrd '%s': its %llu bytes do not fit between the kernel's end at 0x%llx and 0x%llx: more "
+			"memory is needed",
+			path, (unsigned long long)size, (unsigned long long)image->end, (unsigned long long)top);
+	info->initrd = (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE;
+	info->initrd_len = size;
+	host = mem_host(mem, info->initrd, size);
+	if (host == NULL)
+		return err_set(e, ENOMEM, "initrd '%s': there is no memory at 0x%llx", path,
+			       (unsigned long long)info->initrd);
+	r = fd_pread_all(fd, host, size, 0);
+	return r < 0 ? err_errno(e, -r, "initrd '%s' cannot be read", path) : 0;
+}
+
+static int boot_write_tables(const struct vm *vm, const struct arch_boot_config *config,
+			     const struct kernel_image *image, const struct boot_info *info, struct err *e)
+{
+	int r;
+
+	r = mptable_write(vm->mem, vm->num_vcpus, e);
+	if (r == 0)
+		r = acpi_write(vm->mem, vm->num_vcpus, config, e);
+	if (r == 0)
+		r = regs_write_tables(vm->mem, image, e);
+	if (r == 0 && image->protocol == KERNEL_PVH)
+		r = pvh_write(vm->mem, info, e);
+	else if (r == 0)
+		r = zero_page_write(vm->mem, image, info, e);
+	return r;
+}
+
+int arch_boot(struct vm *vm, const struct arch_boot_config *config, struct err *e)
+{
+	struct kernel_image image;
+	struct boot_info info = { 0 };
+	int r;
+
+	r = boot_write_cmdline(vm->mem, config->cmdline, &info, e);
+	if (r == 0)
+		r = boot_load_kernel(vm->mem, config->kernel_path, &image, e);
+	if (r == 0 && config->initrd_path != NULL)
+		r = boot_load_initrd(vm->mem, config->initrd_path, &image, &info, e);
+	if (r == 0)
+		r = boot_write_tables(vm, config, &image, &info, e);
+	for (unsigned int i = 0; i < vm->num_vcpus && r == 0; i++)
+		r = regs_set_common(&vm->vcpus[i], e);
+	return r < 0 ? r : regs_set_entry(&vm->vcpus[0], &image, e);
+}

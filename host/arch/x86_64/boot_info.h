@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel is told about the machine, in the form of either boot protocol. */
+#ifndef ARCH_X86_64_BOOT_INFO_H
+#define ARCH_X86_64_BOOT_INFO_H
+
+#include <asm/bootparam.h>
+#include <stdint.h>
+
+#include "arch/x86_64/kernel.h"
+#include "base/err.h"
+#include "mem/mem.h"
+
+struct boot_info {
+	uint32_t cmdline_len; /* bytes without NUL; the text is at ARCH_CMDLINE_GPA */
+	gpa_t initrd;	      /* with initrd_len 0: none */
+	uint64_t initrd_len;
+};
+
+/* Entries of the memory map: conventional memory, firmware tables, RAM from 1 MiB, and what other regions there are. */
+#define E820_MAX_ENTRIES (3 + MEM_MAX_REGIONS)
+
+/* Fills in the memory map in ascending order; how many entries. */
+unsigned int e820_build(const struct guest_mem *mem, struct boot_e820_entry entries[E820_MAX_ENTRIES]);
+
+/* Writes the zero page (Linux protocol). */
+int zero_page_write(const struct guest_mem *mem, const struct kernel_image *image, const struct boot_info *info,
+		    struct err *e) must_check;
+/* Writes start info, module list and memory map (PVH). */
+int pvh_write(const struct guest_mem *mem, const struct boot_info *info, struct err *e) must_check;
+
+#endif

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Interrupt controllers and timer, all in the kernel; the pages that KVM needs for itself lie in the MMIO gap. */
+#include <linux/kvm.h>
+
+#include "arch/arch.h"
+#include "base/cleanup.h"
+#include "kvm/ioctl.h"
+#include "kvm/vm.h"
+
+/* One page below the three for the TSS. */
+#define IRQCHIP_IDENTITY_MAP_BASE (ARCH_TSS_BASE - 0x1000)
+
+static const struct {
+	int cap;
+	const char *name;
+} irqchip_needed_caps[] = {
+	{ KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR" },
+	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, "KVM_CAP_SET_IDENTITY_MAP_ADDR" },
+	{ KVM_CAP_PIT2, "KVM_CAP_PIT2" },
+	{ KVM_CAP_PIT_STATE2, "KVM_CAP_PIT_STATE2" },
+	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
+	{ KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK" },
+	{ KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS" },
+	{ KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS" },
+	{ KVM_CAP_XSAVE, "KVM_CAP_XSAVE" },
+	{ KVM_CAP_XCRS, "KVM_CAP_XCRS" },
+	{ KVM_CAP_GET_TSC_KHZ, "KVM_CAP_GET_TSC_KHZ" },
+};
+
+int arch_vm_init(struct vm *vm, struct err *e)
+{
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	uint64_t identity_map = IRQCHIP_IDENTITY_MAP_BASE;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(irqchip_needed_caps); i++) {
+		if (kvm_ioctl_n(vm->fd, KVM_CHECK_EXTENSION, (unsigned long)irqchip_needed_caps[i].cap) <= 0)
+			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
+				       irqchip_needed_caps[i].name);
+	}
+	r = kvm_ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
+	if (r < 0)
+		return err_errno(e, -r, "KVM refuses the identity map page");
+	r = kvm_ioctl_n(vm->fd, KVM_SET_TSS_ADDR, ARCH_TSS_BASE);
+	if (r < 0)
+		return err_errno(e, -r, "KVM refuses the TSS pages");
+	r = kvm_ioctl_n(vm->fd, KVM_CREATE_IRQCHIP, 0);
+	if (r < 0)
+		return err_errno(e, -r, "KVM cannot create the interrupt controllers");
+	r = kvm_ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
+	if (r < 0)
+		return err_errno(e, -r, "KVM cannot create the timer");
+	return 0;
+}

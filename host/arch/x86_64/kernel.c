@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Which of the image formats a file has, and what the parsers share. */
+#include "arch/x86_64/kernel.h"
+
+#include <elf.h>
+#include <string.h>
+
+#include "arch/x86_64/layout.h"
+#include "arch/x86_64/ram.h"
+#include "base/fdio.h"
+
+/* Where a bzImage has "HdrS", and how much of a file decides what it is. */
+#define KERNEL_HDRS_OFFSET 0x202
+#define KERNEL_PROBE_LEN   (KERNEL_HDRS_OFFSET + 4)
+
+int kernel_err_memory(struct err *e, gpa_t end, const struct guest_mem *mem)
+{
+	return err_set(e, ENOMEM, "it needs memory up to address 0x%llx, but this machine's RAM ends at 0x%llx",
+		       (unsigned long long)end, (unsigned long long)ram_low_end(mem));
+}
+
+int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, const struct guest_mem *mem, gpa_t gpa,
+		      struct err *e)
+{
+	uint64_t end;
+	void *host;
+	int r;
+
+	if (len == 0)
+		return 0;
+	if (__builtin_add_overflow(offset, len, &end) || end > size)
+		return err_set(e, ENOEXEC,
+			       "it ends early: %llu bytes at offset %llu are announced, the file has %llu bytes",
+			       (unsigned long long)len, (unsigned long long)offset, (unsigned long long)size);
+	host = mem_host(mem, gpa, len);
+	if (host == NULL)
+		return kernel_err_memory(e, gpa + len < gpa ? UINT64_MAX : gpa + len, mem);
+	r = fd_pread_all(fd, host, len, (off_t)offset);
+	return r < 0 ? err_errno(e, -r, "it cannot be read") : 0;
+}
+
+int kernel_load(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image, struct err *e)
+{
+	uint8_t head[KERNEL_PROBE_LEN] = { 0 };
+	int r;
+
+	*image = (struct kernel_image){ .initrd_limit = ram_low_end(mem) };
+	r = fd_pread_all(fd, head, size < sizeof(head) ? size : sizeof(head), 0);
+	if (r < 0)
+		return err_errno(e, -r, "it cannot be read");
+	if (memcmp(head, ELFMAG, SELFMAG) == 0)
+		return kernel_load_elf(fd, size, mem, image, e);
+	if (memcmp(head + KERNEL_HDRS_OFFSET, "HdrS", 4) == 0)
+		return kernel_load_bzimage(fd, size, mem, image, e);
+	return err_set(e, ENOEXEC,
+		       "it is not a kernel image that this program knows: a 64-bit ELF file (vmlinux) or a bzImage "
+		       "(vmlinuz) is needed");
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A bzImage: real-mode sectors with the setup header, then the part that runs
+ * in protected or long mode, which goes to 1 MiB. It is entered at its 64-bit
+ * entry point, unpacks itself to an address of its own choice and needs
+ * init_size bytes there (Linux Documentation/arch/x86/boot.rst).
+ */
+#include <stddef.h>
+#include <string.h>
+
+#include "arch/x86_64/kernel.h"
+#include "arch/x86_64/layout.h"
+#include "arch/x86_64/ram.h"
+#include "base/fdio.h"
+
+#define BZIMAGE_SECTOR	       512u
+#define BZIMAGE_HEADER_OFFSET  0x1f1u
+#define BZIMAGE_BOOT_FLAG      0xaa55
+#define BZIMAGE_VERSION_NEEDED 0x020c /* the first with xloadflags */
+#define BZIMAGE_ENTRY64	       0x200u /* behind the load address */
+
+static int bzimage_read_header(int fd, uint64_t size, struct setup_header *setup, struct err *e)
+{
+	uint8_t jump_offset;
+	uint64_t end;
+	int r;
+
+	*setup = (struct setup_header){ 0 };
+	if (size < BZIMAGE_HEADER_OFFSET + sizeof(*setup))
+		return err_set(e, ENOEXEC, "it has only %llu bytes, less than a bzImage's header",
+			       (unsigned long long)size);
+	r = fd_pread_all(fd, setup, sizeof(*setup), BZIMAGE_HEADER_OFFSET);
+	if (r < 0)
+		return err_errno(e, -r, "it cannot be read");
+	/* The header ends where its jump instruction (opcode, then a byte of distance) goes; what follows is code. */
+	jump_offset = (uint8_t)(setup->jump >> 8);
+	end = offsetof(struct setup_header, header) + jump_offset;
+	if (end < sizeof(*setup))
+		memset((uint8_t *)setup + end, 0, sizeof(*setup) - end);
+	return 0;
+}
+
+static int bzimage_check_header(const struct setup_header *setup, struct err *e)
+{
+	if (setup->boot_flag != BZIMAGE_BOOT_FLAG)
+		return err_set(e, ENOEXEC, "its boot flag is 0x%04x; a bzImage has 0x%04x", setup->boot_flag,
+			       BZIMAGE_BOOT_FLAG);
+	if (setup->version < BZIMAGE_VERSION_NEEDED)
+		return err_set(e, ENOEXEC, "it has boot protocol %u.%02u; 2.12 (Linux 3.8) or later is needed",
+			       setup->version >> 8, setup->version & 0xff);
+	if (!(setup->xloadflags & XLF_KERNEL_64) || !(setup->loadflags & LOADED_HIGH))
+		return err_set(e, ENOEXEC, "it is a bzImage without 64-bit entry point; an x86-64 kernel is needed");
+	if (setup->kernel_alignment == 0 || (setup->kernel_alignment & (setup->kernel_alignment - 1)) != 0)
+		return err_set(e, ENOEXEC, "its header has kernel_alignment 0x%x; a power of two is allowed",
+			       setup->kernel_alignment);
+	return 0;
+}
+
+/* Where the memory ends that the kernel uses before it reads the memory map. */
+static int bzimage_find_end(const struct setup_header *setup, uint64_t payload_len, gpa_t *end, struct err *e)
+{
+	uint64_t align = setup->kernel_alignment;
+	uint64_t start = setup->pref_address, run_end;
+
+	if (setup->relocatable_kernel && start < ARCH_HIMEM_START)
+		start = ARCH_HIMEM_START;
+	if (setup->relocatable_kernel && __builtin_add_overflow(start, align - 1, &start))
+		start = UINT64_MAX;
+	if (setup->relocatable_kernel)
+		start &= ~(align - 1);
+	if (__builtin_add_overflow(start, setup->init_size, &run_end))
+		return err_set(e, ENOEXEC, "its header has pref_address 0x%llx, which is no address in memory",
+			       (unsigned long long)setup->pref_address);
+	*end = ARCH_HIMEM_START + payload_len;
+	if (run_end > *end)
+		*end = run_end;
+	return 0;
+}
+
+int kernel_load_bzimage(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image, struct err *e)
+{
+	struct setup_header *setup = &image->setup;
+	uint64_t payload, len;
+	int r;
+
+	r = bzimage_read_header(fd, size, setup, e);
+	if (r == 0)
+		r = bzimage_check_header(setup, e);
+	if (r < 0)
+		return r;
+	payload = (setup->setup_sects == 0 ? 5u : setup->setup_sects + 1u) * BZIMAGE_SECTOR;
+	if (payload + BZIMAGE_ENTRY64 >= size)
+		return err_set(e, ENOEXEC, "it ends early: the kernel starts at offset %llu, the file has %llu bytes",
+			       (unsigned long long)payload, (unsigned long long)size);
+	len = size - payload;
+	if (len > ram_low_end(mem)) /* so that the sums below do not overflow */
+		return kernel_err_memory(e, len, mem);
+	r = bzimage_find_end(setup, len, &image->end, e);
+	if (r < 0)
+		return r;
+	if (image->end > ram_low_end(mem))
+		return kernel_err_memory(e, image->end, mem);
+
+	image->protocol = KERNEL_LINUX64;
+	image->entry = ARCH_HIMEM_START + BZIMAGE_ENTRY64;
+	if (!(setup->xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) && setup->initrd_addr_max < image->initrd_limit)
+		image->initrd_limit = (gpa_t)setup->initrd_addr_max + 1;
+	return kernel_read_range(fd, size, payload, len, mem, ARCH_HIMEM_START, e);
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Everything that a vCPU is, to and from a map of a snapshot. Keys:
+ *   cpuid       array of struct kvm_cpuid_entry2     tsc_khz    number
+ *   mp_state    number, KVM_MP_STATE_*               regs       struct kvm_regs
+ *   sregs       struct kvm_sregs                     xsave      KVM_GET_XSAVE2's buffer
+ *   xcrs        struct kvm_xcrs                      debugregs  struct kvm_debugregs
+ *   lapic       struct kvm_lapic_state               msrs       array of struct kvm_msr_entry
+ *   events      struct kvm_vcpu_events
+ * The structures are byte strings as Linux' <asm/kvm.h> has them: a stable ABI.
+ *
+ * On load nothing is believed but the sizes; KVM checks each value, and what it
+ * refuses ends the load with a sentence that names the state.
+ */
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "arch/x86_64/cpuid_list.h"
+#include "arch/x86_64/msr.h"
+#include "base/cleanup.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "kvm/ioctl.h"
+#include "kvm/vcpu.h"
+#include "kvm/vm.h"
+
+/* struct kvm_xsave's old size is the least; with all of today's extensions it has 11 KiB. */
+#define VCPU_XSAVE_MIN sizeof(struct kvm_xsave)
+#define VCPU_XSAVE_MAX (64u << 10)
+
+/* Guests cannot tell a clock that is off by less: 250 parts in a million is what NTP corrects. */
+#define VCPU_TSC_TOLERANCE_PPM 250
+
+/* Structures of fixed size that are just read, and just written. */
+struct vcpu_part {
+	const char *key;
+	unsigned long get;
+	unsigned long set;
+	size_t size;
+};
+
+#define VCPU_PART(key, name, type)                                \
+	{                                                         \
+		key, KVM_GET_##name, KVM_SET_##name, sizeof(type) \
+	}
+static const struct vcpu_part part_regs = VCPU_PART("regs", REGS, struct kvm_regs);
+static const struct vcpu_part part_sregs = VCPU_PART("sregs", SREGS, struct kvm_sregs);
+static const struct vcpu_part part_xcrs = VCPU_PART("xcrs", XCRS, struct kvm_xcrs);
+static const struct vcpu_part part_debugregs = VCPU_PART("debugregs", DEBUGREGS, struct kvm_debugregs);
+static const struct vcpu_part part_lapic = VCPU_PART("lapic", LAPIC, struct kvm_lapic_state);
+static const struct vcpu_part part_events = VCPU_PART("events", VCPU_EVENTS, struct kvm_vcpu_events);
+
+union vcpu_part_data {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_xcrs xcrs;
+	struct kvm_debugregs debugregs;
+	struct kvm_lapic_state lapic;
+	struct kvm_vcpu_events events;
+};
+
+static int vcpu_err_get(struct err *e, int r, const char *key, const struct vcpu *vcpu)
+{
+	return err_errno(e, -r, "KVM does not give the state '%s' of vCPU %u", key, vcpu->index);
+}
+
+static int vcpu_err_set(struct err *e, int r, const char *key, const struct vcpu *vcpu)
+{
+	return err_errno(e, -r, "KVM refuses the state '%s' of vCPU %u", key, vcpu->index);
+}
+
+static int vcpu_save_part(struct vcpu *vcpu, const struct vcpu_part *part, struct enc *enc, struct err *e)
+{
+	union vcpu_part_data data = { 0 };
+	int r = kvm_ioctl(vcpu->fd, part->get, &data);
+
+	if (r < 0)
+		return vcpu_err_get(e, r, part->key, vcpu);
+	enc_bytes(enc, part->key, &data, part->size);
+	return 0;
+}
+
+static int vcpu_load_part(struct vcpu *vcpu, const struct vcpu_part *part, struct dec *dec, struct err *e)
+{
+	union vcpu_part_data data;
+	int r;
+
+	dec_bytes(dec, part->key, &data, part->size);
+	r = dec_error(dec, e);
+	if (r < 0)
+		return r;
+	r = kvm_ioctl(vcpu->fd, part->set, &data);
+	return r < 0 ? vcpu_err_set(e, r, part->key, vcpu) : 0;
+}
+
+/* Bytes of this VM's XSAVE buffer, and the request that reads all of it. */
+static size_t vcpu_xsave_size(const struct vcpu *vcpu, unsigned long *get)
+{
+	int size = kvm_ioctl_n(vcpu->vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+
+	*get = size > 0 ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+	return size > (int)VCPU_XSAVE_MIN ? (size_t)size : VCPU_XSAVE_MIN;
+}
+
+static int vcpu_save_xsave(struct vcpu *vcpu, struct enc *enc, struct err *e)
+{
+	_cleanup_free_ void *xsave = NULL;
+	unsigned long get;
+	size_t size = vcpu_xsave_size(vcpu, &get);
+	int r;
+
+	xsave = calloc(1, size);
+	r = xsave == NULL ? -ENOMEM : kvm_ioctl(vcpu->fd, get, xsave);
+	if (r < 0)
+		return vcpu_err_get(e, r, "xsave", vcpu);
+	enc_bytes(enc, "xsave", xsave, size);
+	return 0;
+}
+
+/* KVM reads as many bytes as this host's processor has state, whatever the snapshot has. */
+static int vcpu_load_xsave(struct vcpu *vcpu, struct dec *dec, struct err *e)
+{
+	_cleanup_free_ void *xsave = NULL;
+	unsigned long get;
+	size_t size = vcpu_xsave_size(vcpu, &get), len;
+	const uint8_t *data = dec_blob(dec, "xsave", VCPU_XSAVE_MIN, VCPU_XSAVE_MAX, &len);
+	int r = dec_error(dec, e);
+
+	if (r < 0)
+		return r;
+	if (len > size)
+		return err_set(e, EINVAL,
+			       "the state 'xsave' of vCPU %u has %zu bytes; this host's processor has room for %zu",
+			       vcpu->index, len, size);
+	xsave = calloc(1, size);
+	if (xsave == NULL)
+		return vcpu_err_set(e, -ENOMEM, "xsave", vcpu);
+	memcpy(xsave, data, len);
+	r = kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, xsave);
+	return r < 0 ? vcpu_err_set(e, r, "xsave", vcpu) : 0;
+}
+
+static int vcpu_save_cpuid(struct vcpu *vcpu, struct enc *enc, struct err *e)
+{
+	_cleanup_free_ struct kvm_cpuid2 *cpuid = cpuid_alloc(CPUID_MAX_ENTRIES);
+	int r = cpuid == NULL ? -ENOMEM : kvm_ioctl(vcpu->fd, KVM_GET_CPUID2, cpuid);
+
+	if (r < 0)
+		return vcpu_err_get(e, r, "cpuid", vcpu);
+	enc_bytes(enc, "cpuid", cpuid->entries, cpuid->nent * sizeof(cpuid->entries[0]));
+	return 0;
+}
+
+static int vcpu_warn_other_vendor(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct err *e)
+{
+	static const char vendors[][13] = { "GenuineIntel", "AuthenticAMD", "HygonGenuine" };
+	_cleanup_free_ struct kvm_cpuid2 *host = NULL;
+	int r = cpuid_get_supported(vcpu->vm, &host, e);
+
+	if (r < 0 || vcpu->index != 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(vendors); i++) {
+		if (cpuid_is_vendor(cpuid, vendors[i]) && !cpuid_is_vendor(host, vendors[i]))
+			log_warn("the snapshot was made on a processor of another vendor (%s); the guest may fail",
+				 vendors[i]);
+	}
+	return 0;
+}
+
+static int vcpu_load_cpuid(struct vcpu *vcpu, struct dec *dec, struct err *e)
+{
+	_cleanup_free_ struct kvm_cpuid2 *cpuid = NULL;
+	const size_t entry = sizeof(struct kvm_cpuid_entry2);
+	size_t len;
+	const uint8_t *data = dec_blob(dec, "cpuid", entry, CPUID_MAX_ENTRIES * entry, &len);
+	int r = dec_error(dec, e);
+
+	if (r < 0)
+		return r;
+	if (len % entry != 0)
+		return err_set(e, EINVAL, "the state 'cpuid' of vCPU %u has %zu bytes; a multiple of %zu is allowed",
+			       vcpu->index, len, entry);
+	cpuid = cpuid_alloc((uint32_t)(len / entry));
+	if (cpuid == NULL)
+		return vcpu_err_set(e, -ENOMEM, "cpuid", vcpu);
+	memcpy(cpuid->entries, data, len);
+	r = vcpu_warn_other_vendor(vcpu, cpuid, e);
+	if (r < 0)
+		return r;
+	r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
+	return r < 0 ? vcpu_err_set(e, r, "cpuid", vcpu) : 0;
+}
+
+static int vcpu_save_msrs(struct vcpu *vcpu, struct enc *enc, struct err *e)
+{
+	_cleanup_free_ struct kvm_msr_entry *entries = NULL;
+	size_t n;
+	int r = msr_get_all(vcpu, &entries, &n, e);
+
+	if (r < 0)
+		return r;
+	enc_bytes(enc, "msrs", entries, n * sizeof(*entries));
+	return 0;
+}
+
+static int vcpu_load_msrs(struct vcpu *vcpu, struct dec *dec, struct err *e)
+{
+	_cleanup_free_ struct kvm_msr_entry *entries = NULL;
+	size_t len;
+	const uint8_t *data = dec_blob(dec, "msrs", 0, MSR_MAX_SAVED * sizeof(*entries), &len);
+	int r = dec_error(dec, e);
+
+	if (r < 0)
+		return r;
+	if (len % sizeof(*entries) != 0)
+		return err_set(e, EINVAL, "the state 'msrs' of vCPU %u has %zu bytes; a multiple of %zu is allowed",
+			       vcpu->index, len, sizeof(*entries));
+	entries = malloc(len + 1); /* a copy that is aligned; never of size 0 */
+	if (entries == NULL)
+		return vcpu_err_set(e, -ENOMEM, "msrs", vcpu);
+	memcpy(entries, data, len);
+	return msr_set_all(vcpu, entries, len / sizeof(*entries), e);
+}
+
+static int vcpu_save_mp_state(struct vcpu *vcpu, struct enc *enc, struct err *e)
+{
+	struct kvm_mp_state mp;
+	int r = kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
+
+	if (r < 0)
+		return vcpu_err_get(e, r, "mp_state", vcpu);
+	enc_u64(enc, "mp_state", mp.mp_state);
+	return 0;
+}
+
+static int vcpu_load_mp_state(struct vcpu *vcpu, struct dec *dec, struct err *e)
+{
+	struct kvm_mp_state mp = { .mp_state = (uint32_t)dec_u64(dec, "mp_state", 0, UINT32_MAX) };
+	int r = dec_error(dec, e);
+
+	if (r < 0)
+		return r;
+	r = kvm_ioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
+	return r < 0 ? vcpu_err_set(e, r, "mp_state", vcpu) : 0;
+}
+
+static int vcpu_save_tsc_khz(struct vcpu *vcpu, struct enc *enc, struct err *e)
+{
+	int khz = kvm_ioctl_n(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+
+	if (khz <= 0)
+		return vcpu_err_get(e, khz < 0 ? khz : -EIO, "tsc_khz", vcpu);
+	enc_u64(enc, "tsc_khz", (uint64_t)khz);
+	return 0;
+}
+
+static int vcpu_load_tsc_khz(struct vcpu *vcpu, struct dec *dec, struct err *e)
+{
+	uint64_t khz = dec_u64(dec, "tsc_khz", 1, INT32_MAX), host_khz, difference;
+	int r = dec_error(dec, e);
+
+	if (r < 0)
+		return r;
+	r = kvm_ioctl_n(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+	if (r <= 0)
+		return vcpu_err_get(e, r < 0 ? r : -EIO, "tsc_khz", vcpu);
+	host_khz = (uint64_t)r;
+	difference = khz > host_khz ? khz - host_khz : host_khz - khz;
+	if (difference * 1000000 <= khz * VCPU_TSC_TOLERANCE_PPM)
+		return 0;
+	r = kvm_ioctl_n(vcpu->fd, KVM_SET_TSC_KHZ, khz);
+	if (r < 0)
+		return err_errno(
+			e, -r, "the guest's clock runs at %llu kHz, this host's at %llu kHz, and KVM cannot convert it",
+			(unsigned long long)khz, (unsigned long long)host_khz);
+	return 0;
+}
+
+/*
+ * mp_state first: reading it makes KVM take pending INIT and SIPI into account, which changes other state. events last:
+ * reading the local APIC may move an interrupt.
+ */
+int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e)
+{
+	int r;
+
+	r = vcpu_save_mp_state(vcpu, enc, e);
+	if (r == 0)
+		r = vcpu_save_part(vcpu, &part_regs, enc, e);
+	if (r == 0)
+		r = vcpu_save_part(vcpu, &part_sregs, enc, e);
+	if (r == 0)
+		r = vcpu_save_xsave(vcpu, enc, e);
+	if (r == 0)
+		r = vcpu_save_part(vcpu, &part_xcrs, enc, e);
+	if (r == 0)
+		r = vcpu_save_part(vcpu, &part_debugregs, enc, e);
+	if (r == 0)
+		r = vcpu_save_part(vcpu, &part_lapic, enc, e);
+	if (r == 0)
+		r = vcpu_save_tsc_khz(vcpu, enc, e);
+	if (r == 0)
+		r = vcpu_save_cpuid(vcpu, enc, e);
+	if (r == 0)
+		r = vcpu_save_msrs(vcpu, enc, e);
+	return r < 0 ? r : vcpu_save_part(vcpu, &part_events, enc, e);
+}
+
+/*
+ * The order matters: features decide which values KVM takes; a timer deadline needs its local APIC; the TSC needs its
+ * frequency. Restoring has taken time, of which the guest's watchdogs should know nothing.
+ */
+int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e)
+{
+	int r;
+
+	r = vcpu_load_tsc_khz(vcpu, dec, e);
+	if (r == 0)
+		r = vcpu_load_cpuid(vcpu, dec, e);
+	if (r == 0)
+		r = vcpu_load_mp_state(vcpu, dec, e);
+	if (r == 0)
+		r = vcpu_load_part(vcpu, &part_regs, dec, e);
+	if (r == 0)
+		r = vcpu_load_part(vcpu, &part_sregs, dec, e);
+	if (r == 0)
+		r = vcpu_load_xsave(vcpu, dec, e);
+	if (r == 0)
+		r = vcpu_load_part(vcpu, &part_xcrs, dec, e);
+	if (r == 0)
+		r = vcpu_load_part(vcpu, &part_debugregs, dec, e);
+	if (r == 0)
+		r = vcpu_load_part(vcpu, &part_lapic, dec, e);
+	if (r == 0)
+		r = vcpu_load_msrs(vcpu, dec, e);
+	if (r == 0)
+		r = vcpu_load_part(vcpu, &part_events, dec, e);
+	if (r < 0)
+		return r;
+	vcpu_tell_guest_paused(vcpu);
+	return 0;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The log: one write(2) a line, which never waits. A line is at most PIPE_BUF
+ * bytes, so that a FIFO takes it whole or not at all. What a client sent may
+ * stand in a text; therefore control characters and bytes that are not UTF-8
+ * are written as \xNN, and a text cannot forge a second line.
+ *
+ * One lock guards the sink, the id and the state of all call sites. Level and
+ * what to show are atomics, so that a line that is not wanted costs one load.
+ */
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/utf8.h"
+
+#define LOG_SITE_WINDOW_NS (5ull * 1000 * 1000 * 1000)
+#define LOG_SITE_MAX_LINES 10
+#define LOG_MAX_ID	   65
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static int log_fd = STDERR_FILENO; /* under log_lock; owned unless it is stderr */
+static char log_id[LOG_MAX_ID] = "anonymous-instance";
+
+static _Atomic int log_level = LOG_LEVEL_INFO;
+static _Atomic bool log_show_level;
+static _Atomic bool log_show_origin;
+
+static __thread const char *log_thread_name = "main";
+
+static const char *const log_level_names[] = {
+	[LOG_LEVEL_OFF] = "OFF",   [LOG_LEVEL_ERROR] = "ERROR", [LOG_LEVEL_WARN] = "WARN",
+	[LOG_LEVEL_INFO] = "INFO", [LOG_LEVEL_DEBUG] = "DEBUG", [LOG_LEVEL_TRACE] = "TRACE",
+};
+
+/* A line under construction. Room for the newline is kept back. */
+struct log_line {
+	char text[PIPE_BUF];
+	size_t len;
+	bool cut;
+};
+
+void log_set_id(const char *id)
+{
+	pthread_mutex_lock(&log_lock);
+	snprintf(log_id, sizeof(log_id), "%s", id);
+	pthread_mutex_unlock(&log_lock);
+}
+
+int log_set_path(const char *path, struct err *e)
+{
+	/* O_RDWR: a FIFO then opens without a reader, and a reader that leaves does not raise SIGPIPE. */
+	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
+	int old;
+
+	if (fd < 0)
+		return err_errno(e, errno, "cannot open the log file \"%s\"", path);
+	pthread_mutex_lock(&log_lock);
+	old = log_fd;
+	log_fd = fd;
+	pthread_mutex_unlock(&log_lock);
+	if (old != STDERR_FILENO)
+		close(old);
+	return 0;
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
+}
+
+void log_set_show(bool show_level, bool show_origin)
+{
+	atomic_store_explicit(&log_show_level, show_level, memory_order_relaxed);
+	atomic_store_explicit(&log_show_origin, show_origin, memory_order_relaxed);
+}
+
+void log_get_show(bool *show_level, bool *show_origin)
+{
+	*show_level = atomic_load_explicit(&log_show_level, memory_order_relaxed);
+	*show_origin = atomic_load_explicit(&log_show_origin, memory_order_relaxed);
+}
+
+enum log_level log_get_level(void)
+{
+	return (enum log_level)atomic_load_explicit(&log_level, memory_order_relaxed);
+}
+
+bool log_level_parse(const char *name, enum log_level *level)
+{
+	if (strcasecmp(name, "warning") == 0) {
+		*level = LOG_LEVEL_WARN;
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(log_level_names); i++) {
+		if (strcasecmp(name, log_level_names[i]) == 0) {
+			*level = (enum log_level)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+void log_set_thread_name(const char *name)
+{
+	log_thread_name = name;
+}
+
+static void log_put(struct log_line *line, const char *data, size_t len)
+{
+	static const char mark[] = "...";
+	size_t room = sizeof(line->text) - 1 - (sizeof(mark) - 1) - line->len;
+
+	if (line->cut)
+		return;
+	if (len > room) {
+		line->cut = true;
+		data = mark;
+		len = sizeof(mark) - 1;
+	}
+	memcpy(line->text + line->len, data, len);
+	line->len += len;
+}
+
+static void log_put_str(struct log_line *line, const char *str)
+{
+	log_put(line, str, strlen(str));
+}
+
+/* Bytes at s that may be shown as they are: a printable character, or 0 for controls (C1 too: terminals obey them). */
+static size_t log_printable(const unsigned char *s, size_t len)
+{
+	if (*s < 0x20 || *s == 0x7f || (len >= 2 && s[0] == 0xc2 && s[1] < 0xa0))
+		return 0;
+	return utf8_char_len(s, len);
+}
+
+static void log_put_escaped(struct log_line *line, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text, *end = s + strlen(text);
+	char escape[8];
+
+	for (; s < end; s++) {
+		size_t len = log_printable(s, (size_t)(end - s));
+
+		if (len > 0) {
+			log_put(line, (const char *)s, len);
+			s += len - 1;
+			continue;
+		}
+		switch (*s) {
+		case '\n':
+			log_put_str(line, "\\n");
+			break;
+		case '\r':
+			log_put_str(line, "\\r");
+			break;
+		case '\t':
+			log_put_str(line, "\\t");
+			break;
+		default:
+			snprintf(escape, sizeof(escape), "\\x%02x", *s);
+			log_put_str(line, escape);
+		}
+	}
+}
+
+/* As seen from the top of the source tree, wherever the build folder is. */
+static const char *log_origin(const char *file)
+{
+	const char *host = strstr(file, "host/");
+
+	return host ? host : file;
+}
+
+static void log_put_prefix(struct log_line *line, const struct log_site *site, enum log_level level)
+{
+	char buf[64];
+	struct timespec now;
+	struct tm tm;
+	size_t len;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &tm);
+	len = strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buf + len, sizeof(buf) - len, ".%09ld [", now.tv_nsec);
+	log_put_str(line, buf);
+	log_put_escaped(line, log_id);
+	log_put_str(line, ":");
+	log_put_str(line, log_thread_name);
+	if (atomic_load_explicit(&log_show_level, memory_order_relaxed)) {
+		log_put_str(line, ":");
+		log_put_str(line, log_level_names[level]);
+	}
+	if (atomic_load_explicit(&log_show_origin, memory_order_relaxed)) {
+		snprintf(buf, sizeof(buf), ":%d", site->line);
+		log_put_str(line, ":");
+		log_put_str(line, log_origin(site->file));
+		log_put_str(line, buf);
+	}
+	log_put_str(line, "] ");
+}
+
+static bool log_site_admits(struct log_site *site)
+{
+	uint64_t now = clock_now_ns();
+
+	if (site->in_window == 0 || now - site->window_start_ns >= LOG_SITE_WINDOW_NS) {
+		site->window_start_ns = now;
+		site->in_window = 0;
+	}
+	if (site->in_window >= LOG_SITE_MAX_LINES)
+		return false;
+	site->in_window++;
+	return true;
+}
+
+/* stderr is not ours to make non-blocking (the shell shares it); a writable pipe or terminal is asked for first. */
+static bool log_would_block(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return fd == STDERR_FILENO && poll(&p, 1, 0) == 0;
+}
+
+static void log_emit(struct log_line *line)
+{
+	ssize_t n;
+
+	line->text[line->len++] = '\n';
+	if (log_would_block(log_fd)) {
+		metric_inc(logger, missed_log_count);
+		return;
+	}
+	do
+		n = write(log_fd, line->text, line->len);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)line->len)
+		metric_inc(logger, missed_log_count);
+}
+
+void log_write(struct log_site *site, enum log_level level, const char *fmt, ...)
+{
+	char text[PIPE_BUF];
+	struct log_line line = { .len = 0 };
+	int saved = errno;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+
+	pthread_mutex_lock(&log_lock);
+	if (log_site_admits(site)) {
+		log_put_prefix(&line, site, level);
+		log_put_escaped(&line, text);
+		log_emit(&line);
+	} else {
+		metric_inc(logger, rate_limited_log_count);
+	}
+	pthread_mutex_unlock(&log_lock);
+	errno = saved;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The log. One of the two process-wide objects (metrics.h is the other).
+ * Line format, as clients of Firecracker know it:
+ *   2026-08-21T11:30:10.123456789 [id:thread:LEVEL:file:line] text
+ * LEVEL and file:line only when asked for. Goes to stderr until a path is set.
+ * Thread-safe. Each call site prints at most 10 lines in 5 s; the rest is
+ * counted in the metric logger.rate_limited_log_count.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum log_level {
+	LOG_LEVEL_OFF,
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+	LOG_LEVEL_TRACE,
+};
+
+/* State of one call site, static in the macro below. */
+struct log_site {
+	const char *file;
+	int line;
+	uint64_t window_start_ns;
+	uint32_t in_window;
+};
+
+/* Sets the instance id that each line carries (copied). */
+void log_set_id(const char *id);
+
+/* Opens (creates, never truncates; a FIFO without reader is fine) path and logs there. On error nothing changes. */
+int log_set_path(const char *path, struct err *e) must_check;
+void log_set_level(enum log_level level);
+void log_set_show(bool show_level, bool show_origin);
+void log_get_show(bool *show_level, bool *show_origin);
+enum log_level log_get_level(void);
+
+/* "off", "trace", "debug", "info", "warn", "warning", "error" in any case; false if it is none of them. */
+bool log_level_parse(const char *name, enum log_level *level);
+
+/* The name that stands in a line's thread field, for the calling thread; name must live on. Default "main". */
+void log_set_thread_name(const char *name);
+
+void log_write(struct log_site *site, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#define LOG_AT(level, ...)                                                             \
+	do {                                                                           \
+		static struct log_site site_ = { .file = __FILE__, .line = __LINE__ }; \
+		if ((level) <= log_get_level())                                        \
+			log_write(&site_, (level), __VA_ARGS__);                       \
+	} while (0)
+
+#define log_error(...) LOG_AT(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...)  LOG_AT(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  LOG_AT(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) LOG_AT(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Token buckets, as Firecracker's rate limiters: two independent buckets for
+ * bytes and operations. A bucket starts full; one_time_burst is extra credit
+ * that is spent first and never comes back; tokens come back continuously,
+ * size per refill_time_ms. size 0 or refill_time_ms 0: no limit.
+ * A request larger than the whole bucket passes, empties it and blocks it for
+ * the time that the excess takes to come back.
+ * Pure arithmetic: the caller passes the time; nobody here knows of timers.
+ */
+#ifndef BASE_RATE_LIMITER_H
+#define BASE_RATE_LIMITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dec;
+struct enc;
+
+/* How long a device waits after a refusal before it tries again, in ns. */
+#define RATE_LIMITER_RETRY_NS (100ull * 1000 * 1000)
+
+struct token_bucket_config {
+	uint64_t size;
+	uint64_t one_time_burst;
+	uint64_t refill_time_ms;
+};
+
+struct rate_limiter_config {
+	struct token_bucket_config bandwidth; /* tokens are bytes */
+	struct token_bucket_config ops;	      /* tokens are operations */
+};
+
+struct token_bucket {
+	struct token_bucket_config config;
+	uint64_t budget;
+	uint64_t burst;	     /* what is left of one_time_burst */
+	uint64_t updated_ns; /* when budget was right */
+};
+
+struct rate_limiter {
+	struct token_bucket bandwidth;
+	struct token_bucket ops;
+};
+
+void rate_limiter_init(struct rate_limiter *rl, const struct rate_limiter_config *config, uint64_t now_ns);
+/* Takes one operation and len bytes, or nothing: false means that the caller must wait. */
+bool rate_limiter_take(struct rate_limiter *rl, uint64_t len, uint64_t now_ns) __attribute__((warn_unused_result));
+/* A single bucket, for a device that limits bytes only. */
+void token_bucket_init(struct token_bucket *b, const struct token_bucket_config *config, uint64_t now_ns);
+bool token_bucket_take(struct token_bucket *b, uint64_t n, uint64_t now_ns) __attribute__((warn_unused_result));
+/* Writes configuration and budgets as they are at now_ns. */
+void rate_limiter_save(const struct rate_limiter *rl, struct enc *enc, const char *key, uint64_t now_ns);
+/* Reads them; a budget beyond its bucket is an error, so that a hostile snapshot gains nothing but its own limits. */
+void rate_limiter_load(struct rate_limiter *rl, struct dec *dec, const char *key, uint64_t now_ns);
+
+#endif

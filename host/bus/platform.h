@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a device gets from the machine that it is plugged into. Devices never
+ * see KVM: an interrupt is an irq_line, a doorbell is an eventfd, an address
+ * comes from the machine's allocator. Tests pass a platform of their own.
+ */
+#ifndef BUS_PLATFORM_H
+#define BUS_PLATFORM_H
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "bus/bus.h"
+#include "bus/irq.h"
+#include "mem/mem.h"
+
+struct platform;
+
+struct platform_ops {
+	/* Connects a new eventfd (irq->fd, the device's from then on) to the next free GSI, or to gsi if it is not 0. */
+	int (*irq_new)(struct platform *p, uint32_t gsi, struct irq_line *irq, struct err *e);
+	/* The next free 4 KiB MMIO window for a virtio device. */
+	int (*mmio_window)(struct platform *p, gpa_t *base, struct err *e);
+	/* A 32-bit guest write of value to addr makes fd readable instead of reaching the bus. fd stays the device's. */
+	int (*doorbell)(struct platform *p, gpa_t addr, uint32_t value, int fd, struct err *e);
+	void (*doorbell_remove)(struct platform *p, gpa_t addr, uint32_t value, int fd);
+};
+
+struct platform {
+	const struct platform_ops *ops;
+	struct loop *loop;
+	struct bus *bus;
+	const struct guest_mem *mem;
+};
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a user configures, as plain data, with its limits. Strings are owned by
+ * the struct that holds them and may be NULL where a field is optional. Each
+ * *_fini() frees what a struct owns and zeroes it; it accepts a zeroed struct.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/rate_limiter.h"
+
+#define CONFIG_MAX_VCPUS       32
+#define CONFIG_MAX_DRIVES      16
+#define CONFIG_DEFAULT_MEM_MIB 128
+#define CONFIG_MAX_MEM_MIB     (255ull * 1024) /* below the 64-bit MMIO hole */
+#define CONFIG_ID_MAX	       64
+#define CONFIG_DRIVE_ID_MAX    57   /* "drive.<id>" is the name of a device (bus/device.h) */
+#define CONFIG_BOOT_ARGS_MAX   2047 /* the kernel's command line has 2048 bytes */
+#define CONFIG_PATH_MAX	       4095
+
+struct boot_source_config {
+	bool present;
+	char *kernel_image_path;
+	char *initrd_path; /* NULL: none */
+	char *boot_args;   /* NULL: the default command line */
+};
+
+enum huge_pages { HUGE_PAGES_NONE, HUGE_PAGES_TRANSPARENT, HUGE_PAGES_2M };
+
+struct machine_config {
+	uint32_t vcpu_count;
+	uint64_t mem_size_mib;
+	bool smt;
+	bool track_dirty_pages;
+	enum huge_pages huge_pages; /* only NONE is accepted so far; the others are refused in one sentence */
+};
+
+/* A PATCH of the machine configuration: has_* says what is given. */
+struct machine_config_patch {
+	bool has_vcpu_count, has_mem_size_mib, has_smt, has_track_dirty_pages, has_huge_pages;
+	struct machine_config values;
+};
+
+enum cache_type { CACHE_UNSAFE, CACHE_WRITEBACK };
+enum io_engine { IO_ENGINE_SYNC, IO_ENGINE_ASYNC };
+
+struct drive_config {
+	char *drive_id;
+	char *path_on_host;
+	char *partuuid; /* NULL: none */
+	bool is_root_device;
+	bool is_read_only;
+	enum cache_type cache_type;
+	enum io_engine io_engine;
+	struct rate_limiter_config rate_limiter; /* all zero: no limit */
+};
+
+/* PATCH /drives/{id}: what is absent stays as it is. */
+struct drive_update {
+	char *drive_id;
+	char *path_on_host; /* NULL: unchanged */
+	bool has_bandwidth; /* a bucket that is given replaces the old one and starts full */
+	bool has_ops;
+	struct rate_limiter_config rate_limiter;
+};
+
+struct entropy_config {
+	bool present;
+	bool leak_reporting; /* extension, default true: offer VIRTIO_RNG_F_LEAK */
+	struct rate_limiter_config rate_limiter;
+};
+
+struct serial_config {
+	char *serial_out_path; /* NULL: stdin and stdout */
+	struct token_bucket_config rate_limiter;
+};
+
+struct logger_config {
+	char *log_path; /* NULL: unchanged */
+	bool has_level;
+	enum log_level level;
+	bool has_show_level, show_level;
+	bool has_show_log_origin, show_log_origin;
+};
+
+struct metrics_config {
+	char *metrics_path;
+	bool emit_id;
+	char *properties_json; /* NULL, or a serialised JSON object of strings */
+};
+
+/* Everything that makes a machine; logger and metrics belong to the process. */
+struct vm_config {
+	struct boot_source_config boot_source;
+	struct machine_config machine;
+	unsigned int num_drives;
+	struct drive_config drives[CONFIG_MAX_DRIVES]; /* root device first, else in the order they came */
+	struct entropy_config entropy;
+	struct serial_config serial;
+};
+
+enum snapshot_type { SNAPSHOT_FULL, SNAPSHOT_DIFF };
+
+struct snapshot_create_config {
+	enum snapshot_type type;
+	char *snapshot_path;
+	char *mem_file_path;
+};
+
+struct snapshot_load_config {
+	char *snapshot_path;
+	char *mem_file_path; /* from mem_file_path or mem_backend.backend_path */
+	bool track_dirty_pages;
+	bool resume_vm;
+	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
+};
+
+void vm_config_init(struct vm_config *config); /* the defaults: 1 vCPU, 128 MiB */
+void vm_config_fini(struct vm_config *config);
+void boot_source_config_fini(struct boot_source_config *c);
+void drive_config_fini(struct drive_config *c);
+void drive_update_fini(struct drive_update *c);
+void serial_config_fini(struct serial_config *c);
+void logger_config_fini(struct logger_config *c);
+void metrics_config_fini(struct metrics_config *c);
+void snapshot_create_config_fini(struct snapshot_create_config *c);
+void snapshot_load_config_fini(struct snapshot_load_config *c);
+
+/* Limits; each error names the field, the value and what is allowed. The same functions judge the API, the config file and a snapshot. */
+int boot_source_config_check(const struct boot_source_config *c, struct err *e) must_check;
+int machine_config_check(const struct machine_config *c, struct err *e) must_check;
+int drive_config_check(const struct drive_config *c, struct err *e) must_check;
+/* 1 to CONFIG_DRIVE_ID_MAX characters, letters, digits and '_'. */
+int drive_id_check(const char *id, struct err *e) must_check;
+/* 1 to 64 characters, letters, digits and '-'. */
+int instance_id_check(const char *id, struct err *e) must_check;
+/* Adds or replaces (by drive_id) a drive, takes over *drive (zeroed); keeps the root device first; -EINVAL for a second root device. */
+int vm_config_put_drive(struct vm_config *config, struct drive_config *drive, struct err *e) must_check;
+
+#endif

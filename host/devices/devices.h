@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The devices of the board itself; constructors only, the rest is the device contract (bus/device.h). */
+#ifndef DEVICES_DEVICES_H
+#define DEVICES_DEVICES_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "bus/device.h"
+#include "bus/platform.h"
+#include "config/config.h"
+
+/*
+ * 16550A UART at port (8 ports). Output goes to config->serial_out_path or to standard output; input comes from standard
+ * input when there is no path and it is a terminal (put into raw mode from the first resume until free), a pipe or a socket.
+ */
+int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, struct platform *p, struct device **dev,
+	       struct err *e) must_check;
+
+/* Keyboard controller at port (5 ports): reset command, Ctrl-Alt-Del. on_reset is called on a vCPU thread. */
+int i8042_new(uint64_t port, uint32_t gsi, struct platform *p, void (*on_reset)(void *ctx), void *ctx,
+	      struct device **dev, struct err *e) must_check;
+/* Types Ctrl-Alt-Del. -EBUSY if the guest has not read what was typed before. The caller holds the bus lock. */
+int i8042_ctrl_alt_del(struct device *dev, struct err *e) must_check;
+
+/*
+ * VM Generation ID: 16 random bytes at gpa, new ones at every leak event, with an interrupt that ACPI turns into
+ * Notify(VGEN, 0x80). *gsi tells the firmware tables.
+ */
+int vmgenid_new(gpa_t gpa, struct platform *p, struct device **dev, uint32_t *gsi, struct err *e) must_check;
+
+/* One MMIO page: a guest that writes 123 gets its boot time, since now, into the log. */
+int boot_timer_new(gpa_t base, struct platform *p, struct device **dev, struct err *e) must_check;
+
+#endif

@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * 16550A UART, as Linux's 8250 driver uses it: transmission takes no time, the
+ * receiver has a FIFO that is filled from the host as long as there is room.
+ * The interrupt is an edge: it is raised whenever a reason for it appears, and
+ * the driver reads IIR until no reason is left.
+ *
+ * Registers are touched by vCPU threads, input arrives on the loop thread; both
+ * under the bus lock. Only the loop thread may change its sources, so a vCPU
+ * that makes room in a full FIFO says so through an eventfd.
+ */
+#include "devices/devices.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "devices/serial_io.h"
+
+#define SERIAL_PORTS 8
+#define SERIAL_FIFO  64u
+
+enum { REG_DATA, REG_IER, REG_IIR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR };
+
+#define IER_RX	     0x01
+#define IER_TX_EMPTY 0x02
+#define IER_MASK     0x0F
+#define IIR_NONE     0x01
+#define IIR_TX_EMPTY 0x02
+#define IIR_RX	     0x04
+#define IIR_FIFO     0xC0
+#define FCR_ENABLE   0x01
+#define FCR_CLEAR_RX 0x02
+#define LCR_DLAB     0x80
+#define LCR_8N1	     0x03
+#define MCR_MASK     0x1F
+#define MCR_OUT2     0x08
+#define MCR_LOOP     0x10
+#define LSR_DATA     0x01
+#define LSR_TX_IDLE  0x60
+#define MSR_READY    0xB0 /* carrier, data set ready, clear to send */
+
+struct serial {
+	struct device dev;
+	struct irq_line irq;
+	struct bus *bus;   /* borrowed */
+	struct loop *loop; /* borrowed */
+	struct serial_io io;
+	struct token_bucket limit;
+	struct loop_source *in_source;
+	struct loop_source *room_source;
+	int room_fd; /* eventfd: the FIFO has room again */
+	bool running;
+	bool in_eof;
+
+	uint8_t ier, lcr, mcr, scr, fcr;
+	uint8_t dll, dlm; /* divisor latch; has no effect */
+	bool tx_empty_pending;
+	uint8_t rx[SERIAL_FIFO]; /* oldest first */
+	unsigned int rx_len;
+};
+
+static uint8_t serial_iir(const struct serial *s)
+{
+	if (s->rx_len && (s->ier & IER_RX))
+		return IIR_RX;
+	if (s->tx_empty_pending && (s->ier & IER_TX_EMPTY))
+		return IIR_TX_EMPTY;
+	return IIR_NONE;
+}
+
+static void serial_update_irq(struct serial *s)
+{
+	if (serial_iir(s) != IIR_NONE)
+		irq_raise(&s->irq);
+}
+
+static uint8_t serial_pop(struct serial *s)
+{
+	uint8_t byte = s->rx[0];
+
+	if (!s->rx_len)
+		return 0;
+	if (s->rx_len == SERIAL_FIFO)
+		(void)eventfd_write(s->room_fd, 1);
+	s->rx_len--;
+	memmove(s->rx, s->rx + 1, s->rx_len);
+	metric_inc(uart, read_count);
+	serial_update_irq(s);
+	return byte;
+}
+
+static void serial_push(struct serial *s, uint8_t byte)
+{
+	if (s->rx_len == SERIAL_FIFO)
+		return;
+	s->rx[s->rx_len++] = byte;
+	serial_update_irq(s);
+}
+
+static void serial_transmit(struct serial *s, uint8_t byte)
+{
+	if (s->mcr & MCR_LOOP) {
+		serial_push(s, byte);
+	} else if (!token_bucket_take(&s->limit, 1, clock_now_ns())) {
+		metric_inc(uart, rate_limiter_dropped_bytes);
+	} else if (serial_io_write(&s->io, byte) < 0) {
+		metric_inc(uart, missed_write_count);
+	} else {
+		metric_inc(uart, write_count);
+	}
+	s->tx_empty_pending = true;
+	serial_update_irq(s);
+}
+
+/* In loopback mode the modem control outputs come back as modem status inputs: this is how drivers find out that a UART is there. */
+static uint8_t serial_msr(const struct serial *s)
+{
+	if (!(s->mcr & MCR_LOOP))
+		return MSR_READY;
+	return (uint8_t)((s->mcr & 0x01) << 5 | (s->mcr & 0x02) << 3 | (s->mcr & 0x04) << 4 | (s->mcr & 0x08) << 4);
+}
+
+static uint8_t serial_read_iir(struct serial *s)
+{
+	uint8_t iir = serial_iir(s);
+
+	if (iir == IIR_TX_EMPTY)
+		s->tx_empty_pending = false;
+	return iir | (s->fcr & FCR_ENABLE ? IIR_FIFO : 0);
+}
+
+static uint8_t serial_read_reg(struct serial *s, uint64_t reg)
+{
+	bool dlab = s->lcr & LCR_DLAB;
+
+	switch (reg) {
+	case REG_DATA:
+		return dlab ? s->dll : serial_pop(s);
+	case REG_IER:
+		return dlab ? s->dlm : s->ier;
+	case REG_IIR:
+		return serial_read_iir(s);
+	case REG_LCR:
+		return s->lcr;
+	case REG_MCR:
+		return s->mcr;
+	case REG_LSR:
+		return LSR_TX_IDLE | (s->rx_len ? LSR_DATA : 0);
+	case REG_MSR:
+		return serial_msr(s);
+	default:
+		return s->scr;
+	}
+}
+
+static void serial_read(struct device *dev, uint64_t offset, void *data, unsigned int len)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+
+	memset(data, 0, len);
+	if (len != 1) {
+		metric_inc(uart, missed_read_count);
+		return;
+	}
+	*(uint8_t *)data = serial_read_reg(s, offset);
+}
+
+static void serial_write_ier(struct serial *s, uint8_t value)
+{
+	/* The transmitter is always empty: enabling its interrupt is a reason for one. */
+	if (value & ~s->ier & IER_TX_EMPTY)
+		s->tx_empty_pending = true;
+	s->ier = value & IER_MASK;
+	serial_update_irq(s);
+}
+
+static void serial_write_fcr(struct serial *s, uint8_t value)
+{
+	s->fcr = value & FCR_ENABLE;
+	if (!(value & FCR_CLEAR_RX))
+		return;
+	if (s->rx_len == SERIAL_FIFO)
+		(void)eventfd_write(s->room_fd, 1);
+	s->rx_len = 0;
+}
+
+static void serial_write(struct device *dev, uint64_t offset, const void *data, unsigned int len)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+	uint8_t value = *(const uint8_t *)data;
+	bool dlab = s->lcr & LCR_DLAB;
+
+	if (len != 1) {
+		metric_inc(uart, missed_write_count);
+		return;
+	}
+	switch (offset) {
+	case REG_DATA:
+		if (dlab)
+			s->dll = value;
+		else
+			serial_transmit(s, value);
+		break;
+	case REG_IER:
+		if (dlab)
+			s->dlm = value;
+		else
+			serial_write_ier(s, value);
+		break;
+	case REG_IIR:
+		serial_write_fcr(s, value);
+		break;
+	case REG_LCR:
+		s->lcr = value;
+		break;
+	case REG_MCR:
+		s->mcr = value & MCR_MASK;
+		break;
+	case REG_SCR:
+		s->scr = value;
+		break;
+	default: /* LSR and MSR are read-only */
+		break;
+	}
+}
+
+static void serial_on_input(void *ctx, uint32_t events);
+
+/*
+ * Listens to the host while there is room and the machine runs. Otherwise the source goes away altogether: a hang-up is
+ * reported whatever events are asked for, and would keep the loop spinning before the last bytes are read.
+ */
+static void serial_update_input(struct serial *s)
+{
+	bool want = s->running && !s->in_eof && s->io.in_fd >= 0 && s->rx_len < SERIAL_FIFO;
+
+	if (!want) {
+		loop_remove(s->in_source);
+		s->in_source = NULL;
+	} else if (!s->in_source) {
+		s->in_source = loop_add(s->loop, s->io.in_fd, EPOLLIN, serial_on_input, s);
+		if (!s->in_source)
+			log_warn("standard input cannot be watched: %s", strerror(errno));
+	}
+}
+
+static void serial_receive(struct serial *s)
+{
+	ssize_t n = read(s->io.in_fd, s->rx + s->rx_len, SERIAL_FIFO - s->rx_len);
+
+	if (n > 0) {
+		s->rx_len += (unsigned int)n;
+		serial_update_irq(s);
+	} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+		s->in_eof = true;
+	}
+}
+
+static void serial_on_input(void *ctx, uint32_t events)
+{
+	struct serial *s = ctx;
+
+	(void)events;
+	bus_lock(s->bus);
+	if (s->rx_len < SERIAL_FIFO) /* a guest in loopback mode may have filled it meanwhile */
+		serial_receive(s);
+	serial_update_input(s);
+	bus_unlock(s->bus);
+}
+
+static void serial_on_room(void *ctx, uint32_t events)
+{
+	struct serial *s = ctx;
+	eventfd_t n;
+
+	(void)events;
+	(void)eventfd_read(s->room_fd, &n);
+	bus_lock(s->bus);
+	serial_update_input(s);
+	bus_unlock(s->bus);
+}
+
+static void serial_pause(struct device *dev)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+
+	s->running = false;
+	serial_update_input(s);
+}
+
+static void serial_resume(struct device *dev)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+
+	serial_io_raw(&s->io);
+	s->running = true;
+	serial_update_irq(s);
+	serial_update_input(s);
+}
+
+static void serial_save(struct device *dev, struct enc *enc)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+
+	enc_u64(enc, "ier", s->ier);
+	enc_u64(enc, "lcr", s->lcr);
+	enc_u64(enc, "mcr", s->mcr);
+	enc_u64(enc, "scr", s->scr);
+	enc_u64(enc, "fcr", s->fcr);
+	enc_u64(enc, "dll", s->dll);
+	enc_u64(enc, "dlm", s->dlm);
+	enc_bool(enc, "tx_empty_pending", s->tx_empty_pending);
+	enc_bytes(enc, "rx", s->rx, s->rx_len);
+}
+
+static void serial_load(struct device *dev, struct dec *dec)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+	const uint8_t *rx;
+	size_t len;
+
+	s->ier = (uint8_t)dec_u64(dec, "ier", 0, IER_MASK);
+	s->lcr = (uint8_t)dec_u64(dec, "lcr", 0, UINT8_MAX);
+	s->mcr = (uint8_t)dec_u64(dec, "mcr", 0, MCR_MASK);
+	s->scr = (uint8_t)dec_u64(dec, "scr", 0, UINT8_MAX);
+	s->fcr = (uint8_t)dec_u64(dec, "fcr", 0, FCR_ENABLE);
+	s->dll = (uint8_t)dec_u64(dec, "dll", 0, UINT8_MAX);
+	s->dlm = (uint8_t)dec_u64(dec, "dlm", 0, UINT8_MAX);
+	s->tx_empty_pending = dec_bool(dec, "tx_empty_pending");
+	rx = dec_blob(dec, "rx", 0, SERIAL_FIFO, &len);
+	if (rx && len) {
+		memcpy(s->rx, rx, len);
+		s->rx_len = (unsigned int)len;
+	}
+}
+
+static void serial_free(struct device *dev)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+
+	loop_remove(s->in_source);
+	loop_remove(s->room_source);
+	cleanup_close(&s->room_fd);
+	cleanup_close(&s->irq.fd);
+	serial_io_close(&s->io);
+	free(s);
+}
+
+static const struct device_ops serial_ops = {
+	.read = serial_read,
+	.write = serial_write,
+	.save = serial_save,
+	.load = serial_load,
+	.pause = serial_pause,
+	.resume = serial_resume,
+	.free = serial_free,
+};
+
+static int serial_watch_room(struct serial *s, struct err *e)
+{
+	s->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->room_fd < 0)
+		return err_errno(e, errno, "serial console");
+	s->room_source = loop_add(s->loop, s->room_fd, EPOLLIN, serial_on_room, s);
+	if (!s->room_source)
+		return err_errno(e, errno, "serial console");
+	return 0;
+}
+
+int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, struct platform *p, struct device **dev,
+	       struct err *e)
+{
+	struct serial *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return err_errno(e, ENOMEM, "serial console");
+	*s = (struct serial){
+		.dev = { .ops = &serial_ops, .name = "serial" },
+		.bus = p->bus,
+		.loop = p->loop,
+		.irq.fd = -1,
+		.room_fd = -1,
+		.io = { .in_fd = -1, .out_fd = -1 },
+		.lcr = LCR_8N1,
+		.mcr = MCR_OUT2,
+		.dll = 0x0C, /* 9600 baud, as firmware leaves it */
+	};
+	token_bucket_init(&s->limit, &config->rate_limiter, clock_now_ns());
+	r = serial_io_open(&s->io, config->serial_out_path, e);
+	if (!r)
+		r = p->ops->irq_new(p, gsi, &s->irq, e);
+	if (!r)
+		r = serial_watch_room(s, e);
+	if (!r) {
+		r = bus_add(p->bus, BUS_PIO, port, SERIAL_PORTS, &s->dev);
+		if (r < 0)
+			err_errno(e, -r, "cannot place the serial console at port 0x%llx", (unsigned long long)port);
+	}
+	if (r < 0) {
+		serial_free(&s->dev);
+		return r;
+	}
+	*dev = &s->dev;
+	return 0;
+}

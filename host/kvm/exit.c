@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Guest exits: an access to a port or to an address that is not memory goes to
+ * the bus, everything else ends the machine.
+ *
+ * On the vCPU's thread. struct kvm_run is written by the kernel only, and not
+ * while we look at it: its fields need no copies. The addresses and data in it
+ * are the guest's choice; the bus and the devices check them.
+ */
+#include "kvm/exit.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "kvm/vcpu.h"
+#include "kvm/vm.h"
+
+/* Devices are promised natural sizes; an access across a page's end reaches us in pieces of any size. */
+static bool exit_is_natural_size(uint32_t len)
+{
+	return len == 1 || len == 2 || len == 4 || len == 8;
+}
+
+static enum exit_verdict exit_mmio(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	struct bus *bus = vcpu->vm->bus;
+
+	if (run->mmio.is_write) {
+		metric_inc(vcpu, exit_mmio_write);
+		if (exit_is_natural_size(run->mmio.len))
+			(void)bus_write(bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+		return EXIT_CONTINUE;
+	}
+	metric_inc(vcpu, exit_mmio_read);
+	memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+	if (exit_is_natural_size(run->mmio.len))
+		(void)bus_read(bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+	return EXIT_CONTINUE;
+}
+
+/* A string instruction moves count items through the same port in one exit. */
+static enum exit_verdict exit_pio(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (run->io.direction == KVM_EXIT_IO_OUT) {
+			metric_inc(vcpu, exit_io_out);
+			(void)bus_write(vcpu->vm->bus, BUS_PIO, run->io.port, data, run->io.size);
+		} else {
+			metric_inc(vcpu, exit_io_in);
+			(void)bus_read(vcpu->vm->bus, BUS_PIO, run->io.port, data, run->io.size);
+		}
+	}
+	return EXIT_CONTINUE;
+}
+
+static enum exit_verdict exit_system_event(struct vcpu *vcpu)
+{
+	uint32_t type = vcpu->run->system_event.type;
+
+	if (type == KVM_SYSTEM_EVENT_SHUTDOWN || type == KVM_SYSTEM_EVENT_RESET) {
+		log_info("vCPU %u: the guest asked for a %s", vcpu->index,
+			 type == KVM_SYSTEM_EVENT_RESET ? "reset" : "shutdown");
+		return EXIT_RESET;
+	}
+	log_error("vCPU %u: the guest stopped with system event %" PRIu32, vcpu->index, type);
+	return EXIT_FAILED;
+}
+
+static enum exit_verdict exit_internal_error(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint32_t n = run->internal.ndata;
+	uint64_t first = n > 0 ? run->internal.data[0] : 0, second = n > 1 ? run->internal.data[1] : 0;
+
+	log_error("vCPU %u: KVM stopped with internal error %" PRIu32 "%s (data 0x%" PRIx64 " 0x%" PRIx64 ")",
+		  vcpu->index, run->internal.suberror,
+		  run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? ", an instruction that it cannot emulate"
+									 : "",
+		  first, second);
+	return EXIT_FAILED;
+}
+
+enum exit_verdict exit_handle(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_MMIO:
+		return exit_mmio(vcpu);
+	case KVM_EXIT_IO:
+		return exit_pio(vcpu);
+	case KVM_EXIT_INTR:
+		return EXIT_CONTINUE;
+	case KVM_EXIT_SHUTDOWN:
+		log_info("vCPU %u: the guest reset the processor (triple fault)", vcpu->index);
+		return EXIT_RESET;
+	case KVM_EXIT_SYSTEM_EVENT:
+		return exit_system_event(vcpu);
+	case KVM_EXIT_INTERNAL_ERROR:
+		return exit_internal_error(vcpu);
+	case KVM_EXIT_FAIL_ENTRY:
+		log_error("vCPU %u: the processor refused to enter the guest: hardware reason 0x%llx on CPU %u",
+			  vcpu->index, run->fail_entry.hardware_entry_failure_reason, run->fail_entry.cpu);
+		return EXIT_FAILED;
+	default:
+		log_error("vCPU %u: KVM stopped for a reason that this program does not know: %" PRIu32 "", vcpu->index,
+			  run->exit_reason);
+		return EXIT_FAILED;
+	}
+}

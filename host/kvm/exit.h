@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a vCPU does when KVM gives a guest exit back. */
+#ifndef KVM_EXIT_H
+#define KVM_EXIT_H
+
+struct vcpu;
+
+enum exit_verdict {
+	EXIT_CONTINUE, /* run on */
+	EXIT_RESET,    /* the guest asked for a reset or shut itself down */
+	EXIT_FAILED,   /* KVM cannot go on; the reason is in the log */
+};
+
+/* Handles what vcpu->run describes. On the vCPU's thread, without the bus lock. */
+enum exit_verdict exit_handle(struct vcpu *vcpu);
+
+#endif

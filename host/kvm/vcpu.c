@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A vCPU's thread: parked on a condition variable, or in KVM_RUN.
+ *
+ * Theory of operation. kvm_run->immediate_exit always says "wanted is not
+ * RUNNING"; it changes only together with wanted, under the lock. Whoever wants
+ * the vCPU out of the guest sets both and then sends the kick signal:
+ *   - the thread is in the guest: the signal ends KVM_RUN with EINTR;
+ *   - it is on its way into KVM_RUN, or handles an exit: the signal is spent
+ *     for nothing, but KVM_RUN sees immediate_exit and returns EINTR at once.
+ * So a wake-up cannot get lost, and the signal handler has nothing to do.
+ *
+ * KVM finishes a port or MMIO access that we have answered at the beginning of
+ * the next KVM_RUN, before it looks at immediate_exit, and gives out the rest
+ * of an access in pieces as further exits. The thread therefore leaves its loop
+ * by EINTR alone: when it parks, the registers are those between two
+ * instructions and no access is lost or done twice.
+ */
+#include "kvm/vcpu.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "arch/arch.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "kvm/exit.h"
+#include "kvm/ioctl.h"
+#include "kvm/vm.h"
+
+#define VCPU_KICK_SIGNAL SIGRTMIN
+
+static void vcpu_kick_handler(int signal_number)
+{
+	(void)signal_number; /* having interrupted KVM_RUN is all that it is for */
+}
+
+static int vcpu_install_kick_handler(struct err *e)
+{
+	struct sigaction sa = { .sa_handler = vcpu_kick_handler }; /* no SA_RESTART: KVM_RUN must return */
+
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(VCPU_KICK_SIGNAL, &sa, NULL) < 0)
+		return err_errno(e, errno, "cannot install the handler of the vCPU kick signal");
+	return 0;
+}
+
+int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *e)
+{
+	void *run;
+	int r;
+
+	*vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1, .wanted = VCPU_PAUSED, .state = VCPU_PAUSED };
+	pthread_mutex_init(&vcpu->lock, NULL);
+	pthread_cond_init(&vcpu->cond, NULL);
+	snprintf(vcpu->name, sizeof(vcpu->name), "fc_vcpu %u", index);
+
+	r = kvm_ioctl_n(vm->fd, KVM_CREATE_VCPU, index); /* KVM's descriptors are O_CLOEXEC by themselves */
+	if (r < 0)
+		return err_errno(e, -r, "KVM cannot create vCPU %u", index);
+	vcpu->fd = r;
+	run = mmap(NULL, (size_t)vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (run == MAP_FAILED)
+		return err_errno(e, errno, "cannot map the run area of vCPU %u", index);
+	vcpu->run = run;
+	vcpu->run->immediate_exit = 1;
+	return arch_vcpu_init(vcpu, vm->num_vcpus, e);
+}
+
+void vcpu_tell_guest_paused(struct vcpu *vcpu)
+{
+	int r;
+
+	if (!vcpu->vm->has_kvmclock_ctrl)
+		return;
+	r = kvm_ioctl_n(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+	if (r < 0 && r != -EINVAL) { /* EINVAL: the guest does not use kvmclock */
+		metric_inc(vcpu, kvmclock_ctrl_fails);
+		log_debug("vCPU %u: KVM_KVMCLOCK_CTRL: %s", vcpu->index, strerror(-r));
+	}
+}
+
+/* Runs guest code until it is wanted to stop (true) or has ended for good (false). */
+static bool vcpu_run_guest(struct vcpu *vcpu)
+{
+	enum exit_verdict verdict = EXIT_CONTINUE;
+
+	while (verdict == EXIT_CONTINUE) {
+		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
+			verdict = exit_handle(vcpu);
+		} else if (errno == EINTR) {
+			return true;
+		} else if (errno != EAGAIN) { /* EAGAIN: a waiting secondary processor was started */
+			log_error("vCPU %u: KVM cannot run it: %s", vcpu->index, strerror(errno));
+			verdict = EXIT_FAILED;
+		}
+	}
+	if (verdict == EXIT_FAILED)
+		metric_inc(vcpu, failures);
+	vm_report_exit(vcpu->vm, verdict == EXIT_RESET ? VM_EXIT_RESET : VM_EXIT_ERROR);
+	return false;
+}
+
+static void vcpu_set_state(struct vcpu *vcpu, enum vcpu_state state)
+{
+	vcpu->state = state;
+	pthread_cond_broadcast(&vcpu->cond);
+}
+
+/* Waits until the vCPU should run (true) or its thread should end (false). */
+static bool vcpu_park(struct vcpu *vcpu, bool ended)
+{
+	bool run;
+
+	pthread_mutex_lock(&vcpu->lock);
+	/* One whose guest has ended stays here, and says of itself what is wanted so that nobody waits for it. */
+	while (vcpu->wanted == VCPU_PAUSED || (ended && vcpu->wanted == VCPU_RUNNING)) {
+		vcpu_set_state(vcpu, vcpu->wanted);
+		pthread_cond_wait(&vcpu->cond, &vcpu->lock);
+	}
+	run = vcpu->wanted == VCPU_RUNNING;
+	vcpu_set_state(vcpu, vcpu->wanted);
+	pthread_mutex_unlock(&vcpu->lock);
+	return run;
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	bool ended = false;
+	sigset_t kick;
+
+	log_set_thread_name(vcpu->name);
+	pthread_setname_np(pthread_self(), vcpu->name);
+	sigemptyset(&kick);
+	sigaddset(&kick, VCPU_KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+
+	while (vcpu_park(vcpu, ended)) {
+		if (!vcpu_run_guest(vcpu))
+			ended = true;
+		vcpu_tell_guest_paused(vcpu);
+	}
+	return NULL;
+}
+
+int vcpu_start_thread(struct vcpu *vcpu, struct err *e)
+{
+	sigset_t all, before;
+	int r;
+
+	r = vcpu_install_kick_handler(e);
+	if (r < 0)
+		return r;
+	/* The new thread inherits a full mask: signals for the process are the loop thread's business. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r != 0)
+		return err_errno(e, r, "cannot start the thread of vCPU %u", vcpu->index);
+	vcpu->has_thread = true;
+	return 0;
+}
+
+void vcpu_want(struct vcpu *vcpu, enum vcpu_state state)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->wanted = state;
+	__atomic_store_n(&vcpu->run->immediate_exit, state != VCPU_RUNNING, __ATOMIC_SEQ_CST);
+	pthread_cond_broadcast(&vcpu->cond);
+	if (vcpu->has_thread && state != VCPU_RUNNING && vcpu->state == VCPU_RUNNING)
+		pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void vcpu_wait(struct vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	while (vcpu->has_thread && vcpu->state != vcpu->wanted)
+		pthread_cond_wait(&vcpu->cond, &vcpu->lock);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void vcpu_fini(struct vcpu *vcpu)
+{
+	if (vcpu->vm == NULL) /* never initialised */
+		return;
+	if (vcpu->has_thread) {
+		vcpu_want(vcpu, VCPU_STOPPED);
+		pthread_join(vcpu->thread, NULL);
+		vcpu->has_thread = false;
+	}
+	if (vcpu->run != NULL)
+		munmap(vcpu->run, (size_t)vcpu->vm->run_size);
+	if (vcpu->fd >= 0)
+		close(vcpu->fd);
+	pthread_cond_destroy(&vcpu->cond);
+	pthread_mutex_destroy(&vcpu->lock);
+	*vcpu = (struct vcpu){ .fd = -1 };
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One vCPU and its thread. */
+#ifndef KVM_VCPU_H
+#define KVM_VCPU_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct vm;
+
+enum vcpu_state { VCPU_PAUSED, VCPU_RUNNING, VCPU_STOPPED };
+
+struct vcpu {
+	struct vm *vm;	     /* borrowed */
+	unsigned int index;  /* also its APIC id */
+	int fd;		     /* owned */
+	struct kvm_run *run; /* owned mapping */
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t lock; /* guards wanted and state */
+	pthread_cond_t cond;
+	enum vcpu_state wanted;
+	enum vcpu_state state;
+	char name[16]; /* "fc_vcpu 0", as clients of Firecracker look for */
+};
+
+int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *e) must_check;
+int vcpu_start_thread(struct vcpu *vcpu, struct err *e) must_check;
+void vcpu_fini(struct vcpu *vcpu); /* stops and joins the thread; accepts half-built */
+/* Asks for a state; vcpu_wait() returns when it has been reached. */
+void vcpu_want(struct vcpu *vcpu, enum vcpu_state state);
+void vcpu_wait(struct vcpu *vcpu);
+/* Tells the guest's kvmclock, if it uses one, that the host stopped it: its watchdogs will see no lockup. */
+void vcpu_tell_guest_paused(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The virtual machine as KVM sees it: what the host must be able to do, memory
+ * slots, eventfds for interrupts and doorbells, and the vCPUs as one group.
+ *
+ * Loop thread, but for vm_report_exit().
+ */
+#include "kvm/vm.h"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "arch/arch.h"
+#include "base/cleanup.h"
+#include "kvm/ioctl.h"
+#include "kvm/vcpu.h"
+
+static const struct {
+	int cap;
+	const char *name;
+} vm_needed_caps[] = {
+	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
+	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP" },
+	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD" },
+	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
+	{ KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE" },
+};
+
+static int vm_open_kvm(struct vm *vm, struct err *e)
+{
+	int version;
+
+	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm->kvm_fd < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
+		return err_set(
+			e, errno,
+			"there is no usable /dev/kvm on this host: enable virtualisation in the firmware and load "
+			"the module kvm_intel or kvm_amd");
+	if (vm->kvm_fd < 0 && (errno == EACCES || errno == EPERM))
+		return err_set(
+			e, errno,
+			"no permission to open /dev/kvm: add the user to the group that owns it (usually kvm), or "
+			"give access with setfacl");
+	if (vm->kvm_fd < 0)
+		return err_errno(e, errno, "cannot open /dev/kvm");
+
+	version = kvm_ioctl_n(vm->kvm_fd, KVM_GET_API_VERSION, 0);
+	if (version < 0)
+		return err_errno(e, -version, "/dev/kvm does not answer as KVM does");
+	if (version != KVM_API_VERSION)
+		return err_set(e, ENOTSUP, "KVM of this host has API version %d; %d is needed", version,
+			       KVM_API_VERSION);
+	return 0;
+}
+
+static int vm_check_caps(struct vm *vm, struct err *e)
+{
+	int max_vcpus;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vm_needed_caps); i++) {
+		if (kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, (unsigned long)vm_needed_caps[i].cap) <= 0)
+			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
+				       vm_needed_caps[i].name);
+	}
+	max_vcpus = kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	if (max_vcpus > 0 && vm->num_vcpus > (unsigned int)max_vcpus)
+		return err_set(e, EINVAL, "%u vCPUs are too many: KVM of this host allows %d", vm->num_vcpus,
+			       max_vcpus);
+	vm->has_kvmclock_ctrl = kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_KVMCLOCK_CTRL) > 0;
+	return 0;
+}
+
+static int vm_create(struct vm *vm, struct err *e)
+{
+	int r;
+
+	r = kvm_ioctl_n(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (r < (int)sizeof(struct kvm_run))
+		return err_errno(e, r < 0 ? -r : EPROTO, "KVM does not say how large a vCPU's run area is");
+	vm->run_size = r;
+	r = kvm_ioctl_n(vm->kvm_fd, KVM_CREATE_VM, 0);
+	if (r < 0)
+		return err_errno(e, -r, "KVM cannot create a virtual machine");
+	vm->fd = r;
+	return 0;
+}
+
+static int vm_set_memory(struct vm *vm, struct err *e)
+{
+	int max_slots = kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+
+	if (max_slots < (int)vm->mem->num_regions)
+		return err_set(e, ENOTSUP, "KVM of this host allows %d memory slots; %u are needed", max_slots,
+			       vm->mem->num_regions);
+	for (unsigned int i = 0; i < vm->mem->num_regions; i++) {
+		const struct mem_region *region = &vm->mem->regions[i];
+		struct kvm_userspace_memory_region slot = {
+			.slot = i,
+			.guest_phys_addr = region->gpa,
+			.memory_size = region->size,
+			.userspace_addr = (uint64_t)(uintptr_t)region->host,
+		};
+		int r = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot);
+
+		if (r < 0)
+			return err_errno(e, -r, "KVM refuses %llu MiB of guest memory at address 0x%llx",
+					 slot.memory_size >> 20, slot.guest_phys_addr);
+	}
+	return 0;
+}
+
+static int vm_create_vcpus(struct vm *vm, struct err *e)
+{
+	int r = 0;
+
+	vm->vcpus = calloc(vm->num_vcpus, sizeof(*vm->vcpus));
+	if (vm->vcpus == NULL)
+		return err_errno(e, ENOMEM, "cannot create %u vCPUs", vm->num_vcpus);
+	for (unsigned int i = 0; i < vm->num_vcpus && r == 0; i++)
+		r = vcpu_init(&vm->vcpus[i], vm, i, e);
+	for (unsigned int i = 0; i < vm->num_vcpus && r == 0; i++)
+		r = vcpu_start_thread(&vm->vcpus[i], e);
+	return r;
+}
+
+int vm_new(unsigned int num_vcpus, struct bus *bus, const struct guest_mem *mem,
+	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm_out, struct err *e)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int r;
+
+	if (vm == NULL)
+		return err_errno(e, ENOMEM, "cannot create a virtual machine");
+	*vm = (struct vm){
+		.kvm_fd = -1,
+		.fd = -1,
+		.bus = bus,
+		.mem = mem,
+		.num_vcpus = num_vcpus,
+		.on_exit = on_exit,
+		.on_exit_ctx = on_exit_ctx,
+		.exit_told = ATOMIC_FLAG_INIT,
+	};
+	r = vm_open_kvm(vm, e);
+	if (r == 0)
+		r = vm_check_caps(vm, e);
+	if (r == 0)
+		r = vm_create(vm, e);
+	if (r == 0)
+		r = arch_vm_init(vm, e);
+	if (r == 0)
+		r = vm_set_memory(vm, e);
+	if (r == 0)
+		r = vm_create_vcpus(vm, e);
+	if (r < 0) {
+		vm_free(vm);
+		return r;
+	}
+	*vm_out = vm;
+	return 0;
+}
+
+void vm_free(struct vm *vm)
+{
+	if (vm == NULL)
+		return;
+	for (unsigned int i = 0; vm->vcpus != NULL && i < vm->num_vcpus; i++)
+		vcpu_fini(&vm->vcpus[i]);
+	free(vm->vcpus);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	if (vm->kvm_fd >= 0)
+		close(vm->kvm_fd);
+	free(vm);
+}
+
+static void vm_want(struct vm *vm, enum vcpu_state state)
+{
+	for (unsigned int i = 0; i < vm->num_vcpus; i++)
+		vcpu_want(&vm->vcpus[i], state);
+}
+
+void vm_run(struct vm *vm)
+{
+	vm_want(vm, VCPU_RUNNING);
+}
+
+void vm_pause(struct vm *vm)
+{
+	vm_want(vm, VCPU_PAUSED);
+	for (unsigned int i = 0; i < vm->num_vcpus; i++)
+		vcpu_wait(&vm->vcpus[i]);
+}
+
+void vm_report_exit(struct vm *vm, enum vm_exit why)
+{
+	if (!atomic_flag_test_and_set(&vm->exit_told))
+		vm->on_exit(vm->on_exit_ctx, why);
+}
+
+int vm_irqfd(struct vm *vm, uint32_t gsi, int fd, struct err *e)
+{
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd, .gsi = gsi };
+	int r = kvm_ioctl(vm->fd, KVM_IRQFD, &irqfd);
+
+	return r < 0 ? err_errno(e, -r, "KVM cannot connect interrupt %u", gsi) : 0;
+}
+
+int vm_ioeventfd(struct vm *vm, gpa_t addr, uint32_t value, int fd, bool add, struct err *e)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.datamatch = value,
+		.addr = addr,
+		.len = sizeof(value),
+		.fd = fd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH | (add ? 0u : KVM_IOEVENTFD_FLAG_DEASSIGN),
+	};
+	int r = kvm_ioctl(vm->fd, KVM_IOEVENTFD, &ioeventfd);
+
+	return r < 0 ? err_errno(e, -r, "KVM cannot %s the doorbell at address 0x%llx", add ? "add" : "remove",
+				 (unsigned long long)addr)
+		     : 0;
+}

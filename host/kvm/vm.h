@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A KVM virtual machine: memory slots, interrupt and doorbell eventfds, and
+ * its vCPUs as one group that runs or is stopped. kvm/ and arch/ are the only
+ * places with KVM ioctls. Loop thread, except where said.
+ */
+#ifndef KVM_VM_H
+#define KVM_VM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "bus/bus.h"
+#include "mem/mem.h"
+
+struct vcpu;
+
+/* Why the guest stopped for good; told once, on the vCPU's thread. */
+enum vm_exit {
+	VM_EXIT_RESET, /* triple fault or reset request: the guest wants to reboot or is off */
+	VM_EXIT_ERROR, /* KVM could not go on; the log has the reason */
+};
+
+struct vm {
+	int kvm_fd;		     /* owned */
+	int fd;			     /* owned */
+	int run_size;		     /* bytes of a struct kvm_run mapping */
+	struct bus *bus;	     /* borrowed */
+	const struct guest_mem *mem; /* borrowed */
+	unsigned int num_vcpus;
+	struct vcpu *vcpus; /* owned array */
+	void (*on_exit)(void *ctx, enum vm_exit why);
+	void *on_exit_ctx;
+	bool has_kvmclock_ctrl;
+	atomic_flag exit_told; /* on_exit was called */
+};
+
+/*
+ * Opens /dev/kvm, checks the API version and needed capabilities, creates the VM, its interrupt controllers, memory slots
+ * and num_vcpus vCPUs with their threads, parked. No registers are set: arch_boot() or arch_vcpu_load() does that.
+ * Errors are one sentence each: no /dev/kvm, no permission on it, a capability that is missing.
+ */
+int vm_new(unsigned int num_vcpus, struct bus *bus, const struct guest_mem *mem,
+	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm, struct err *e) must_check;
+/* Stops and joins the vCPU threads; NULL is fine. */
+void vm_free(struct vm *vm);
+
+/* All vCPUs run guest code from here on. Idempotent. */
+void vm_run(struct vm *vm);
+/*
+ * Returns when no vCPU is in the guest and none will be until vm_run(); an MMIO or port access that was under way is
+ * complete (KVM finishes it only at the next KVM_RUN: each vCPU re-enters with immediate_exit set), so that the
+ * registers are those after the instruction. Idempotent. Must be called without the bus lock.
+ */
+void vm_pause(struct vm *vm);
+
+/* For vCPU threads: tells the owner why the guest stopped; only the first call does. */
+void vm_report_exit(struct vm *vm, enum vm_exit why);
+
+/* fd (an eventfd) raises gsi. */
+int vm_irqfd(struct vm *vm, uint32_t gsi, int fd, struct err *e) must_check;
+/* A 32-bit guest write of value to addr makes fd readable. add false takes it away. */
+int vm_ioeventfd(struct vm *vm, gpa_t addr, uint32_t value, int fd, bool add, struct err *e) must_check;
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share: the machine's parts and the order in which they are joined. */
+#ifndef MACHINE_INTERNAL_H
+#define MACHINE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "arch/arch.h"
+#include "bus/bus.h"
+#include "bus/platform.h"
+#include "config/config.h"
+#include "kvm/vm.h"
+#include "machine/machine.h"
+#include "mem/mem.h"
+#include "virtio/virtio.h"
+
+struct machine_platform {
+	struct platform platform; /* what devices see; must come first */
+	struct vm *vm;		  /* borrowed */
+	uint32_t next_gsi;
+	gpa_t next_window;
+};
+
+struct machine_drive {
+	const char *drive_id;	 /* borrowed from the configuration */
+	struct virtio_dev *vdev; /* borrowed from its transport */
+};
+
+struct machine {
+	const struct vm_config *config; /* borrowed */
+	struct loop *loop;		/* borrowed */
+	bool boot_timer;
+	struct guest_mem mem;
+	struct bus bus;
+	struct vm *vm;
+	struct machine_platform platform;
+	struct device *devices; /* owned list, in boot order */
+	struct device *i8042;	/* the member of the list that types Ctrl-Alt-Del */
+	unsigned int num_drives;
+	struct machine_drive drives[CONFIG_MAX_DRIVES];
+	struct arch_boot_config slots; /* where the virtio devices and vmgenid are, for the firmware tables */
+	bool paused;
+	bool leak_pending; /* memory may have been copied since the guest ran last */
+};
+
+/* platform.c */
+void machine_platform_init(struct machine_platform *p, struct machine *m);
+
+/* models.c: creates every device that the configuration asks for, in boot order; the same for boot and load. */
+int machine_assemble(struct machine *m, struct err *e) must_check;
+
+/* machine.c: memory is there; makes bus, VM and devices. */
+int machine_build(struct machine *m, struct err *e) must_check;
+struct machine *machine_alloc(const struct vm_config *config, struct loop *loop);
+
+/* cmdline.c: the kernel command line for this configuration and these devices; malloc'ed. */
+int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline,
+		    struct err *e) must_check;
+
+#endif

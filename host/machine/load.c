@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The recipe of a restore, top to bottom. The files are hostile: the
+ * configuration in them passes the same checks as one from the API, devices are
+ * assembled from it as for a boot, and then each part reads its own state.
+ *
+ * KVM's state comes before the devices': an interrupt that a device raises
+ * would be overwritten by the interrupt controllers' state. The leak is pending
+ * from the start and runs at the first resume (run.c).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/codec.h"
+#include "config/json.h"
+#include "kvm/vcpu.h"
+#include "machine/internal.h"
+#include "snapshot/memfile.h"
+#include "snapshot/statefile.h"
+
+static int load_config(struct statefile *file, struct vm_config *config, struct err *e)
+{
+	const char *text = dec_str(file->state, "config", STATEFILE_MAX_SIZE);
+	int r = dec_error(file->state, e);
+
+	if (r < 0)
+		return r;
+	if (!text)
+		return err_set(e, EINVAL, "config: is null, an object is needed");
+	r = vm_config_from_text(text, strlen(text), config, e);
+	if (r < 0)
+		return err_wrap(e, r, "config");
+	if (config->machine.mem_size_mib << 20 != file->mem_size) {
+		r = err_set(e, EINVAL, "config: mem_size_mib is %llu, but the header says %llu bytes of memory",
+			    (unsigned long long)config->machine.mem_size_mib, (unsigned long long)file->mem_size);
+		vm_config_fini(config);
+	}
+	return r;
+}
+
+static int load_vcpus(struct machine *m, struct dec *dec, struct err *e)
+{
+	size_t n = dec_array(dec, "vcpus", CONFIG_MAX_VCPUS);
+	int r = dec_error(dec, e);
+
+	if (r < 0)
+		return r;
+	if (n != m->vm->num_vcpus)
+		return err_set(e, EINVAL, "vcpus: has the state of %zu vCPUs, vcpu_count is %u", n, m->vm->num_vcpus);
+	for (size_t i = 0; i < n; i++) {
+		r = arch_vcpu_load(&m->vm->vcpus[i], dec_item(dec, "vcpus", i), e);
+		if (r < 0)
+			return err_wrap(e, r, "vcpus[%zu]", i);
+	}
+	return 0;
+}
+
+static int load_devices(struct machine *m, struct dec *dec, struct err *e)
+{
+	struct dec *devices = dec_map(dec, "devices");
+
+	bus_lock(&m->bus);
+	for (struct device *dev = m->devices; dev; dev = dev->next) {
+		struct dec *own;
+
+		if (!dev->ops->load)
+			continue;
+		own = dec_map(devices, dev->name);
+		dev->ops->load(dev, own);
+		dec_end(own);
+	}
+	bus_unlock(&m->bus);
+	dec_end(devices);
+	return dec_error(dec, e);
+}
+
+static int load_state(struct machine *m, struct dec *state, bool clock_realtime, struct err *e)
+{
+	int r = load_vcpus(m, state, e);
+
+	if (r < 0)
+		return r;
+	r = arch_vm_load(m->vm, dec_map(state, "vm"), clock_realtime, e);
+	if (r < 0)
+		return err_wrap(e, r, "vm");
+	r = load_devices(m, state, e);
+	if (r < 0)
+		return r;
+	dec_end(state);
+	return dec_error(state, e);
+}
+
+/* From a configuration that was read, to a machine that could run. */
+static int load_machine(struct machine *m, const struct snapshot_load_config *load, struct statefile *file,
+			struct err *e)
+{
+	struct mem_layout layout;
+	int fd;
+	int r = memfile_open(load->mem_file_path, file->id, file->mem_size, &fd, e);
+
+	if (r < 0)
+		return r;
+	arch_mem_layout(file->mem_size, &layout);
+	r = mem_init_file(&m->mem, &layout, fd, e);
+	if (r < 0)
+		return r;
+	m->boot_timer = dec_bool(file->state, "boot_timer");
+	r = dec_error(file->state, e);
+	if (!r)
+		r = machine_build(m, e);
+	if (!r) {
+		r = load_state(m, file->state, load->clock_realtime, e);
+		if (r < 0)
+			err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
+	}
+	return r;
+}
+
+int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
+		 struct machine **out, struct err *e)
+{
+	struct statefile file;
+	struct vm_config loaded;
+	struct machine *m;
+	int r = statefile_read(load->snapshot_path, &file, e);
+
+	if (r < 0)
+		return r;
+	r = load_config(&file, &loaded, e);
+	if (r < 0) {
+		statefile_fini(&file);
+		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
+	}
+	m = machine_alloc(&loaded, loop);
+	r = m ? load_machine(m, load, &file, e) : err_errno(e, ENOMEM, "cannot create the machine");
+	statefile_fini(&file);
+	if (r < 0) {
+		machine_free(m);
+		vm_config_fini(&loaded);
+		return r;
+	}
+	vm_config_fini(config);
+	*config = loaded;
+	m->config = config;
+	m->leak_pending = true;
+	*out = m;
+	return 0;
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Building and taking down a machine. The order of construction is the order of this file; machine_free() is its reverse. */
+#include "machine/machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "devices/devices.h"
+#include "machine/internal.h"
+#include "virtio/blk.h"
+
+/* On a vCPU thread. A guest that resets or switches itself off is a normal end. */
+static void machine_on_exit(void *ctx, enum vm_exit why)
+{
+	struct machine *m = ctx;
+
+	loop_stop(m->loop, why == VM_EXIT_ERROR ? 1 : 0);
+}
+
+struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->config = config;
+	m->loop = loop;
+	m->paused = true;
+	m->mem.backing_fd = -1;
+	bus_init(&m->bus);
+	return m;
+}
+
+int machine_build(struct machine *m, struct err *e)
+{
+	int r = vm_new(m->config->machine.vcpu_count, &m->bus, &m->mem, machine_on_exit, m, &m->vm, e);
+
+	if (r < 0)
+		return r;
+	machine_platform_init(&m->platform, m);
+	return machine_assemble(m, e);
+}
+
+static int machine_load_kernel(struct machine *m, struct err *e)
+{
+	_cleanup_free_ char *cmdline = NULL;
+	int r = machine_cmdline(m->config, &m->slots, &cmdline, e);
+
+	if (r < 0)
+		return r;
+	m->slots.kernel_path = m->config->boot_source.kernel_image_path;
+	m->slots.initrd_path = m->config->boot_source.initrd_path;
+	m->slots.cmdline = cmdline;
+	r = arch_boot(m->vm, &m->slots, e);
+	m->slots.cmdline = NULL;
+	return r;
+}
+
+int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **out,
+		 struct err *e)
+{
+	struct machine *m = machine_alloc(config, loop);
+	struct mem_layout layout;
+	int r;
+
+	if (!m)
+		return err_errno(e, ENOMEM, "cannot create the machine");
+	m->boot_timer = boot_timer;
+	arch_mem_layout(config->machine.mem_size_mib << 20, &layout);
+	r = mem_init_anonymous(&m->mem, &layout, e);
+	if (!r)
+		r = machine_build(m, e);
+	if (!r)
+		r = machine_load_kernel(m, e);
+	if (!r)
+		r = machine_resume(m, e);
+	if (r < 0) {
+		machine_free(m);
+		return r;
+	}
+	*out = m;
+	return 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	if (m->vm)
+		vm_pause(m->vm);
+	/* Devices take their doorbells away from KVM, so they go first; no vCPU runs any more. */
+	while (m->devices) {
+		struct device *dev = m->devices;
+
+		m->devices = dev->next;
+		dev->ops->free(dev);
+	}
+	vm_free(m->vm);
+	bus_fini(&m->bus);
+	mem_fini(&m->mem);
+	free(m);
+}
+
+bool machine_is_paused(const struct machine *m)
+{
+	return m->paused;
+}
+
+int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
+{
+	int r;
+
+	bus_lock(&m->bus);
+	r = i8042_ctrl_alt_del(m->i8042, e);
+	bus_unlock(&m->bus);
+	return r;
+}
+
+int machine_update_drive(struct machine *m, const struct drive_update *update, struct err *e)
+{
+	for (unsigned int i = 0; i < m->num_drives; i++) {
+		int r;
+
+		if (strcmp(m->drives[i].drive_id, update->drive_id) != 0)
+			continue;
+		bus_lock(&m->bus);
+		r = blk_update(m->drives[i].vdev, update, e);
+		bus_unlock(&m->bus);
+		return r;
+	}
+	return err_set(e, ENOENT, "drive_id \"%s\" is not a drive of this machine", update->drive_id);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine: owns memory, KVM, bus and devices, and the recipes that join
+ * them: boot, pause, resume, save, load. A struct machine exists only while
+ * there is a guest; before that there is just a configuration.
+ *
+ * Saving marks a leak pending, loading always has one pending; resume carries
+ * it out once, before any vCPU runs (docs/leak-protocol.md).
+ *
+ * Loop thread only. Every function that can fail leaves the machine as it was.
+ */
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "config/config.h"
+
+struct machine;
+
+/*
+ * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life
+ * (it is what a snapshot stores). When the guest ends by itself, loop_stop(loop, 0), or 1 after an error, is called.
+ */
+int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **m,
+		 struct err *e) must_check;
+
+/* Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot; on error it is left as it was. */
+int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
+		 struct machine **m, struct err *e) must_check;
+
+void machine_free(struct machine *m); /* NULL is fine; restores the terminal */
+
+bool machine_is_paused(const struct machine *m);
+int machine_pause(struct machine *m, struct err *e) must_check;
+/* If it fails the machine stays paused. */
+int machine_resume(struct machine *m, struct err *e) must_check;
+
+/* The machine must be paused, else -EBUSY with a sentence and nothing done. */
+int machine_save(struct machine *m, const struct snapshot_create_config *save, struct err *e) must_check;
+
+/* Runs a leak event now, for a leak that the monitor cannot see; a running machine is stopped for it and runs on. On a paused one the leak is marked pending. */
+int machine_signal_leak(struct machine *m, struct err *e) must_check;
+int machine_send_ctrl_alt_del(struct machine *m, struct err *e) must_check;
+/* -ENOENT for an unknown drive. */
+int machine_update_drive(struct machine *m, const struct drive_update *update, struct err *e) must_check;
+
+#endif

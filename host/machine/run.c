@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Pause, resume, and the leak event between them.
+ *
+ * Theory of operation. Whatever copies a machine's memory happens while it is
+ * paused, and only marks a leak as pending. The event itself runs here, at the
+ * resume edge: after the copy, before any vCPU executes an instruction. So
+ * every machine that runs again, be it the original or one of many clones, has
+ * had one event with random bytes of its own, and no memory file ever holds the
+ * outcome of an event that its guest has not seen.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "machine/internal.h"
+
+static int machine_run_leak_event(struct machine *m, struct err *e)
+{
+	uint64_t start_ns = clock_now_ns();
+	int r = 0;
+
+	for (struct device *dev = m->devices; dev && !r; dev = dev->next)
+		if (dev->ops->leak)
+			r = dev->ops->leak(dev, e);
+	if (r < 0)
+		return err_wrap(e, r, "the machine stays paused: an entropy leak could not be reported to the guest");
+	m->leak_pending = false;
+	metric_set(latencies_us, leak_event, (clock_now_ns() - start_ns) / 1000);
+	return 0;
+}
+
+int machine_resume(struct machine *m, struct err *e)
+{
+	int r = 0;
+
+	if (!m->paused)
+		return 0;
+	bus_lock(&m->bus);
+	if (m->leak_pending)
+		r = machine_run_leak_event(m, e);
+	for (struct device *dev = m->devices; dev && !r; dev = dev->next)
+		if (dev->ops->resume)
+			dev->ops->resume(dev);
+	bus_unlock(&m->bus);
+	if (r < 0)
+		return r;
+	m->paused = false;
+	vm_run(m->vm);
+	return 0;
+}
+
+int machine_pause(struct machine *m, struct err *e)
+{
+	(void)e;
+	if (m->paused)
+		return 0;
+	vm_pause(m->vm);
+	bus_lock(&m->bus);
+	for (struct device *dev = m->devices; dev; dev = dev->next)
+		if (dev->ops->pause)
+			dev->ops->pause(dev);
+	bus_unlock(&m->bus);
+	m->paused = true;
+	return 0;
+}
+
+int machine_signal_leak(struct machine *m, struct err *e)
+{
+	bool was_paused = m->paused;
+	int r = machine_pause(m, e);
+
+	if (r < 0)
+		return r;
+	m->leak_pending = true;
+	return was_paused ? 0 : machine_resume(m, e);
+}

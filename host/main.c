@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The life of the process, top to bottom: arguments, log, signals, loop, API
+ * socket, machine from a config file, loop until the end, and back.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/server.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "cli/args.h"
+#include "snapshot/statefile.h"
+#include "vmm/vmm.h"
+
+#define METRICS_INTERVAL_NS (60ull * 1000 * 1000 * 1000)
+
+struct process {
+	struct args args;
+	struct loop *loop;
+	int signal_fd;
+	struct loop_source *signal_source;
+	struct loop_source *metrics_timer;
+	struct vmm vmm;
+	struct api_server *server;
+};
+
+static void on_signal(void *ctx, uint32_t events)
+{
+	struct process *p = ctx;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(p->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_info("Shutting down after signal %u.", info.ssi_signo);
+	loop_stop(p->loop, info.ssi_signo == SIGHUP ? EXIT_CODE_SIGHUP : EXIT_CODE_OK);
+}
+
+static void on_metrics_timer(void *ctx, uint32_t events)
+{
+	struct err e;
+
+	(void)ctx;
+	(void)events;
+	if (metrics_flush(&e) < 0)
+		log_warn("Metrics: %s", e.text);
+}
+
+/*
+ * Signals that end the process are taken from the loop, so that the terminal and the socket are put right. Blocked here,
+ * before any thread exists, they stay blocked in all. A write beyond a file-size limit or to a closed pipe is an error
+ * of that write, no reason to die.
+ */
+static int process_init_signals(struct process *p, struct err *e)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (p->signal_fd < 0)
+		return err_errno(e, errno, "cannot watch signals");
+	p->signal_source = loop_add(p->loop, p->signal_fd, EPOLLIN, on_signal, p);
+	if (!p->signal_source)
+		return err_errno(e, errno, "cannot watch signals");
+	return 0;
+}
+
+static int process_init_log(const struct args *args, struct err *e)
+{
+	log_set_id(args->id);
+	log_set_level(args->level);
+	log_set_show(args->show_level, args->show_log_origin);
+	if (args->log_path && log_set_path(args->log_path, e) < 0)
+		return err_wrap(e, -EINVAL, "log-path");
+	if (args->metrics_path && metrics_open(args->metrics_path, NULL, NULL, e) < 0)
+		return err_wrap(e, -EINVAL, "metrics-path");
+	return 0;
+}
+
+static void record_startup_time(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	metric_set(api_server, process_startup_time_cpu_us,
+		   (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000);
+}
+
+static int process_init(struct process *p, struct err *e)
+{
+	int r = process_init_log(&p->args, e);
+
+	if (r < 0)
+		return r;
+	p->loop = loop_new();
+	if (!p->loop)
+		return err_errno(e, errno, "cannot create the event loop");
+	r = process_init_signals(p, e);
+	if (r < 0)
+		return r;
+	vmm_init(&p->vmm, p->loop, p->args.id, p->args.boot_timer);
+	p->metrics_timer = loop_add_timer(p->loop, on_metrics_timer, p);
+	if (!p->metrics_timer)
+		return err_errno(e, errno, "cannot create the metrics timer");
+	loop_set_timer(p->metrics_timer, METRICS_INTERVAL_NS, METRICS_INTERVAL_NS);
+	if (!p->args.no_api) {
+		r = api_server_new(p->args.api_sock, p->args.http_api_max_payload_size, &p->vmm, p->loop, &p->server,
+				   e);
+		if (r < 0)
+			return r;
+	}
+	record_startup_time();
+	return p->args.config_file ? vmm_run_config_file(&p->vmm, p->args.config_file, e) : 0;
+}
+
+/* Accepts half-built. The machine goes last: it restores the terminal after the last line of the log. */
+static void process_fini(struct process *p)
+{
+	struct err e;
+
+	api_server_free(p->server);
+	if (p->loop) {
+		if (metrics_flush(&e) < 0)
+			log_warn("Metrics: %s", e.text);
+		vmm_fini(&p->vmm);
+		loop_remove(p->metrics_timer);
+		loop_remove(p->signal_source);
+		loop_free(p->loop);
+	}
+	cleanup_close(&p->signal_fd);
+}
+
+static int process_run(struct process *p)
+{
+	struct err e = { "" };
+	int code;
+
+	if (process_init(p, &e) < 0) {
+		log_error("%s", e.text);
+		process_fini(p);
+		fprintf(stderr, "Error: %s\n", e.text);
+		return EXIT_CODE_GENERIC;
+	}
+	log_info("snapsafe-vmm %s is running.", SNAPSAFE_VERSION);
+	if (metrics_flush(&e) < 0)
+		log_warn("Metrics: %s", e.text);
+	code = loop_run(p->loop);
+	log_info("snapsafe-vmm is stopping, exit code %d.", code);
+	process_fini(p);
+	return code;
+}
+
+static int describe_snapshot(const char *path)
+{
+	struct snapshot_version v;
+	struct err e;
+
+	if (statefile_version(path, &v, &e) < 0) {
+		fprintf(stderr, "Error: describe-snapshot: %s\n", e.text);
+		return EXIT_CODE_GENERIC;
+	}
+	printf("v%u.%u.%u\n", v.major, v.minor, v.patch);
+	return EXIT_CODE_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct process p = { .signal_fd = -1 };
+	enum exit_code code;
+	struct err e;
+
+	if (args_parse(argc, argv, &p.args, &code, &e) < 0) {
+		if (code == EXIT_CODE_BAD_ARGS)
+			fprintf(stderr, "Arguments parsing error: %s \n\nFor more information try --help.\n", e.text);
+		else
+			fprintf(stderr, "Error: %s\n", e.text);
+		return code;
+	}
+	if (p.args.help) {
+		args_print_help(stdout);
+		return EXIT_CODE_OK;
+	}
+	if (p.args.version) {
+		printf("snapsafe-vmm v%s\n", SNAPSAFE_VERSION);
+		return EXIT_CODE_OK;
+	}
+	if (p.args.snapshot_version) {
+		printf("v%d.%d.%d\n", SNAPSHOT_VERSION_MAJOR, SNAPSHOT_VERSION_MINOR, SNAPSHOT_VERSION_PATCH);
+		return EXIT_CODE_OK;
+	}
+	if (p.args.describe_snapshot)
+		return describe_snapshot(p.args.describe_snapshot);
+	return process_run(&p);
+}

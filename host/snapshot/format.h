@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Within snapshot/: what both files have in common. */
+#ifndef SNAPSHOT_FORMAT_H
+#define SNAPSHOT_FORMAT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "snapshot/statefile.h"
+#include "snapshot_format.h"
+
+/* A file under construction, and a memory file between the two renames of a commit, has this behind its name. */
+#define SNAPSHOT_TMP_SUFFIX ".snapsafe-tmp"
+
+/* The largest RAM that a header may claim: keeps every offset in a file and every sum within an off_t. */
+#define SNAPSHOT_MAX_MEM_SIZE (1ull << 46)
+
+#define SNAPSHOT_ID_TEXT_LEN (2 * SNAPSHOT_ID_LEN + 1)
+
+/* Of the machine that this program is compiled for. */
+enum snapshot_arch snapshot_arch(void);
+const char *snapshot_arch_name(unsigned int arch);
+
+void snapshot_checksum_of(const void *data, size_t len, struct snapshot_checksum *checksum);
+bool snapshot_checksum_matches(const void *data, size_t len, const struct snapshot_checksum *checksum);
+bool snapshot_mem_size_is_valid(uint64_t mem_size);
+void snapshot_id_text(const uint8_t id[SNAPSHOT_ID_LEN], char text[SNAPSHOT_ID_TEXT_LEN]);
+
+/*
+ * The name that a path stands for: behind a symbolic link, so that a link stays one when its target is replaced.
+ * Fails for an empty or too long path and for a link to nothing.
+ */
+int snapshot_resolve(const char *what, const char *path, char resolved[PATH_MAX], struct err *e) must_check;
+
+/* Writes header, payload and checksum to an empty file. -errno. */
+int statefile_write(int fd, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, const void *payload,
+		    size_t len) must_check;
+/* Only the header, of a file that is whole and readable by this monitor. */
+int statefile_read_id(const char *path, uint8_t id[SNAPSHOT_ID_LEN], struct err *e) must_check;
+
+/* The trailer page for a memory file. */
+void memfile_trailer(const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, struct snapshot_mem_trailer *trailer);
+/* Reads and checks size and trailer of an open memory file. */
+int memfile_check(int fd, const char *path, struct snapshot_mem_trailer *trailer, struct err *e) must_check;
+
+#endif

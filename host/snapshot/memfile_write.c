@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Writing RAM into a new memory file: what costs nothing is not written. Pages
+ * that nobody ever touched are not even looked at, pages of zeroes stay holes,
+ * and what a restored machine has not changed is copied from file to file (in
+ * the kernel, or as a shared extent where the file system can).
+ *
+ * The file that the machine was restored from may have been cut meanwhile;
+ * touching the mapping where it ended would be SIGBUS. Hence memory is touched
+ * directly only where it is known to be the process's own. Where that is not
+ * known, process_vm_readv() reads it: it gives EFAULT instead.
+ *
+ * The machine is paused and its devices are quiet: nothing changes meanwhile.
+ */
+#include "snapshot/memfile.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fdio.h"
+#include "snapshot/format.h"
+#include "snapshot/pagemap.h"
+
+/* What is looked through for zeroes and then written: small enough to be in the cache the second time. */
+#define IMAGE_CHUNK (256u * 1024)
+
+struct image {
+	int fd;			     /* borrowed: the file under construction */
+	const struct guest_mem *mem; /* borrowed */
+	struct pagemap pagemap;
+	uint8_t *buffer; /* owned, IMAGE_CHUNK bytes, allocated when first needed */
+	bool no_copy_file_range;
+};
+
+static uint64_t image_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static bool image_page_is_zero(const uint8_t *page)
+{
+	static const uint8_t zero[MEM_PAGE_SIZE];
+
+	return memcmp(page, zero, sizeof(zero)) == 0;
+}
+
+/* Writes the pages of data that are not zero to offset; neighbours go together. */
+static int image_put(struct image *image, const uint8_t *data, size_t len, uint64_t offset)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		size_t start;
+		int r;
+
+		while (at < len && image_page_is_zero(data + at))
+			at += MEM_PAGE_SIZE;
+		start = at;
+		while (at < len && !image_page_is_zero(data + at))
+			at += MEM_PAGE_SIZE;
+		if (at == start)
+			break;
+		r = fd_pwrite_all(image->fd, data + start, at - start, (off_t)(offset + start));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static uint8_t *image_buffer(struct image *image)
+{
+	if (!image->buffer)
+		image->buffer = malloc(IMAGE_CHUNK);
+	return image->buffer;
+}
+
+/* Memory that is the process's own. */
+static int image_put_private(struct image *image, const uint8_t *host, uint64_t len, uint64_t offset)
+{
+	int r = 0;
+
+	for (uint64_t at = 0; at < len && r == 0; at += IMAGE_CHUNK)
+		r = image_put(image, host + at, (size_t)image_min(len - at, IMAGE_CHUNK), offset + at);
+	return r;
+}
+
+/* Memory that may belong to a file which has become shorter: -EFAULT then. */
+static int image_put_careful(struct image *image, uint8_t *host, uint64_t len, uint64_t offset)
+{
+	uint8_t *buffer = image_buffer(image);
+	int r = 0;
+
+	if (!buffer)
+		return -ENOMEM;
+	for (uint64_t at = 0; at < len && r == 0; at += IMAGE_CHUNK) {
+		size_t n = (size_t)image_min(len - at, IMAGE_CHUNK);
+		struct iovec local = { .iov_base = buffer, .iov_len = n };
+		struct iovec remote = { .iov_base = host + at, .iov_len = n };
+		ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+		if (got != (ssize_t)n)
+			return got < 0 ? -errno : -EFAULT;
+		r = image_put(image, buffer, n, offset + at);
+	}
+	return r;
+}
+
+static int image_copy_by_buffer(struct image *image, uint64_t offset, uint64_t len)
+{
+	uint8_t *buffer = image_buffer(image);
+	int r = 0;
+
+	if (!buffer)
+		return -ENOMEM;
+	for (uint64_t at = 0; at < len && r == 0; at += IMAGE_CHUNK) {
+		size_t n = (size_t)image_min(len - at, IMAGE_CHUNK);
+
+		r = fd_pread_all(image->mem->backing_fd, buffer, n, (off_t)(offset + at));
+		if (r == 0)
+			r = image_put(image, buffer, n, offset + at);
+	}
+	return r;
+}
+
+/* Reasons for which copying by hand may work where copy_file_range() does not. */
+static bool image_copy_is_unsupported(int errnum)
+{
+	return errnum == EXDEV || errnum == EINVAL || errnum == ENOSYS || errnum == EOPNOTSUPP || errnum == EPERM ||
+	       errnum == ETXTBSY;
+}
+
+/* Copies data (no hole) of the backing file to the same place in the new one. */
+static int image_copy(struct image *image, uint64_t offset, uint64_t len)
+{
+	while (len > 0 && !image->no_copy_file_range) {
+		off_t from = (off_t)offset, to = (off_t)offset;
+		ssize_t n = copy_file_range(image->mem->backing_fd, &from, image->fd, &to, (size_t)len, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && !image_copy_is_unsupported(errno))
+			return -errno;
+		if (n <= 0) {
+			image->no_copy_file_range = true;
+			break;
+		}
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return image_copy_by_buffer(image, offset, len);
+}
+
+/* Copies what the backing file has in [offset, offset + len); its holes stay holes. */
+static int image_copy_data(struct image *image, uint64_t offset, uint64_t len)
+{
+	int backing = image->mem->backing_fd;
+	uint64_t end = offset + len;
+
+	while (offset < end) {
+		off_t data = lseek(backing, (off_t)offset, SEEK_DATA), hole;
+		int r;
+
+		if (data < 0 && errno == ENXIO)
+			return 0; /* a hole up to the end of the file; its size is checked elsewhere */
+		if (data < 0)
+			return -errno;
+		if ((uint64_t)data >= end)
+			return 0;
+		hole = lseek(backing, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		r = image_copy(image, (uint64_t)data, image_min((uint64_t)hole, end) - (uint64_t)data);
+		if (r < 0)
+			return r;
+		offset = (uint64_t)hole;
+	}
+	return 0;
+}
+
+static int image_put_region(struct image *image, const struct mem_region *region)
+{
+	bool has_file = image->mem->backing_fd >= 0;
+	uint64_t at = 0, run;
+	int r = 0;
+
+	for (; at < region->size && r == 0; at += run) {
+		uint8_t *host = region->host + at;
+		uint64_t offset = region->file_offset + at;
+
+		switch (pagemap_next(&image->pagemap, host, region->size - at, &run)) {
+		case PAGEMAP_UNTOUCHED:
+			if (has_file)
+				r = image_copy_data(image, offset, run);
+			break;
+		case PAGEMAP_PRIVATE:
+			r = image_put_private(image, host, run, offset);
+			break;
+		case PAGEMAP_UNKNOWN:
+			r = has_file ? image_put_careful(image, host, run, offset)
+				     : image_put_private(image, host, run, offset);
+			break;
+		}
+	}
+	return r;
+}
+
+/* A hole and the missing end of a file look alike; hence this before and after copying. */
+static int image_check_backing(const struct guest_mem *mem, struct err *e)
+{
+	struct stat st;
+
+	if (mem->backing_fd < 0)
+		return 0;
+	if (fstat(mem->backing_fd, &st) < 0)
+		return err_errno(e, errno, "cannot examine the memory file that the machine was restored from");
+	if ((uint64_t)st.st_size < mem->size)
+		return err_set(e, EIO,
+			       "the memory file that the machine was restored from has been cut to %llu bytes, it had "
+			       "%llu bytes of memory",
+			       (unsigned long long)st.st_size, (unsigned long long)mem->size);
+	return 0;
+}
+
+static int image_put_all(struct image *image, const uint8_t id[SNAPSHOT_ID_LEN])
+{
+	struct snapshot_mem_trailer trailer;
+	int r = 0;
+
+	/* First the size, so that holes at the end are there too. */
+	if (ftruncate(image->fd, (off_t)image->mem->size) < 0)
+		return -errno;
+	for (unsigned int i = 0; i < image->mem->num_regions && r == 0; i++)
+		r = image_put_region(image, &image->mem->regions[i]);
+	if (r < 0)
+		return r;
+	memfile_trailer(id, image->mem->size, &trailer);
+	return fd_pwrite_all(image->fd, &trailer, sizeof(trailer), (off_t)image->mem->size);
+}
+
+int memfile_write(int fd, const struct guest_mem *mem, const uint8_t id[SNAPSHOT_ID_LEN], struct err *e)
+{
+	struct image image = { .fd = fd, .mem = mem };
+	int r;
+
+	r = image_check_backing(mem, e);
+	if (r < 0)
+		return r;
+	pagemap_init(&image.pagemap);
+	r = image_put_all(&image, id);
+	pagemap_fini(&image.pagemap);
+	free(image.buffer);
+	if (r == -EFAULT || r == -ENODATA)
+		return err_set(e, EIO, "the memory file that the machine was restored from was cut while it was read");
+	if (r < 0)
+		return err_errno(e, -r, "cannot copy guest memory into the file");
+	return image_check_backing(mem, e);
+}

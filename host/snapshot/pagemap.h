@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Within snapshot/: which pages of a private mapping the process has pages of its own for (/proc/self/pagemap). */
+#ifndef SNAPSHOT_PAGEMAP_H
+#define SNAPSHOT_PAGEMAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum pagemap_kind {
+	PAGEMAP_UNTOUCHED, /* as it was mapped: zero, or what the file has */
+	PAGEMAP_PRIVATE,   /* written, in memory or in swap */
+	PAGEMAP_UNKNOWN,   /* the kernel does not tell */
+};
+
+struct pagemap {
+	int fd;		   /* owned; -1: everything is unknown */
+	uint64_t *entries; /* owned */
+	uint64_t first;	   /* page number of entries[0] */
+	size_t num;
+	size_t page_size; /* the kernel's, bytes */
+};
+
+void pagemap_init(struct pagemap *pm);
+void pagemap_fini(struct pagemap *pm);
+
+/* The kind of the page at addr, and in *run how many of the len bytes from there (at least one page, or len) have it too. */
+enum pagemap_kind pagemap_next(struct pagemap *pm, const uint8_t *addr, uint64_t len, uint64_t *run);
+
+#endif

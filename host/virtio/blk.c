@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The block device (virtio 1.2, section 5.2): one queue over a raw file or a
+ * block device of the host. What a request does is in blk_request.c.
+ *
+ * A throttled request goes back into the ring, so that between two turns of the
+ * loop the device holds nothing that the ring does not: a snapshot needs no
+ * draining.
+ *
+ * Loop thread with the bus lock held, but for config access and reset (any
+ * thread).
+ */
+#include "virtio/blk.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "virtio/blk_internal.h"
+
+/* A turn ends after this many requests, or after the one that reaches this many bytes: others want the loop, too. */
+#define BLK_BATCH	32
+#define BLK_BATCH_BYTES (4u * 1024 * 1024)
+
+/* The start of the configuration space (section 5.2.4); fields behind it need features that are not offered. */
+struct blk_config {
+	uint64_t capacity; /* sectors */
+	uint32_t size_max;
+	uint32_t seg_max;
+};
+
+_Static_assert(sizeof(struct blk_config) == 16, "layout of the specification");
+
+static struct blk *blk_from_vdev(struct virtio_dev *vdev)
+{
+	return (struct blk *)vdev;
+}
+
+/* As Firecracker's, so that a guest finds the same /dev/disk/by-id names. */
+static void blk_file_set_id(struct blk_file *file, const struct stat *st)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%llu%llu%llu", (unsigned long long)st->st_dev, (unsigned long long)st->st_rdev,
+		 (unsigned long long)st->st_ino);
+	memset(file->id, 0, sizeof(file->id));
+	memcpy(file->id, text, strnlen(text, sizeof(file->id)));
+}
+
+/* O_NONBLOCK keeps open() from waiting for a FIFO's other end; it means nothing to the files that are accepted. */
+static int blk_file_open(struct blk_file *file, const char *drive_id, const char *path, bool read_only, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	off_t size;
+
+	if (fd < 0)
+		return err_errno(e, errno, "drive %s: cannot open \"%s\" for %s", drive_id, path,
+				 read_only ? "reading" : "reading and writing");
+	if (fstat(fd, &st))
+		return err_errno(e, errno, "drive %s: cannot look at \"%s\"", drive_id, path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_set(e, EINVAL, "drive %s: \"%s\" is neither a regular file nor a block device", drive_id,
+			       path);
+	size = lseek(fd, 0, SEEK_END);
+	if (size < 0 || fcntl(fd, F_SETFL, 0) < 0)
+		return err_errno(e, errno, "drive %s: cannot use \"%s\"", drive_id, path);
+	if (size % BLK_SECTOR_SIZE)
+		log_warn("drive %s: the last %u bytes of \"%s\" are no whole sector of %u bytes: the guest does not see them",
+			 drive_id, (unsigned int)(size % BLK_SECTOR_SIZE), path, BLK_SECTOR_SIZE);
+	file->sectors = (uint64_t)size / BLK_SECTOR_SIZE;
+	blk_file_set_id(file, &st);
+	file->fd = take_fd(&fd);
+	return 0;
+}
+
+/* The chain goes back and is seen again when the limiter has had time to recover. */
+static void blk_throttle(struct blk *blk)
+{
+	virtq_unpop(&blk->vdev.queues[0]);
+	blk->throttled = true;
+	loop_set_timer(blk->timer, RATE_LIMITER_RETRY_NS, 0);
+	metric_inc(block, rate_limiter_throttled_events);
+}
+
+/* Transfers cost their bytes and an operation, a flush an operation, everything else nothing. */
+static bool blk_may_execute(struct blk *blk, const struct blk_request *req)
+{
+	bool transfer = req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT;
+
+	if (!transfer && req->type != VIRTIO_BLK_T_FLUSH)
+		return true;
+	return rate_limiter_take(&blk->limiter, req->len, clock_now_ns());
+}
+
+/* One request: 1 when it was given back, 0 when it has to wait. *bytes grows by what it moved. */
+static int blk_serve(struct blk *blk, const struct virtq_chain *chain, uint64_t *bytes)
+{
+	struct blk_request req;
+	uint32_t written = 0;
+	int status = blk_request_parse(blk, chain, &req);
+
+	if (status < 0) {
+		virtq_push(&blk->vdev.queues[0], chain->head, 0);
+		return 1;
+	}
+	if (status == VIRTIO_BLK_S_OK) {
+		if (!blk_may_execute(blk, &req)) {
+			blk_throttle(blk);
+			return 0;
+		}
+		status = blk_request_execute(blk, &req, &written);
+		*bytes += req.len;
+	}
+	blk_request_complete(blk, &req, status, written);
+	return 1;
+}
+
+/* The driver notifies only of what comes after our last look. */
+static int blk_next(struct virtq *q, struct virtq_chain *chain)
+{
+	int r = virtq_pop(q, chain);
+
+	if (r)
+		return r;
+	virtq_enable_notify(q);
+	return virtq_pop(q, chain);
+}
+
+static int blk_notify(struct virtio_dev *vdev, unsigned int queue)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+	struct virtq *q = &vdev->queues[queue];
+	struct virtq_chain chain;
+	uint64_t bytes = 0;
+	unsigned int n;
+	int r = 1;
+
+	metric_inc(block, queue_event_count);
+	for (n = 0; n < BLK_BATCH && bytes < BLK_BATCH_BYTES && !blk->throttled; n++) {
+		r = blk_next(q, &chain);
+		if (r > 0)
+			r = blk_serve(blk, &chain, &bytes);
+		if (r <= 0)
+			break;
+	}
+	if (n == 0 && r == 0 && !blk->throttled)
+		metric_inc(block, no_avail_buffer);
+	if (r < 0)
+		metric_inc(block, event_fails);
+	virtio_notify_used(vdev, q);
+	if (r > 0 && !blk->throttled)
+		virtio_kick(vdev, queue);
+	return r < 0 ? r : 0;
+}
+
+/* The throttled request, if it is still there, is tried again. */
+static void blk_retry(struct blk *blk)
+{
+	if (!blk->throttled)
+		return;
+	blk->throttled = false;
+	virtio_kick(&blk->vdev, 0);
+}
+
+/* A reset in between has cleared throttled: then there is nothing left to retry. */
+static void blk_timer(void *ctx, uint32_t events)
+{
+	struct blk *blk = ctx;
+
+	(void)events;
+	bus_lock(blk->bus);
+	if (blk->throttled)
+		metric_inc(block, rate_limiter_event_count);
+	blk_retry(blk);
+	bus_unlock(blk->bus);
+}
+
+static void blk_activate(struct virtio_dev *vdev)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+
+	if (blk->capacity_changed)
+		virtio_notify_config(vdev);
+	blk->capacity_changed = false;
+}
+
+static void blk_config_read(struct virtio_dev *vdev, uint64_t offset, void *data, unsigned int len)
+{
+	struct blk_config config = {
+		.capacity = htole64(blk_from_vdev(vdev)->file.sectors),
+		.size_max = htole32(BLK_SIZE_MAX),
+		.seg_max = htole32(BLK_SEG_MAX),
+	};
+
+	memset(data, 0, len);
+	if (offset >= sizeof(config))
+		return;
+	if (len > sizeof(config) - offset)
+		len = (unsigned int)(sizeof(config) - offset);
+	memcpy(data, (const uint8_t *)&config + offset, len);
+}
+
+static void blk_reset(struct virtio_dev *vdev)
+{
+	blk_from_vdev(vdev)->throttled = false;
+}
+
+static void blk_pause(struct virtio_dev *vdev)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+
+	blk->throttled = false;
+	loop_set_timer(blk->timer, 0, 0);
+}
+
+/* What the guest believes to be on the disk must be there for as long as the snapshot is. */
+static void blk_save(struct virtio_dev *vdev, struct enc *enc)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+
+	if (blk->writeback && !blk->read_only && fdatasync(blk->file.fd)) {
+		metric_inc(block, execute_fails);
+		log_error("drive %s: its data could not be flushed for the snapshot: %s", blk->drive_id,
+			  strerror(errno));
+	}
+	enc_u64(enc, "sectors", blk->file.sectors);
+	rate_limiter_save(&blk->limiter, enc, "rate_limiter", clock_now_ns());
+}
+
+static void blk_load(struct virtio_dev *vdev, struct dec *dec)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+	uint64_t sectors = dec_u64(dec, "sectors", 0, UINT64_MAX);
+
+	rate_limiter_load(&blk->limiter, dec, "rate_limiter", clock_now_ns());
+	if (sectors == blk->file.sectors)
+		return;
+	log_warn("drive %s: it has %llu sectors now and had %llu when the snapshot was taken; the guest is told",
+		 blk->drive_id, (unsigned long long)blk->file.sectors, (unsigned long long)sectors);
+	blk->capacity_changed = true;
+}
+
+static void blk_free(struct virtio_dev *vdev)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+
+	loop_remove(blk->timer);
+	cleanup_close(&blk->file.fd);
+	free(blk->drive_id);
+	free(blk);
+}
+
+static const struct virtio_ops blk_ops = {
+	.type = "block",
+	.device_id = VIRTIO_ID_BLOCK,
+	.num_queues = 1,
+	.activate = blk_activate,
+	.notify = blk_notify,
+	.config_read = blk_config_read,
+	.reset = blk_reset,
+	.pause = blk_pause,
+	.save = blk_save,
+	.load = blk_load,
+	.free = blk_free,
+};
+
+static uint64_t blk_features(const struct drive_config *config)
+{
+	uint64_t offered = 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
+			   1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_SEG_MAX;
+
+	if (config->is_read_only)
+		offered |= 1ull << VIRTIO_BLK_F_RO;
+	if (config->cache_type == CACHE_WRITEBACK)
+		offered |= 1ull << VIRTIO_BLK_F_FLUSH;
+	return offered;
+}
+
+static int blk_init(struct blk *blk, const struct drive_config *config, struct platform *p, struct err *e)
+{
+	int r;
+
+	blk->file.fd = -1;
+	blk->bus = p->bus;
+	blk->read_only = config->is_read_only;
+	blk->writeback = config->cache_type == CACHE_WRITEBACK;
+	virtio_dev_init(&blk->vdev, &blk_ops, p, blk_features(config), BLK_QUEUE_SIZE);
+	rate_limiter_init(&blk->limiter, &config->rate_limiter, clock_now_ns());
+	r = blk_file_open(&blk->file, config->drive_id, config->path_on_host, blk->read_only, e);
+	if (r)
+		return r;
+	blk->drive_id = strdup(config->drive_id);
+	if (!blk->drive_id)
+		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
+	blk->timer = loop_add_timer(p->loop, blk_timer, blk);
+	if (!blk->timer)
+		return err_errno(e, errno, "drive %s: cannot create a timer", config->drive_id);
+	return 0;
+}
+
+int blk_new(const struct drive_config *config, struct platform *p, struct virtio_dev **vdev, struct err *e)
+{
+	struct blk *blk;
+	int r;
+
+	if (config->io_engine != IO_ENGINE_SYNC)
+		return err_set(e, EINVAL, "drive %s: io_engine \"Async\" is not supported, only \"Sync\" is",
+			       config->drive_id);
+	blk = calloc(1, sizeof(*blk));
+	if (!blk)
+		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
+	r = blk_init(blk, config, p, e);
+	if (r) {
+		blk_free(&blk->vdev);
+		return r;
+	}
+	*vdev = &blk->vdev;
+	return 0;
+}
+
+int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struct err *e)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+	uint64_t now_ns = clock_now_ns();
+	struct blk_file file;
+	int r;
+
+	metric_inc(block, update_count);
+	if (update->path_on_host) {
+		r = blk_file_open(&file, blk->drive_id, update->path_on_host, blk->read_only, e);
+		if (r) {
+			metric_inc(block, update_fails);
+			return r;
+		}
+		close(blk->file.fd);
+		blk->file = file;
+		virtio_notify_config(vdev);
+	}
+	if (update->has_bandwidth)
+		token_bucket_init(&blk->limiter.bandwidth, &update->rate_limiter.bandwidth, now_ns);
+	if (update->has_ops)
+		token_bucket_init(&blk->limiter.ops, &update->rate_limiter.ops, now_ns);
+	blk_retry(blk);
+	return 0;
+}

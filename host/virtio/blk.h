@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Block device over a raw file or host block device (virtio 1.2, section 5.2). */
+#ifndef VIRTIO_BLK_H
+#define VIRTIO_BLK_H
+
+#include "base/err.h"
+#include "bus/platform.h"
+#include "config/config.h"
+#include "virtio/virtio.h"
+
+/* Opens the file. The caller owns *vdev until virtio_mmio_new() takes it. */
+int blk_new(const struct drive_config *config, struct platform *p, struct virtio_dev **vdev, struct err *e) must_check;
+
+/*
+ * PATCH /drives: a new backing file (path, or NULL to keep it; the guest is told of the new capacity) and new limits (buckets
+ * that are present replace; update->rate_limiter). All or nothing. Loop thread, takes no lock: the caller holds the bus lock.
+ */
+int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struct err *e) must_check;
+
+#endif

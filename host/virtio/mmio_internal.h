@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the MMIO transport share: mmio.c has the registers, mmio_state.c the snapshot. */
+#ifndef VIRTIO_MMIO_INTERNAL_H
+#define VIRTIO_MMIO_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bus/device.h"
+#include "bus/irq.h"
+#include "bus/platform.h"
+#include "virtio/virtio.h"
+
+struct loop_source;
+struct virtio_mmio;
+
+/* The descriptor that a guest's notification of queue q makes readable. */
+struct virtio_mmio_doorbell {
+	struct virtio_mmio *t;
+	unsigned int q;
+	int fd; /* eventfd, owned */
+	struct loop_source *source;
+	bool connected; /* to the platform */
+};
+
+/* Everything below the platform is guarded by the bus lock. */
+struct virtio_mmio {
+	struct device dev;	 /* must be first */
+	struct virtio_dev *vdev; /* owned */
+	struct platform *p;
+	gpa_t base;
+	struct irq_line irq;
+	struct virtio_mmio_doorbell doorbells[VIRTIO_MAX_QUEUES];
+
+	bool running; /* between resume and pause */
+	uint32_t status;
+	uint32_t interrupt_status;
+	uint32_t device_features_sel;
+	uint32_t driver_features_sel;
+	uint64_t driver_features; /* as written so far; vdev->features once FEATURES_OK is set */
+	uint32_t queue_sel;
+	uint32_t config_generation;
+};
+
+/* May these be negotiated? Offered by us, and VERSION_1 among them. */
+bool virtio_mmio_features_ok(const struct virtio_dev *vdev, uint64_t features);
+/* Does queue q exist with the features that are negotiated? */
+bool virtio_mmio_queue_exists(const struct virtio_dev *vdev, uint32_t q);
+
+void virtio_mmio_save(struct device *dev, struct enc *enc);
+void virtio_mmio_load(struct device *dev, struct dec *dec);
+
+#endif

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Split virtqueue, device side (virtio 1.2, section 2.7).
+ *
+ * Theory of operation. The driver owns the descriptor table and the available
+ * ring, the device the used ring; all three lie in guest memory, and the guest
+ * may change all three at any time. virtq_enable() has checked that they lie in
+ * memory, which never changes, so that their addresses need no check later.
+ * What stands in them is loaded once and the copy is judged:
+ *
+ *  - the available index may be ahead of ours by the queue's size at most;
+ *  - a descriptor number is below its table's length;
+ *  - a chain has as many buffers as the queue has entries at most, which also
+ *    ends every loop; one indirect table can end it, and none inside that;
+ *  - readable buffers stand before writable ones.
+ *
+ * All indices run freely over 16 bits; sizes are powers of two, so that the
+ * slot is the index modulo the size across the wrap.
+ *
+ * Called with the bus lock held; only the guest runs at the same time.
+ */
+#include "virtio/queue.h"
+
+#include <endian.h>
+#include <string.h>
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+
+#include "base/codec.h"
+
+/* Sizes and offsets of section 2.7, all in bytes. */
+#define DESC_LEN	 16u
+#define DESC_ALIGN	 16u
+#define AVAIL_ALIGN	 2u
+#define USED_ALIGN	 4u
+#define AVAIL_FLAGS	 0u
+#define AVAIL_IDX	 2u
+#define AVAIL_RING	 4u
+#define AVAIL_ENTRY_LEN	 2u
+#define USED_IDX	 2u
+#define USED_RING	 4u
+#define USED_ENTRY_LEN	 8u
+#define RING_TRAILER_LEN 2u /* used_event or avail_event, behind the ring */
+
+_Static_assert(sizeof(struct vring_desc) == DESC_LEN, "a descriptor is 16 bytes");
+
+/* Where descriptors of a chain are looked up: the queue's own table or an indirect one. */
+struct virtq_table {
+	gpa_t gpa;
+	uint32_t num;
+	bool indirect;
+};
+
+static uint64_t virtq_avail_event_offset(const struct virtq *q)
+{
+	return USED_RING + (uint64_t)q->size * USED_ENTRY_LEN;
+}
+
+static uint64_t virtq_used_event_offset(const struct virtq *q)
+{
+	return AVAIL_RING + (uint64_t)q->size * AVAIL_ENTRY_LEN;
+}
+
+/* A 16-bit field of a ring; never NULL after virtq_enable(). */
+static uint16_t *virtq_field(const struct virtq *q, gpa_t ring, uint64_t offset)
+{
+	return mem_host(q->mem, ring + offset, sizeof(uint16_t));
+}
+
+static uint16_t virtq_load_avail(const struct virtq *q, uint64_t offset)
+{
+	return le16toh(__atomic_load_n(virtq_field(q, q->avail, offset), __ATOMIC_RELAXED));
+}
+
+void virtq_init(struct virtq *q, const struct guest_mem *mem, uint16_t max_size)
+{
+	memset(q, 0, sizeof(*q));
+	q->mem = mem;
+	q->max_size = max_size;
+	q->size = max_size;
+}
+
+void virtq_reset(struct virtq *q)
+{
+	virtq_init(q, q->mem, q->max_size);
+}
+
+int virtq_enable(struct virtq *q, uint64_t features)
+{
+	if (q->size == 0 || q->size > q->max_size || (q->size & (q->size - 1)))
+		return -EINVAL;
+	if (q->desc % DESC_ALIGN || q->avail % AVAIL_ALIGN || q->used % USED_ALIGN)
+		return -EINVAL;
+	if (!mem_host(q->mem, q->desc, (uint64_t)q->size * DESC_LEN) ||
+	    !mem_host(q->mem, q->avail, virtq_used_event_offset(q) + RING_TRAILER_LEN) ||
+	    !mem_host(q->mem, q->used, virtq_avail_event_offset(q) + RING_TRAILER_LEN))
+		return -EINVAL;
+
+	q->indirect = features >> VIRTIO_RING_F_INDIRECT_DESC & 1;
+	q->event_idx = features >> VIRTIO_RING_F_EVENT_IDX & 1;
+	q->next_avail = 0;
+	q->next_used = 0;
+	q->notified_used = 0;
+	q->ready = true;
+	return 0;
+}
+
+/* Copies a descriptor, in host byte order. mem_read() is the one copy; an indirect table need not be aligned. */
+static int virtq_load_desc(const struct virtq *q, const struct virtq_table *table, uint32_t index,
+			   struct vring_desc *desc)
+{
+	struct vring_desc raw;
+
+	if (index >= table->num || !mem_read(q->mem, table->gpa + (uint64_t)index * DESC_LEN, &raw, sizeof(raw)))
+		return -EINVAL;
+	desc->addr = le64toh(raw.addr);
+	desc->len = le32toh(raw.len);
+	desc->flags = le16toh(raw.flags);
+	desc->next = le16toh(raw.next);
+	return 0;
+}
+
+/* Section 2.7.5.3: the table's own descriptor ends the chain and its WRITE flag means nothing. */
+static int virtq_enter_indirect(const struct virtq *q, const struct vring_desc *desc, struct virtq_table *table)
+{
+	if (!q->indirect || table->indirect || desc->flags & VRING_DESC_F_NEXT)
+		return -EINVAL;
+	if (desc->len == 0 || desc->len % DESC_LEN || !mem_host(q->mem, desc->addr, desc->len))
+		return -EINVAL;
+	*table = (struct virtq_table){ .gpa = desc->addr, .num = desc->len / DESC_LEN, .indirect = true };
+	return 0;
+}
+
+static int virtq_add_segment(const struct virtq *q, struct virtq_chain *chain, const struct vring_desc *desc)
+{
+	unsigned int num = chain->num_readable + chain->num_writable;
+
+	if (num == q->size)
+		return -EINVAL;
+	chain->seg[num] = (struct virtq_seg){ .gpa = desc->addr, .len = desc->len };
+	if (desc->flags & VRING_DESC_F_WRITE) {
+		chain->num_writable++;
+		chain->writable_len += desc->len;
+		return 0;
+	}
+	if (chain->num_writable)
+		return -EINVAL;
+	chain->num_readable++;
+	chain->readable_len += desc->len;
+	return 0;
+}
+
+/* Each round adds a segment, of which there are q->size at most, or enters the only indirect table. */
+static int virtq_walk(const struct virtq *q, struct virtq_chain *chain)
+{
+	struct virtq_table table = { .gpa = q->desc, .num = q->size, .indirect = false };
+	uint32_t index = chain->head;
+	struct vring_desc desc;
+
+	for (;;) {
+		if (virtq_load_desc(q, &table, index, &desc))
+			return -EINVAL;
+		if (desc.flags & VRING_DESC_F_INDIRECT) {
+			if (virtq_enter_indirect(q, &desc, &table))
+				return -EINVAL;
+			index = 0;
+			continue;
+		}
+		if (virtq_add_segment(q, chain, &desc))
+			return -EINVAL;
+		if (!(desc.flags & VRING_DESC_F_NEXT))
+			return 0;
+		index = desc.next;
+	}
+}
+
+int virtq_pop(struct virtq *q, struct virtq_chain *chain)
+{
+	uint16_t avail_idx;
+
+	if (!q->ready)
+		return 0;
+	/* Acquire: what the driver wrote before it raised the index is visible from here on. */
+	avail_idx = le16toh(__atomic_load_n(virtq_field(q, q->avail, AVAIL_IDX), __ATOMIC_ACQUIRE));
+	if (avail_idx == q->next_avail)
+		return 0;
+	if ((uint16_t)(avail_idx - q->next_avail) > q->size)
+		return -EINVAL;
+
+	chain->head = virtq_load_avail(q, AVAIL_RING + (uint64_t)(q->next_avail % q->size) * AVAIL_ENTRY_LEN);
+	chain->num_readable = 0;
+	chain->num_writable = 0;
+	chain->readable_len = 0;
+	chain->writable_len = 0;
+	if (virtq_walk(q, chain))
+		return -EINVAL;
+	q->next_avail++;
+	return 1;
+}
+
+void virtq_unpop(struct virtq *q)
+{
+	q->next_avail--;
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
+{
+	uint32_t *entry;
+
+	if (!q->ready)
+		return;
+	entry = mem_host(q->mem, q->used + USED_RING + (uint64_t)(q->next_used % q->size) * USED_ENTRY_LEN,
+			 USED_ENTRY_LEN);
+	__atomic_store_n(&entry[0], htole32(head), __ATOMIC_RELAXED);
+	__atomic_store_n(&entry[1], htole32(len), __ATOMIC_RELAXED);
+	q->next_used++;
+	/* Release: the entry and the buffer's bytes are visible before the index that hands them over. */
+	__atomic_store_n(virtq_field(q, q->used, USED_IDX), htole16(q->next_used), __ATOMIC_RELEASE);
+}
+
+bool virtq_need_irq(struct virtq *q)
+{
+	uint16_t old = q->notified_used;
+	uint16_t event;
+
+	if (!q->ready || old == q->next_used)
+		return false;
+	q->notified_used = q->next_used;
+	/*
+	 * The used index must be visible before we look at what the driver asks for. It does the opposite: asks, then looks
+	 * at the used index once more. So at least one side sees the other.
+	 */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!q->event_idx)
+		return !(virtq_load_avail(q, AVAIL_FLAGS) & VRING_AVAIL_F_NO_INTERRUPT);
+	event = virtq_load_avail(q, virtq_used_event_offset(q));
+	/* Is event in [old, next_used), modulo 2^16? */
+	return (uint16_t)(q->next_used - event - 1) < (uint16_t)(q->next_used - old);
+}
+
+void virtq_enable_notify(struct virtq *q)
+{
+	if (!q->ready || !q->event_idx)
+		return;
+	__atomic_store_n(virtq_field(q, q->used, virtq_avail_event_offset(q)), htole16(q->next_avail),
+			 __ATOMIC_RELAXED);
+	/* The request must be visible before the last look at the available index; see virtq_need_irq(). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+bool virtq_chain_ok(const struct virtq *q, const struct virtq_chain *chain)
+{
+	for (unsigned int i = 0; i < chain->num_readable + chain->num_writable; i++) {
+		const struct virtq_seg *seg = &chain->seg[i];
+
+		/* An empty buffer has an address, too. */
+		if (!mem_host(q->mem, seg->gpa, seg->len ? seg->len : 1))
+			return false;
+	}
+	return true;
+}
+
+int virtq_chain_iov(const struct virtq *q, const struct virtq_chain *chain, enum virtq_part part, uint64_t offset,
+		    uint64_t len, struct iovec *iov)
+{
+	const struct virtq_seg *seg = part == VIRTQ_READABLE ? chain->seg : chain->seg + chain->num_readable;
+	uint64_t part_len = part == VIRTQ_READABLE ? chain->readable_len : chain->writable_len;
+	int num = 0;
+
+	if (offset > part_len || len > part_len - offset)
+		return -EFAULT;
+	for (; len; seg++) {
+		uint64_t n = seg->len;
+
+		if (offset >= n) {
+			offset -= n;
+			continue;
+		}
+		n -= offset;
+		if (n > len)
+			n = len;
+		/* gpa + offset may wrap only if the segment itself does; then neither is memory. */
+		if (seg->gpa + offset < seg->gpa)
+			return -EFAULT;
+		iov[num].iov_base = mem_host(q->mem, seg->gpa + offset, n);
+		iov[num].iov_len = n;
+		if (!iov[num].iov_base)
+			return -EFAULT;
+		num++;
+		len -= n;
+		offset = 0;
+	}
+	return num;
+}
+
+bool virtq_chain_read(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, void *dst, uint64_t len)
+{
+	struct iovec iov[VIRTQ_MAX_SIZE];
+	int num = virtq_chain_iov(q, chain, VIRTQ_READABLE, offset, len, iov);
+	uint8_t *to = dst;
+
+	for (int i = 0; i < num; i++) {
+		memcpy(to, iov[i].iov_base, iov[i].iov_len);
+		to += iov[i].iov_len;
+	}
+	return num >= 0;
+}
+
+bool virtq_chain_write(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, const void *src,
+		       uint64_t len)
+{
+	struct iovec iov[VIRTQ_MAX_SIZE];
+	int num = virtq_chain_iov(q, chain, VIRTQ_WRITABLE, offset, len, iov);
+	const uint8_t *from = src;
+
+	for (int i = 0; i < num; i++) {
+		memcpy(iov[i].iov_base, from, iov[i].iov_len);
+		from += iov[i].iov_len;
+	}
+	return num >= 0;
+}
+
+void virtq_save(const struct virtq *q, struct enc *enc)
+{
+	enc_bool(enc, "ready", q->ready);
+	enc_u64(enc, "size", q->size);
+	enc_u64(enc, "desc", q->desc);
+	enc_u64(enc, "avail", q->avail);
+	enc_u64(enc, "used", q->used);
+	enc_u64(enc, "next_avail", q->next_avail);
+	enc_u64(enc, "next_used", q->next_used);
+	enc_u64(enc, "notified_used", q->notified_used);
+}
+
+void virtq_load(struct virtq *q, uint64_t features, struct dec *dec)
+{
+	bool ready = dec_bool(dec, "ready");
+	uint16_t next_avail, next_used, notified_used;
+
+	q->size = (uint16_t)dec_u64(dec, "size", 0, q->max_size);
+	q->desc = dec_u64(dec, "desc", 0, UINT64_MAX);
+	q->avail = dec_u64(dec, "avail", 0, UINT64_MAX);
+	q->used = dec_u64(dec, "used", 0, UINT64_MAX);
+	next_avail = (uint16_t)dec_u64(dec, "next_avail", 0, UINT16_MAX);
+	next_used = (uint16_t)dec_u64(dec, "next_used", 0, UINT16_MAX);
+	notified_used = (uint16_t)dec_u64(dec, "notified_used", 0, UINT16_MAX);
+	if (!ready)
+		return;
+	if (virtq_enable(q, features)) {
+		dec_fail(dec,
+			 "a queue of %u entries with its rings at %#llx, %#llx and %#llx is not valid: the size must be a "
+			 "power of two, the rings aligned and in guest memory",
+			 q->size, (unsigned long long)q->desc, (unsigned long long)q->avail,
+			 (unsigned long long)q->used);
+		return;
+	}
+	/* What the device had taken and not yet given back is at most what the ring holds. */
+	if ((uint16_t)(next_avail - next_used) > q->size) {
+		dec_fail(dec, "next_avail %u is not within %u entries of next_used %u", next_avail, q->size, next_used);
+		return;
+	}
+	q->next_avail = next_avail;
+	q->next_used = next_used;
+	q->notified_used = notified_used;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Split virtqueue, device side (virtio 1.2, section 2.7). Everything in the
+ * ring comes from a hostile guest: an index is bounded before it is used, each
+ * descriptor is copied once and the copy is validated, chains are bounded.
+ *
+ * Two kinds of bad input: a ring that breaks the rules (a loop, an index out
+ * of range, a readable descriptor behind a writable one, a table outside
+ * memory) makes virtq_pop() fail with -EINVAL, and the device needs a reset. A
+ * chain whose *buffers* lie outside guest memory is returned; virtq_chain_ok()
+ * tells, and the device decides.
+ *
+ * Acquire and release ordering towards the driver lives in queue.c only.
+ */
+#ifndef VIRTIO_QUEUE_H
+#define VIRTIO_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "mem/mem.h"
+
+struct dec;
+struct enc;
+
+#define VIRTQ_MAX_SIZE 256
+
+struct virtq {
+	const struct guest_mem *mem;
+	uint16_t max_size; /* what the device offers, a power of two <= VIRTQ_MAX_SIZE */
+
+	/* What the driver set through the transport; free to change until enabled. */
+	uint16_t size;
+	gpa_t desc;
+	gpa_t avail; /* driver area */
+	gpa_t used;  /* device area */
+
+	bool ready;
+	bool indirect;	     /* VIRTIO_F_INDIRECT_DESC was negotiated */
+	bool event_idx;	     /* VIRTIO_F_EVENT_IDX was negotiated */
+	uint16_t next_avail; /* free running, as the ring's own indices */
+	uint16_t next_used;
+	uint16_t notified_used; /* next_used at the last virtq_need_irq() */
+};
+
+struct virtq_seg {
+	gpa_t gpa;
+	uint32_t len;
+};
+
+/* A chain of buffers, flattened: first the device-readable segments, then the device-writable ones. */
+struct virtq_chain {
+	uint16_t head;
+	unsigned int num_readable;
+	unsigned int num_writable;
+	uint64_t readable_len; /* bytes, sum of the segments */
+	uint64_t writable_len;
+	struct virtq_seg seg[VIRTQ_MAX_SIZE];
+};
+
+void virtq_init(struct virtq *q, const struct guest_mem *mem, uint16_t max_size);
+void virtq_reset(struct virtq *q);
+/* The driver sets QueueReady (or a snapshot says it did): checks size, alignment and that the rings lie in memory. -EINVAL. */
+int virtq_enable(struct virtq *q, uint64_t features) must_check;
+
+/* Takes the next available chain: 1 with *chain filled, 0 when there is none, -EINVAL when the ring is broken. */
+int virtq_pop(struct virtq *q, struct virtq_chain *chain) must_check;
+/* Puts the chain that was popped last back, so that the next pop returns it again. */
+void virtq_unpop(struct virtq *q);
+/* Gives a chain back to the driver; len = bytes written into its writable part. */
+void virtq_push(struct virtq *q, uint16_t head, uint32_t len);
+/* After a batch of pushes: must the driver be interrupted? (flags or event index) */
+bool virtq_need_irq(struct virtq *q);
+/*
+ * Asks the driver to notify of the next buffer. Without event_idx it always does. With it a device calls this when
+ * virtq_pop() gave 0 and then looks once more: what came in between was not notified.
+ */
+void virtq_enable_notify(struct virtq *q);
+
+/* The two sides of a chain, as seen from the device. */
+enum virtq_part { VIRTQ_READABLE, VIRTQ_WRITABLE };
+
+/* Do all segments lie in guest memory (zero-length ones included)? */
+bool virtq_chain_ok(const struct virtq *q, const struct virtq_chain *chain);
+/* Copies from the readable / to the writable part, starting offset bytes into it; false and nothing done if that part is too short or outside memory. */
+bool virtq_chain_read(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, void *dst, uint64_t len);
+bool virtq_chain_write(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, const void *src,
+		       uint64_t len);
+
+/*
+ * The host's view of [offset, offset + len) of one part, in order and without empty pieces: the number of entries of iov
+ * (VIRTQ_MAX_SIZE of them) that are filled in. -EFAULT, and nothing may be used, if the part is too short or outside memory.
+ * The guest may change the bytes at any time.
+ */
+int virtq_chain_iov(const struct virtq *q, const struct virtq_chain *chain, enum virtq_part part, uint64_t offset,
+		    uint64_t len, struct iovec *iov) must_check;
+
+void virtq_save(const struct virtq *q, struct enc *enc);
+/* features: what the driver had negotiated; errors go to dec. */
+void virtq_load(struct virtq *q, uint64_t features, struct dec *dec);
+
+#endif

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The entropy device and its request queue (virtio 1.2, section 5.4). The leak
+ * queues are in rng_leak.c.
+ *
+ * Random bytes go from the host kernel straight into guest memory; nothing is
+ * kept here, so that a copy of the monitor has nothing of it either.
+ *
+ * A request that makes no sense (no room, readable buffers, an address that is
+ * no memory) is given back with length 0, counted and logged: the ring is still
+ * in order and the driver finds out. A host without random bytes leaves the
+ * device in need of a reset, since section 5.4.6.1 wants at least one byte and
+ * anything else would be taken for randomness.
+ *
+ * Loop thread with the bus lock held, but for reset (any thread).
+ */
+#include "virtio/rng.h"
+
+#include <stdlib.h>
+
+#include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
+
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "base/rand.h"
+#include "virtio/rng_internal.h"
+#include "virtio_rng_leak.h"
+
+#define RNG_QUEUE_SIZE 256
+#define RNG_BATCH      32 /* requests a turn: other devices and the API wait for 2 MiB of random bytes at most */
+
+static struct rng *rng_from_vdev(struct virtio_dev *vdev)
+{
+	return (struct rng *)vdev;
+}
+
+int rng_fill(const struct virtq *q, const struct virtq_chain *chain, uint64_t len)
+{
+	struct iovec iov[VIRTQ_MAX_SIZE];
+	int num = virtq_chain_iov(q, chain, VIRTQ_WRITABLE, 0, len, iov);
+
+	if (num < 0)
+		return num;
+	for (int i = 0; i < num; i++) {
+		int r = rand_bytes(iov[i].iov_base, iov[i].iov_len);
+
+		if (r) {
+			metric_inc(entropy, host_rng_fails);
+			log_error("entropy: the host gives no random bytes (errno %d)", -r);
+			return -EIO;
+		}
+	}
+	return 0;
+}
+
+static bool rng_request_is_valid(const struct virtq *q, const struct virtq_chain *chain)
+{
+	if (chain->num_readable == 0 && chain->writable_len > 0 && virtq_chain_ok(q, chain))
+		return true;
+	metric_inc(entropy, entropy_event_fails);
+	log_warn("entropy: a request with %u readable buffers and room for %llu bytes%s: nothing done",
+		 chain->num_readable, (unsigned long long)chain->writable_len,
+		 virtq_chain_ok(q, chain) ? "" : ", outside guest memory");
+	return false;
+}
+
+/* The chain goes back and is seen again when the limiter has had time to recover. */
+static void rng_throttle(struct rng *rng, struct virtq *q)
+{
+	virtq_unpop(q);
+	rng->throttled = true;
+	loop_set_timer(rng->timer, RATE_LIMITER_RETRY_NS, 0);
+	metric_inc(entropy, entropy_rate_limiter_throttled);
+}
+
+/* One request: 1 when it was given back, 0 when it has to wait, -EIO. */
+static int rng_serve(struct rng *rng, struct virtq *q, const struct virtq_chain *chain)
+{
+	uint64_t len = chain->writable_len < RNG_MAX_REQUEST ? chain->writable_len : RNG_MAX_REQUEST;
+	int r;
+
+	if (!rng_request_is_valid(q, chain)) {
+		virtq_push(q, chain->head, 0);
+		return 1;
+	}
+	if (!rate_limiter_take(&rng->limiter, len, clock_now_ns())) {
+		rng_throttle(rng, q);
+		return 0;
+	}
+	r = rng_fill(q, chain, len);
+	if (r) {
+		metric_inc(entropy, entropy_event_fails);
+		return r;
+	}
+	metric_add(entropy, entropy_bytes, len);
+	virtq_push(q, chain->head, (uint32_t)len);
+	return 1;
+}
+
+static int rng_notify_requests(struct rng *rng)
+{
+	struct virtq *q = &rng->vdev.queues[VIRTIO_RNG_REQUESTQ];
+	struct virtq_chain chain;
+	unsigned int n;
+	int r = 0;
+
+	metric_inc(entropy, entropy_event_count);
+	for (n = 0; n < RNG_BATCH && !rng->throttled; n++) {
+		r = virtq_pop(q, &chain);
+		if (r > 0)
+			r = rng_serve(rng, q, &chain);
+		if (r <= 0)
+			break;
+	}
+	virtio_notify_used(&rng->vdev, q);
+	if (n == RNG_BATCH)
+		virtio_kick(&rng->vdev, VIRTIO_RNG_REQUESTQ);
+	return r < 0 ? r : 0;
+}
+
+static int rng_notify(struct virtio_dev *vdev, unsigned int q)
+{
+	struct rng *rng = rng_from_vdev(vdev);
+
+	return q == VIRTIO_RNG_REQUESTQ ? rng_notify_requests(rng) : rng_leak_notify(rng, q);
+}
+
+/* The timer. A reset in between has cleared throttled: then there is nothing left to retry. */
+static void rng_retry(void *ctx, uint32_t events)
+{
+	struct rng *rng = ctx;
+
+	(void)events;
+	bus_lock(rng->bus);
+	if (rng->throttled) {
+		rng->throttled = false;
+		metric_inc(entropy, rate_limiter_event_count);
+		virtio_kick(&rng->vdev, VIRTIO_RNG_REQUESTQ);
+	}
+	bus_unlock(rng->bus);
+}
+
+static void rng_reset(struct virtio_dev *vdev)
+{
+	struct rng *rng = rng_from_vdev(vdev);
+
+	rng->throttled = false;
+	rng_leak_reset(&rng->leak);
+}
+
+static int rng_leak(struct virtio_dev *vdev, struct err *e)
+{
+	return rng_leak_event(rng_from_vdev(vdev), e);
+}
+
+static void rng_pause(struct virtio_dev *vdev)
+{
+	struct rng *rng = rng_from_vdev(vdev);
+
+	rng->throttled = false;
+	loop_set_timer(rng->timer, 0, 0);
+}
+
+static void rng_save(struct virtio_dev *vdev, struct enc *enc)
+{
+	struct rng *rng = rng_from_vdev(vdev);
+
+	rate_limiter_save(&rng->limiter, enc, "rate_limiter", clock_now_ns());
+	rng_leak_save(&rng->leak, enc);
+}
+
+static void rng_load(struct virtio_dev *vdev, struct dec *dec)
+{
+	struct rng *rng = rng_from_vdev(vdev);
+
+	rate_limiter_load(&rng->limiter, dec, "rate_limiter", clock_now_ns());
+	rng_leak_load(&rng->leak, dec);
+}
+
+static void rng_free(struct virtio_dev *vdev)
+{
+	struct rng *rng = rng_from_vdev(vdev);
+
+	loop_remove(rng->timer);
+	rng_leak_fini(&rng->leak);
+	free(rng);
+}
+
+static const struct virtio_ops rng_ops = {
+	.type = "rng",
+	.device_id = VIRTIO_ID_RNG,
+	.num_queues = VIRTIO_RNG_NUM_QUEUES,
+	.queue_needs = {
+		[VIRTIO_RNG_LEAKQ1] = 1ull << VIRTIO_RNG_F_LEAK,
+		[VIRTIO_RNG_LEAKQ2] = 1ull << VIRTIO_RNG_F_LEAK,
+	},
+	.notify = rng_notify,
+	.reset = rng_reset,
+	.leak = rng_leak,
+	.pause = rng_pause,
+	.save = rng_save,
+	.load = rng_load,
+	.free = rng_free,
+};
+
+int rng_new(const struct entropy_config *config, struct platform *p, struct virtio_dev **vdev, struct err *e)
+{
+	struct rng *rng = calloc(1, sizeof(*rng));
+	uint64_t offered = 1ull << VIRTIO_RING_F_INDIRECT_DESC;
+
+	if (!rng)
+		return err_set(e, ENOMEM, "entropy device: out of memory");
+	if (config->leak_reporting)
+		offered |= 1ull << VIRTIO_RNG_F_LEAK;
+	virtio_dev_init(&rng->vdev, &rng_ops, p, offered, RNG_QUEUE_SIZE);
+	rate_limiter_init(&rng->limiter, &config->rate_limiter, clock_now_ns());
+	rng->bus = p->bus;
+	rng->timer = loop_add_timer(p->loop, rng_retry, rng);
+	if (!rng->timer || rng_leak_init(&rng->leak)) {
+		int errnum = errno;
+
+		rng_free(&rng->vdev);
+		return err_errno(e, errnum, "entropy device: cannot be created");
+	}
+	*vdev = &rng->vdev;
+	return 0;
+}

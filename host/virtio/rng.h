@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The entropy device (virtio 1.2, section 5.4) with leak queues (docs/leak-protocol.md). */
+#ifndef VIRTIO_RNG_H
+#define VIRTIO_RNG_H
+
+#include "base/err.h"
+#include "bus/platform.h"
+#include "config/config.h"
+#include "virtio/virtio.h"
+
+/* At most this many bytes are delivered for one request; the driver may offer more room (the specification allows less). */
+#define RNG_MAX_REQUEST (64u * 1024)
+/* A leak request longer than this is refused (used with length 0): bounds what a hostile guest can make an event cost. */
+#define RNG_MAX_LEAK_REQUEST (1024u * 1024)
+
+/* The caller owns *vdev until virtio_mmio_new() takes it. */
+int rng_new(const struct entropy_config *config, struct platform *p, struct virtio_dev **vdev,
+	    struct err *e) must_check;
+
+#endif

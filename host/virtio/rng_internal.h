@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the entropy device share: rng.c has the device and its request queue, rng_leak.c the leak queues. */
+#ifndef VIRTIO_RNG_INTERNAL_H
+#define VIRTIO_RNG_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/rate_limiter.h"
+#include "bus/platform.h"
+#include "virtio/queue.h"
+#include "virtio/virtio.h"
+
+struct dec;
+struct enc;
+struct loop_source;
+
+/* A leak request that has been carried out, or refused, but is not yet given back. */
+struct rng_leak_done {
+	uint16_t head;
+	enum { RNG_LEAK_REFUSED, RNG_LEAK_FILLED, RNG_LEAK_COPIED } outcome;
+	uint32_t len; /* bytes written */
+};
+
+struct rng_leak {
+	unsigned int active;	/* queue number: leakq1 or leakq2 */
+	unsigned int signalled; /* the other one, or RNG_LEAK_NONE */
+	uint8_t *bounce;	/* RNG_MAX_LEAK_REQUEST bytes, owned; untouched pages cost nothing */
+	/* One event's outcome, in order: the signalled queue's, then the active one's. */
+	struct rng_leak_done done[2][VIRTQ_MAX_SIZE];
+};
+
+/* A queue number that is none of the leak queues. */
+#define RNG_LEAK_NONE 0u
+
+struct rng {
+	struct virtio_dev vdev; /* must be first */
+	struct rate_limiter limiter;
+	struct bus *bus;
+	struct loop_source *timer; /* runs while throttled */
+	bool throttled;
+	struct rng_leak leak;
+};
+
+/* Random bytes into the first len bytes of the writable part: 0, -EFAULT if they are not memory, -EIO if the host has none. */
+int rng_fill(const struct virtq *q, const struct virtq_chain *chain, uint64_t len) must_check;
+
+int rng_leak_init(struct rng_leak *leak) must_check;
+void rng_leak_fini(struct rng_leak *leak);
+void rng_leak_reset(struct rng_leak *leak);
+/* virtio_ops.notify for a leak queue, and virtio_ops.leak. */
+int rng_leak_notify(struct rng *rng, unsigned int q) must_check;
+int rng_leak_event(struct rng *rng, struct err *e) must_check;
+void rng_leak_save(const struct rng_leak *leak, struct enc *enc);
+void rng_leak_load(struct rng_leak *leak, struct dec *dec);
+
+#endif

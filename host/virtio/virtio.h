@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract between a virtio device type and its transport (virtio 1.2,
+ * section 2). The transport (mmio.c; PCI would be another) owns registers,
+ * status machine, doorbells and interrupts; the device type owns what its
+ * queues mean. Adding a device: one .c file ending in its constructor, one row
+ * in machine/models.c, one config struct, one test.
+ *
+ * All ops run with the bus lock held. notify, leak and timers run on the loop
+ * thread; config access and reset may run on a vCPU thread.
+ */
+#ifndef VIRTIO_VIRTIO_H
+#define VIRTIO_VIRTIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "bus/device.h"
+#include "bus/platform.h"
+#include "virtio/queue.h"
+
+#define VIRTIO_MAX_QUEUES 4
+
+struct virtio_dev;
+
+struct virtio_ops {
+	const char *type;	 /* "rng", "block" */
+	uint32_t device_id;	 /* virtio 1.2, section 5 */
+	unsigned int num_queues; /* with every feature negotiated */
+	/* Feature bits without which queue q does not exist for the driver: its QueueSizeMax reads 0. */
+	uint64_t queue_needs[VIRTIO_MAX_QUEUES];
+
+	/* The driver has set DRIVER_OK (or a snapshot was loaded in that state): features and queues are final. Optional. */
+	void (*activate)(struct virtio_dev *vdev);
+	/*
+	 * Queue q may have work. Called only while DRIVER_OK, q is ready and the machine runs. Returns 0, or -errno when the
+	 * ring is broken or the device cannot go on: the transport then sets DEVICE_NEEDS_RESET. Does a bounded amount of
+	 * work (the guest can add buffers as fast as they are used) and asks for another turn with virtio_kick().
+	 */
+	int (*notify)(struct virtio_dev *vdev, unsigned int q);
+	/* Device configuration space; offset + len may lie outside it: read zeros, ignore writes. Optional. */
+	void (*config_read)(struct virtio_dev *vdev, uint64_t offset, void *data, unsigned int len);
+	void (*config_write)(struct virtio_dev *vdev, uint64_t offset, const void *data, unsigned int len);
+	/*
+	 * The driver starts over: forget what it had asked for. Limits on what it may use stay spent. Queues are reset by the
+	 * transport. May run on a vCPU thread: leave timers alone, let them find nothing to do. Optional.
+	 */
+	void (*reset)(struct virtio_dev *vdev);
+	/*
+	 * A leak event (device.h: leak); called whatever the status is. A guest's broken ring is reported by virtio_fail() and
+	 * is no error; an error means that the host could not do its part. Optional.
+	 */
+	int (*leak)(struct virtio_dev *vdev, struct err *e);
+	/* Stop timers: on resume every queue is looked at again. Optional. */
+	void (*pause)(struct virtio_dev *vdev);
+	/* State of the type's own, beyond transport, features and queues. Optional. */
+	void (*save)(struct virtio_dev *vdev, struct enc *enc);
+	void (*load)(struct virtio_dev *vdev, struct dec *dec);
+	void (*free)(struct virtio_dev *vdev);
+};
+
+/* Embedded first in each device type's struct. */
+struct virtio_dev {
+	const struct virtio_ops *ops;
+	uint64_t offered;  /* feature bits of the device type; the transport adds none */
+	uint64_t features; /* what the driver accepted; valid from FEATURES_OK on */
+	bool driver_ok;	   /* DRIVER_OK is set and the device does not need a reset */
+	struct virtq queues[VIRTIO_MAX_QUEUES];
+
+	/* Set by the transport when it adopts the device. */
+	void *transport; /* borrowed */
+	void (*interrupt)(void *transport, uint32_t cause);
+	void (*kick)(void *transport, unsigned int q);
+	void (*fail)(void *transport);
+};
+
+#define VIRTIO_INT_USED	  1u /* InterruptStatus bit 0: used-buffer notification */
+#define VIRTIO_INT_CONFIG 2u /* bit 1: configuration change */
+
+static inline bool virtio_has(const struct virtio_dev *vdev, unsigned int bit)
+{
+	return vdev->features >> bit & 1;
+}
+
+/* Sets up ops, features and queues (each of queue_size entries at most). */
+void virtio_dev_init(struct virtio_dev *vdev, const struct virtio_ops *ops, const struct platform *p, uint64_t offered,
+		     uint16_t queue_size);
+
+/* The used-buffer notification, if the driver wants one for this queue now. */
+static inline void virtio_notify_used(struct virtio_dev *vdev, struct virtq *q)
+{
+	if (virtq_need_irq(q))
+		vdev->interrupt(vdev->transport, VIRTIO_INT_USED);
+}
+
+/* As if the driver had notified queue q: its notify op runs in the next round of the loop, if it may. */
+static inline void virtio_kick(struct virtio_dev *vdev, unsigned int q)
+{
+	vdev->kick(vdev->transport, q);
+}
+
+static inline void virtio_notify_config(struct virtio_dev *vdev)
+{
+	vdev->interrupt(vdev->transport, VIRTIO_INT_CONFIG);
+}
+
+/* The driver broke the rules: DEVICE_NEEDS_RESET, counted, logged; the machine goes on without this device until it resets it. */
+static inline void virtio_fail(struct virtio_dev *vdev)
+{
+	vdev->fail(vdev->transport);
+}
+
+#endif

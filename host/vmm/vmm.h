@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The controller: the configuration before there is a machine, the machine
+ * afterwards, and one table that says which action is allowed in which state.
+ */
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include <stdbool.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "config/config.h"
+#include "machine/machine.h"
+#include "vmm/action.h"
+
+enum vmm_state { VMM_NOT_STARTED, VMM_RUNNING, VMM_PAUSED };
+
+struct vmm {
+	struct loop *loop;	 /* borrowed */
+	const char *instance_id; /* borrowed */
+	bool boot_timer;
+	struct vm_config config;
+	bool boot_specific;	 /* a resource of a machine to boot was configured: a load is refused from then on */
+	struct machine *machine; /* owned; NULL before start or load */
+};
+
+void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool boot_timer);
+void vmm_fini(struct vmm *vmm);
+enum vmm_state vmm_state(const struct vmm *vmm);
+
+/*
+ * Carries out action (and takes what it needs out of it; the caller still calls action_fini()). Success: 0, and *reply is a new
+ * reference for a GET and NULL otherwise. Failure: -errno and a sentence; the configuration and the machine are as before.
+ */
+int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e) must_check;
+
+/* Applies a config file (a list of the same actions, in a fixed order) and starts the machine. */
+int vmm_run_config_file(struct vmm *vmm, const char *path, struct err *e) must_check;
+
+#endif
