@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Checks the driver on a real kernel against the entropy device of fake_rng.c.
+ * Runs as root, once, in a machine made for it: ./run starts one. The modules
+ * are in the current folder.
+ *
+ * Prints "ok" or "not ok" with the promise for each check, a summary, and ends
+ * with status 0 only if all were kept.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <linux/netlink.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DIR_0 "/sys/virtio-rng/virtio_rng.0/"
+#define COUNTER DIR_0 "vm_gen_counter"
+#define FAKE "/sys/module/fake_rng/parameters/"
+#define DRIVER "/sys/bus/virtio/drivers/virtio_rng/"
+
+typedef volatile unsigned long word;
+
+static unsigned int passed, failed;
+
+static bool promise(bool kept, const char *what)
+{
+	printf("%s - %s\n", kept ? "ok" : "not ok", what);
+	fflush(stdout);
+	if (kept)
+		passed++;
+	else
+		failed++;
+	return kept;
+}
+
+static _Noreturn void stop(const char *what, const char *name)
+{
+	printf("not ok - cannot go on: %s %s: %s\n", what, name,
+	       strerror(errno));
+	fflush(stdout);
+	exit(1);
+}
+
+static void nap(long ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		stop("write", path);
+	close(fd);
+}
+
+/* The first line of a file, without its end; "" if there is none. */
+static const char *get(const char *path)
+{
+	static char buf[2][256];
+	static unsigned int turn;
+	char *line = buf[turn++ & 1];
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(buf[0]) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	line[n > 0 ? n : 0] = 0;
+	line[strcspn(line, "\n")] = 0;
+	return line;
+}
+
+static unsigned long number(const char *path)
+{
+	return strtoul(get(path), NULL, 0);
+}
+
+static bool becomes(const char *path, unsigned long value)
+{
+	for (int i = 0; i < 400 && number(path) != value; i++)
+		nap(10);
+	return number(path) == value;
+}
+
+static void load(const char *file, const char *params)
+{
+	int fd = open(file, O_RDONLY);
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, params, 0))
+		stop("load", file);
+	close(fd);
+}
+
+static void unload(const char *name)
+{
+	if (syscall(SYS_delete_module, name, 0))
+		stop("unload", name);
+}
+
+static void fresh_device(void)
+{
+	load("virtio-rng.ko", "expose_seed=1");
+	load("fake_rng.ko", "");
+}
+
+static void no_device(void)
+{
+	unload("fake_rng");
+	unload("virtio_rng");
+}
+
+static int counter_open(void)
+{
+	int fd = open(COUNTER, O_RDONLY);
+
+	if (fd < 0)
+		stop("open", COUNTER);
+	return fd;
+}
+
+static word *counter_map(void)
+{
+	int fd = counter_open();
+	void *p = mmap(NULL, 4, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		stop("map", COUNTER);
+	close(fd);
+	return p;
+}
+
+static unsigned long counter_read(int fd)
+{
+	unsigned long v = -1UL;
+
+	return read(fd, &v, sizeof(v)) == sizeof(v) ? v : -1UL;
+}
+
+static void check_reading(void)
+{
+	int fd;
+	unsigned char byte = 0xff;
+	unsigned long v;
+
+	fresh_device();
+	fd = counter_open();
+	promise(counter_read(fd) == 0, "the counter starts at 0");
+	promise(read(fd, &v, 8) == 0, "a second read finds the end: cat ends");
+	promise(lseek(fd, 0, SEEK_SET) == 0 && counter_read(fd) == 0,
+		"after a seek it can be read again");
+	put(FAKE "event", "1");
+	promise(counter_read(fd) == 1,
+		"a read without a seek gives the value after a leak");
+	promise(pread(fd, &byte, 1, 0) == 1 && byte == 1,
+		"a short read gives the first bytes");
+	promise(becomes(DIR_0 "generation", 1), "generation is for people");
+	promise(open(COUNTER, O_RDWR) < 0 && errno == EACCES,
+		"the file cannot be opened for writing");
+	promise(access(DIR_0 "device/vendor", R_OK) == 0,
+		"the folder leads to the virtio device");
+	close(fd);
+	no_device();
+}
+
+static void check_mapping(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int fd;
+	char *p;
+	word *w;
+
+	fresh_device();
+	fd = counter_open();
+	promise(mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) ==
+		MAP_FAILED, "a shared writable mapping is refused");
+	promise(mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) ==
+		MAP_FAILED, "a private writable mapping is refused");
+	promise(mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, fd, 0) ==
+		MAP_FAILED, "only one page can be mapped");
+	promise(mmap(NULL, page, PROT_READ, MAP_SHARED, fd, (off_t)page) ==
+		MAP_FAILED, "only the first page can be mapped");
+
+	for (int private = 0; private < 2; private++) {
+		p = mmap(NULL, page, PROT_READ,
+			 private ? MAP_PRIVATE : MAP_SHARED, fd, 0);
+		if (p == MAP_FAILED)
+			stop("map", COUNTER);
+		w = (word *)p;
+		promise(mprotect(p, page, PROT_READ | PROT_WRITE) < 0,
+			"mprotect cannot make it writable");
+		promise(mremap(p, page, 2 * page, MREMAP_MAYMOVE) == MAP_FAILED,
+			"mremap cannot make it larger");
+		promise(madvise(p, page, MADV_DONTNEED) == 0 &&
+			*w == (unsigned long)private,
+			"MADV_DONTNEED does no harm");
+		put(FAKE "event", "1");
+		promise(*w == 1 + (unsigned long)private,
+			"the mapped word has changed right after the leak");
+	}
+	w = counter_map();
+	if (!fork()) {
+		put(FAKE "event", "1");
+		_exit(*w == 3 ? 0 : 1);
+	} else {
+		int status = -1;
+
+		wait(&status);
+		promise(status == 0 && *w == 3, "a child shares the mapping");
+	}
+	close(fd);
+	no_device();
+}
+
+static bool polls(int fd, int ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLPRI };
+
+	return poll(&pfd, 1, ms) == 1 && (pfd.revents & POLLPRI);
+}
+
+static int uevent_open(void)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		stop("open", "uevents");
+	return fd;
+}
+
+static bool uevent_came(int fd, const char *what)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	char buf[4096];
+
+	while (poll(&pfd, 1, 2000) == 1) {
+		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+
+		if (n > 0 && memmem(buf, (size_t)n, what, strlen(what) + 1))
+			return true;
+	}
+	return false;
+}
+
+static void check_news(void)
+{
+	int fd, ue;
+	unsigned long v;
+
+	fresh_device();
+	fd = counter_open();
+	ue = uevent_open();
+	counter_read(fd);
+	promise(!polls(fd, 50), "poll waits while nothing happens");
+	put(FAKE "event", "1");
+	promise(polls(fd, 2000), "poll tells of a leak");
+	promise(number(DIR_0 "reseed_generation") == 1,
+		"by then the kernel's generator has been reseeded");
+	promise(counter_read(fd) == 1, "and a read without a seek has the value");
+	promise(uevent_came(ue, "VM_GENERATION=1"), "a uevent tells of it too");
+	promise(!strcmp(get(DIR_0 "last_seed"), get(FAKE "last_seed")),
+		"the seed that the device gave is the one mixed in");
+
+	/* The value is read before poll announces it: poll must not lose it. */
+	put(FAKE "event", "1");
+	lseek(fd, 0, SEEK_SET);
+	promise(counter_read(fd) == 2, "a read needs no announcement");
+	becomes(DIR_0 "reseed_generation", 2);
+	nap(50);
+	if (polls(fd, 0))
+		promise(counter_read(fd) == 2,
+			"an announced value can be read though it was before");
+	promise(read(fd, &v, 8) == 0 && !polls(fd, 50), "then poll waits again");
+	close(ue);
+	close(fd);
+	no_device();
+}
+
+static void check_many_events(void)
+{
+	int fd;
+	word *w;
+	bool good = true;
+	unsigned long late;
+
+	fresh_device();
+	w = counter_map();
+	put(FAKE "event", "2");
+	promise(*w == 2, "two leaks in one stop are two, at the start");
+	promise(becomes(DIR_0 "reseed_generation", 2), "both are handled");
+
+	fd = counter_open();
+	counter_read(fd);
+	for (unsigned long i = 3; i <= 52; i++) {
+		put(FAKE "event", "1");
+		good &= *w == i && polls(fd, 2000) && counter_read(fd) == i;
+		good &= becomes(DIR_0 "reseed_generation", i);
+	}
+	promise(good, "of fifty leaks each is seen, mapped and by poll");
+
+	put(FAKE "event", "5");
+	promise(*w >= 53, "five leaks in one stop are at least one");
+	nap(100);
+	promise(*w == 54, "what found nothing armed is reported late");
+	late = number(FAKE "late");
+	promise(late == 4, "the device has counted the late ones");
+	promise(becomes(DIR_0 "reseed_generation", 54) &&
+		!strcmp(get(DIR_0 "last_seed"), get(FAKE "last_seed")),
+		"with the last seed mixed in");
+
+	/* Back to back, with no wait for the driver. */
+	for (int i = 0; i < 200; i++)
+		put(FAKE "event", "1");
+	for (int i = 0; i < 100 && number(DIR_0 "reseed_generation") != *w; i++)
+		nap(20);
+	promise(*w <= 254 && number(DIR_0 "reseed_generation") == *w,
+		"a burst of leaks settles");
+	put(FAKE "event", "1");
+	nap(20);
+	good = becomes(DIR_0 "reseed_generation", *w) &&
+	       !strcmp(get(DIR_0 "last_seed"), get(FAKE "last_seed"));
+	promise(good, "and the next leak works as the first did");
+	close(fd);
+	no_device();
+}
+
+static void check_stale_bytes(void)
+{
+	bool good = true;
+	unsigned char buf[100];
+	word *w;
+	int fd, status = -1;
+
+	fresh_device();
+	w = counter_map();
+	put("/sys/class/misc/hw_random/rng_current", "virtio_rng.0");
+	fd = open("/dev/hwrng", O_RDONLY);
+	if (fd < 0)
+		stop("open", "/dev/hwrng");
+	/* 37 leaves a remainder in every buffer of 64. */
+	for (unsigned int i = 0; i < 60; i++) {
+		good &= read(fd, buf, 37) == 37;
+		for (int k = 0; k < 37; k++)
+			good &= buf[k] == (unsigned char)*w;
+		put(FAKE "event", "1");
+		while (number(DIR_0 "reseed_generation") != *w)
+			nap(1);
+	}
+	promise(good, "no byte fetched before a leak is read after it");
+
+	if (!fork()) {
+		for (int i = 0; i < 150; i++) {
+			put(FAKE "event", "1");
+			nap(2);
+		}
+		_exit(0);
+	}
+	for (good = true; !waitpid(-1, &status, WNOHANG);) {
+		unsigned char before = (unsigned char)number(FAKE "events");
+		unsigned char after;
+
+		good &= read(fd, buf, 37) == 37;
+		after = (unsigned char)number(FAKE "events");
+		for (int k = 0; k < 37; k++)
+			good &= (unsigned char)(buf[k] - before) <=
+				(unsigned char)(after - before);
+	}
+	promise(good && status == 0, "nor while leaks and reads race");
+	close(fd);
+	no_device();
+}
+
+static void check_life(void)
+{
+	char name[64] = "";
+	word *w;
+	FILE *f;
+	int fd;
+
+	fresh_device();
+	w = counter_map();
+	put(FAKE "event", "1");
+	becomes(DIR_0 "reseed_generation", 1);
+	promise(w[1] == 0, "the page says that leaks are reported");
+	put(FAKE "sleep", "1");
+	promise(*w == 2 && w[1] == 0, "a suspend and resume counts as a leak");
+	promise(becomes(DIR_0 "reseed_generation", 2), "the kernel reseeds too");
+	put(FAKE "event", "1");
+	promise(*w == 3, "and leaks are reported afterwards");
+	becomes(DIR_0 "reseed_generation", 3);
+
+	f = popen("cd " DRIVER "; echo virtio*", "r");
+	if (!f || !fgets(name, sizeof(name), f))
+		stop("look into", DRIVER);
+	pclose(f);
+	name[strcspn(name, " \n")] = 0;
+	fd = counter_open();
+	put(DRIVER "unbind", name);
+	promise(*w == 3 && w[1] == 1,
+		"an unbound device leaves the mapping, marked as unwatched");
+	promise(counter_read(fd) == -1UL && errno == ENODEV,
+		"but its file is dead");
+	close(fd);
+	madvise((void *)(unsigned long)w, 4096, MADV_DONTNEED);
+	promise(*w == 3, "the mapping can be faulted in without a device");
+	put(DRIVER "bind", name);
+	promise(*w == 4 && w[1] == 0,
+		"bound again it goes on, one higher, in the same page");
+	put(FAKE "event", "1");
+	promise(*w == 5, "leaks reach the old mapping again");
+	becomes(DIR_0 "reseed_generation", 5);
+
+	no_device();
+	madvise((void *)(unsigned long)w, 4096, MADV_DONTNEED);
+	promise(*w == 5 && w[1] == 1, "the mapping outlives the module");
+	fresh_device();
+	promise(*counter_map() == 0 && *w == 5,
+		"a new module starts anew; the old page stays as it was");
+	no_device();
+}
+
+static bool hwrng_reads(void)
+{
+	unsigned char buf[64];
+	int fd = open("/dev/hwrng", O_RDONLY);
+	bool good = fd >= 0 && read(fd, buf, sizeof(buf)) == sizeof(buf);
+
+	close(fd);
+	return good;
+}
+
+static void check_bad_devices(void)
+{
+	unsigned char buf[16];
+	word *w;
+	int fd;
+
+	fresh_device();
+	w = counter_map();
+	put(FAKE "fault", "1");
+	put(FAKE "event", "1");
+	nap(100);
+	promise(*w == 1 && w[1] == 1,
+		"a refused copy is a change, and the end of reporting");
+	put(FAKE "event", "3");
+	promise(hwrng_reads(), "random bytes come all the same");
+	no_device();
+
+	fresh_device();
+	w = counter_map();
+	put(FAKE "fault", "4");
+	put(FAKE "event", "1");
+	nap(2500);
+	promise(*w > 100 && *w < 2500,
+		"a device that uses all at once is slowed down");
+	put(FAKE "fault", "0");
+	nap(300);
+	promise(becomes(DIR_0 "reseed_generation", *w), "and settles");
+	no_device();
+
+	fresh_device();
+	w = counter_map();
+	put(FAKE "fault", "5");
+	put(FAKE "event", "1");
+	nap(100);
+	promise(*w == 1 && hwrng_reads(), "overstated lengths do no harm");
+	no_device();
+
+	fresh_device();
+	put("/sys/class/misc/hw_random/rng_current", "virtio_rng.0");
+	put(FAKE "fault", "2");
+	fd = open("/dev/hwrng", O_RDONLY);
+	while (read(fd, buf, 1) == 1)
+		;
+	promise(errno == EIO, "a device that gives nothing is an I/O error");
+	close(fd);
+	no_device();
+
+	load("virtio-rng.ko", "");
+	load("fake_rng.ko", "fault=3");
+	fd = open("/dev/hwrng", O_RDONLY | O_NONBLOCK);
+	promise(read(fd, buf, 1) < 0 && errno == EAGAIN,
+		"a deaf device does not hang who will not wait");
+	if (!fork()) {
+		fcntl(fd, F_SETFL, 0);
+		alarm(1);
+		_exit(read(fd, buf, 1) > 0);
+	} else {
+		int status = 0;
+
+		wait(&status);
+		promise(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM,
+			"and who waits can be interrupted");
+	}
+	close(fd);
+	no_device();
+	promise(true, "and the driver can be unloaded");
+}
+
+static void check_plain_device(void)
+{
+	load("virtio-rng.ko", "");
+	load("fake_rng.ko", "leak=0");
+	put("/sys/class/misc/hw_random/rng_current", "virtio_rng.0");
+	promise(access(COUNTER, F_OK) < 0,
+		"without leak reporting there is no counter to trust");
+	promise(hwrng_reads(), "but random bytes");
+	put(FAKE "sleep", "1");
+	promise(hwrng_reads(), "after a suspend and resume too");
+	no_device();
+	load("virtio-rng.ko", "reseed=0");
+	load("fake_rng.ko", "");
+	put(FAKE "event", "1");
+	promise(becomes(DIR_0 "generation", 1) &&
+		number(DIR_0 "reseed_generation") == 0 &&
+		access(DIR_0 "last_seed", F_OK) < 0,
+		"reseed=0 only stirs, and no seed is shown unless asked for");
+	no_device();
+}
+
+int main(void)
+{
+	check_reading();
+	check_mapping();
+	check_news();
+	check_many_events();
+	check_stale_bytes();
+	check_life();
+	check_bad_devices();
+	check_plain_device();
+	printf("%u passed, %u failed\n", passed, failed);
+	return failed ? 1 : 0;
+}

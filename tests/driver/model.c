@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * See model.h.
+ */
+#include "model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "rng_gen.h"
+#include "rng_reseed.h"
+
+#define MODEL_WORKS 4
+#define MODEL_PATIENCE 10000
+
+struct model m;
+unsigned long jiffies;
+static struct task_struct model_task;
+struct task_struct *current = &model_task;
+
+static struct {
+	struct delayed_work *work;
+	unsigned long due;
+} model_works[MODEL_WORKS];
+static bool model_in_step;
+static struct device model_device;
+
+/* The guest's side of the ring. */
+
+static int model_add(struct virtqueue *vq, const struct model_request *r,
+		     unsigned int descriptors)
+{
+	unsigned int taken = 0;
+
+	for (unsigned int i = 0; i < vq->n_avail; i++)
+		taken += vq->avail[i].from ? 2 : 1;
+	if (m.room && taken + descriptors > m.room)
+		return -ENOSPC;
+	assert_true(vq->n_avail + vq->n_used < MODEL_QUEUE_SIZE);
+	kshim_step();
+	vq->avail[vq->n_avail++] = *r;
+	kshim_step();
+	return 0;
+}
+
+int virtqueue_add_inbuf(struct virtqueue *vq, struct scatterlist *sg,
+			unsigned int n, void *data, gfp_t gfp)
+{
+	struct model_request r = {
+		.token = data, .to = sg->buf, .to_len = sg->len,
+	};
+
+	assert_int_equal(n, 1);
+	assert_int_equal(gfp, GFP_ATOMIC);
+	return model_add(vq, &r, 1);
+}
+
+int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist *sgs[],
+		      unsigned int out, unsigned int in, void *data, gfp_t gfp)
+{
+	struct model_request r = {
+		.token = data,
+		.from = sgs[0]->buf, .from_len = sgs[0]->len,
+		.to = sgs[1]->buf, .to_len = sgs[1]->len,
+	};
+
+	assert_int_equal(out, 1);
+	assert_int_equal(in, 1);
+	assert_int_equal(gfp, GFP_ATOMIC);
+	return model_add(vq, &r, 2);
+}
+
+bool virtqueue_kick(struct virtqueue *vq)
+{
+	kshim_step();
+	vq->kicked = true;
+	if (!m.slow_kicks)
+		model_serve_kicks();
+	kshim_step();
+	return true;
+}
+
+void *virtqueue_get_buf(struct virtqueue *vq, unsigned int *len)
+{
+	void *token;
+
+	kshim_step();
+	if (!vq->n_used)
+		return NULL;
+	token = vq->used[0].token;
+	*len = vq->used[0].used_len;
+	memmove(vq->used, vq->used + 1, --vq->n_used * sizeof(vq->used[0]));
+	kshim_step();
+	return token;
+}
+
+/* The device's side. */
+
+/* A seed says which one it is. */
+static unsigned int model_fill(struct model_request *r)
+{
+	unsigned long *seed = r->to;
+
+	if (m.empty_fill)
+		return 0;
+	m.fill_events[++m.fills % 4096] = m.events;
+	m.filled_after = m.events;
+	for (unsigned int i = 0; i < r->to_len / sizeof(*seed); i++)
+		seed[i] = m.fills;
+	return r->to_len;
+}
+
+static unsigned int model_copy(struct model_request *r)
+{
+	unsigned long value;
+
+	assert_int_equal(r->from_len, r->to_len);
+	if (m.refuses_copy)
+		return 0;
+	memcpy(&value, r->from, sizeof(value));
+	assert_ptr_equal(r->to, &m.words[0]);
+	if (!(value > m.words[0])) {  fprintf(stderr,"value %lu word %lu events %lu slow %d steps %lu\n",value,m.words[0],m.events,m.slow_kicks,m.steps);}
+	assert_true(value > m.words[0]);
+	m.words[0] = value;
+	m.changed_after = m.events;
+	return r->to_len;
+}
+
+static bool model_use_all(struct virtqueue *vq)
+{
+	bool any = vq->n_avail > 0;
+
+	if (m.deaf)
+		return false;
+	for (unsigned int i = 0; i < vq->n_avail; i++) {
+		struct model_request r = vq->avail[i];
+
+		if (vq == &m.request) {
+			memset(r.to, (int)(m.events & 0xff), r.to_len);
+			r.used_len = m.empty_fill ? 0 : r.to_len;
+		} else {
+			r.used_len = r.from ? model_copy(&r) : model_fill(&r);
+		}
+		if (m.overstates)
+			r.used_len += 1u << 20;
+		vq->used[vq->n_used++] = r;
+	}
+	vq->n_avail = 0;
+	vq->irq |= any;
+	return any;
+}
+
+/*
+ * An event that finds nothing armed is late. A further one, while the first
+ * still waits for the driver, either merges with it, or swaps the queues once
+ * more; then an even number of late events cancel each other out.
+ */
+void model_event(void)
+{
+	bool any;
+
+	/* What is in the signalled queue was to be used before this. */
+	if (m.signalled >= 0 && model_use_all(&m.leak[m.signalled]))
+		m.late = false;
+	m.events++;
+	any = model_use_all(&m.leak[m.active]);
+	if (!any) {
+		m.late_events++;
+		if (m.late && m.late_merges)
+			return;
+	}
+	m.late = !any;
+	m.signalled = (int)m.active;
+	m.active = !m.active;
+}
+
+void model_serve_kicks(void)
+{
+	for (int i = 0; i < 2; i++) {
+		if (!m.leak[i].kicked)
+			continue;
+		m.leak[i].kicked = false;
+		if ((m.signalled == i || m.uses_at_once) &&
+		    model_use_all(&m.leak[i]))
+			m.late = false;
+	}
+	if (m.request.kicked) {
+		m.request.kicked = false;
+		model_use_all(&m.request);
+	}
+}
+
+void model_interrupt(void)
+{
+	if (m.locked)
+		return;
+	if (m.request.irq) {
+		m.request.irq = false;
+		rng_entropy_done(&m.entropy);
+	}
+	for (int i = 0; i < 2; i++) {
+		if (!m.leak[i].irq)
+			continue;
+		m.leak[i].irq = false;
+		rng_leak_collect(&m.driver);
+	}
+}
+
+/* What the driver calls. */
+
+void kshim_step(void)
+{
+	m.steps++;
+	if (model_in_step || !m.hook)
+		return;
+	model_in_step = true;
+	m.hook();
+	model_in_step = false;
+}
+
+void kshim_lock(void)
+{
+	kshim_step();
+	assert_false(m.locked);
+	m.locked = true;
+	kshim_step();
+}
+
+void kshim_unlock(void)
+{
+	kshim_step();
+	assert_true(m.locked);
+	m.locked = false;
+	kshim_step();
+}
+
+bool kshim_wait(void)
+{
+	assert_false(m.locked);
+	kshim_step();
+	if (m.deaf)
+		return false;
+	model_serve_kicks();
+	model_interrupt();
+	return true;
+}
+
+void kshim_warn(const char *text)
+{
+	assert_non_null(text);
+	m.warnings++;
+}
+
+void kshim_queue_work(void *work, unsigned long delay, bool replace)
+{
+	int place = -1;
+
+	for (int i = 0; i < MODEL_WORKS; i++) {
+		if (model_works[i].work == work) {
+			if (replace)
+				model_works[i].due = jiffies + delay;
+			return;
+		}
+		if (!model_works[i].work)
+			place = i;
+	}
+	assert_true(place >= 0);
+	model_works[place].work = work;
+	model_works[place].due = jiffies + delay;
+}
+
+void kshim_cancel_work(void *work)
+{
+	assert_false(m.locked);
+	for (int i = 0; i < MODEL_WORKS; i++) {
+		if (model_works[i].work == work)
+			model_works[i].work = NULL;
+	}
+}
+
+bool model_work(void)
+{
+	for (int i = 0; i < MODEL_WORKS; i++) {
+		struct delayed_work *w = model_works[i].work;
+
+		if (!w || model_works[i].due > jiffies)
+			continue;
+		model_works[i].work = NULL;
+		w->work.func(&w->work);
+		return true;
+	}
+	return false;
+}
+
+void add_device_randomness(const void *buf, size_t len)
+{
+	unsigned long seed[RNG_LEAK_SEED_LEN / sizeof(unsigned long)];
+
+	assert_int_equal(len, sizeof(seed));
+	memcpy(seed, buf, len);
+	for (size_t i = 0; i < len / sizeof(*seed); i++)
+		assert_int_equal(seed[i], seed[0]);
+	assert_true(seed[0] > 0 && seed[0] <= m.fills);
+	if (m.fill_events[seed[0] % 4096] > m.mixed_after)
+		m.mixed_after = m.fill_events[seed[0] % 4096];
+	kshim_step();
+}
+
+int rng_reseed_now(void)
+{
+	assert_false(m.locked);
+	kshim_step();
+	if (!m.reseed_error)
+		m.reseeded_after = m.mixed_after;
+	return m.reseed_error;
+}
+
+unsigned long *rng_gen_word(struct rng_gen *gen)
+{
+	(void)gen;
+	return &m.words[0];
+}
+
+unsigned long rng_gen_read(const struct rng_gen *gen)
+{
+	(void)gen;
+	kshim_step();
+	return m.words[0];
+}
+
+void rng_gen_raise(struct rng_gen *gen, unsigned long value)
+{
+	(void)gen;
+	kshim_step();
+	if (m.words[0] < value) {
+		m.words[0] = value;
+		m.changed_after = m.events;
+	}
+	kshim_step();
+}
+
+void rng_gen_set_watched(struct rng_gen *gen, bool watched)
+{
+	(void)gen;
+	m.words[1] = !watched;
+}
+
+void rng_gen_set_seed(struct rng_gen *gen, const void *seed, unsigned int len)
+{
+	(void)gen;
+	(void)seed;
+	assert_true(len <= RNG_LEAK_SEED_LEN);
+	m.digests++;
+}
+
+void rng_gen_set_reseeded(struct rng_gen *gen, unsigned long value)
+{
+	(void)gen;
+	assert_true(value >= m.reseeded);
+	assert_true(value <= m.words[0]);
+	m.reseeded = value;
+}
+
+void rng_gen_notify(struct rng_gen *gen)
+{
+	(void)gen;
+	assert_false(m.locked);
+	m.notified = m.words[0];
+}
+
+/* The machine. */
+
+void model_boot(void)
+{
+	struct rng_gen *gen = (struct rng_gen *)(void *)&m;
+
+	memset(&m, 0, sizeof(m));
+	memset(model_works, 0, sizeof(model_works));
+	model_in_step = false;
+	model_task.flags = 0;
+	m.signalled = -1;
+	m.late_merges = true;
+	m.words[1] = 1;
+	assert_int_equal(rng_leak_init(&m.driver, &model_device, gen), 0);
+	assert_int_equal(rng_entropy_init(&m.entropy, gen), 0);
+}
+
+void model_start(bool advance)
+{
+	rng_leak_start(&m.driver, &m.leak[0], &m.leak[1], advance);
+	rng_entropy_start(&m.entropy, &m.request);
+}
+
+void model_shutdown(void)
+{
+	m.hook = NULL;
+	rng_entropy_quiesce(&m.entropy);
+	rng_leak_quiesce(&m.driver);
+	rng_leak_stop(&m.driver);
+	rng_entropy_fini(&m.entropy);
+	rng_leak_fini(&m.driver);
+}
+
+static bool model_work_waits(void)
+{
+	for (int i = 0; i < MODEL_WORKS; i++) {
+		if (model_works[i].work)
+			return true;
+	}
+	return false;
+}
+
+void model_settle(void)
+{
+	void (*hook)(void) = m.hook;
+
+	m.hook = NULL;
+	for (int i = 0; i < MODEL_PATIENCE; i++) {
+		model_serve_kicks();
+		model_interrupt();
+		if (model_work())
+			continue;
+		if (!model_work_waits() && !m.leak[0].kicked &&
+		    !m.leak[1].kicked && !m.leak[0].irq && !m.leak[1].irq) {
+			m.hook = hook;
+			return;
+		}
+		jiffies++;
+	}
+	fail_msg("the driver does not come to rest");
+}
+
+void model_check_all_reported(void)
+{
+	model_settle();
+	assert_int_equal(m.changed_after, m.events);
+	assert_int_equal(m.filled_after, m.events);
+	assert_int_equal(m.mixed_after, m.events);
+	assert_int_equal(m.reseeded_after, m.events);
+	assert_int_equal(m.reseeded, m.words[0]);
+	assert_int_equal(m.notified, m.words[0]);
+	assert_int_equal(m.leak[m.active].n_avail, 2);
+	assert_int_equal(m.words[1], 0);
+}

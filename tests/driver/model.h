@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A model of the entropy device as the driver sees it, with a logical clock,
+ * and of what the driver calls. There is one machine at a time.
+ *
+ * The model ends the test at once if the counter goes back, if a value comes
+ * twice, or if the driver claims to have reseeded without the seed.
+ */
+#ifndef TESTS_DRIVER_MODEL_H
+#define TESTS_DRIVER_MODEL_H
+
+#include "kshim.h"
+
+#include "rng_entropy.h"
+#include "rng_leak.h"
+
+#define MODEL_QUEUE_SIZE 8
+
+struct model_request {
+	void *token;
+	const void *from; /* copy requests only */
+	void *to;
+	unsigned int from_len, to_len, used_len;
+};
+
+struct virtqueue {
+	struct model_request avail[MODEL_QUEUE_SIZE], used[MODEL_QUEUE_SIZE];
+	unsigned int n_avail, n_used;
+	bool kicked, irq;
+};
+
+struct model {
+	/* How this device behaves. */
+	bool slow_kicks;      /* kicks wait for model_serve_kicks() */
+	bool late_merges;     /* see model_event() */
+	bool refuses_copy, empty_fill, deaf, uses_at_once, overstates;
+	unsigned int room;    /* descriptors that add accepts; 0: as many as fit */
+	int reseed_error;     /* what rng_reseed_now() returns */
+
+	/* What may happen wherever a vCPU can be stopped; NULL: nothing. */
+	void (*hook)(void);
+	unsigned long steps; /* such points so far */
+
+	/* The device. */
+	struct virtqueue request, leak[2];
+	unsigned int active;
+	int signalled; /* -1: none */
+	bool late;
+	unsigned long events, late_events, fills;
+
+	/* When things last happened, by the number of events so far. */
+	unsigned long filled_after, changed_after, mixed_after, reseeded_after;
+	unsigned long fill_events[4096]; /* [fill % 4096] = events at that time */
+
+	/* The guest. */
+	unsigned long words[2]; /* counter page: generation, unwatched */
+	unsigned long reseeded, notified;
+	unsigned int warnings, digests;
+	bool locked;
+	struct rng_leak driver;
+	struct rng_entropy entropy;
+};
+
+extern struct model m;
+
+/* A machine with a driver that has not been started. */
+void model_boot(void);
+void model_shutdown(void);
+void model_start(bool advance);
+
+/* A leak event: the vCPUs are stopped, wherever they are. */
+void model_event(void);
+void model_serve_kicks(void);
+/* Runs the callbacks that are due, unless the driver holds its lock. */
+void model_interrupt(void);
+/* Runs one work item that is due. False if there is none. */
+bool model_work(void);
+/* Lets everything happen that is under way; fails if it does not end. */
+void model_settle(void);
+/* Settled, and every event so far is visible, seeded and reseeded for. */
+void model_check_all_reported(void);
+
+#endif /* TESTS_DRIVER_MODEL_H */

@@ -1,0 +1,539 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The driver's leak queues against a model of the device: every interleaving
+ * that rng_leak.c names, leaks at every step, and random histories.
+ */
+#include "model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+/* Leaks at fixed steps. */
+static unsigned long at_step[2];
+
+static void leak_at_steps(void)
+{
+	for (int i = 0; i < 2; i++) {
+		if (m.steps == at_step[i])
+			model_event();
+	}
+}
+
+static int boot(void **state)
+{
+	(void)state;
+	model_boot();
+	return 0;
+}
+
+static int shutdown(void **state)
+{
+	(void)state;
+	model_shutdown();
+	return 0;
+}
+
+static unsigned long armed_value(unsigned int queue)
+{
+	unsigned long value = 0;
+
+	assert_int_equal(m.leak[queue].n_avail, 2);
+	assert_null(m.leak[queue].avail[0].from); /* fill before copy */
+	assert_non_null(m.leak[queue].avail[1].from);
+	memcpy(&value, m.leak[queue].avail[1].from, sizeof(value));
+	return value;
+}
+
+static void both_queues_are_armed_at_start_fill_before_copy(void **state)
+{
+	(void)state;
+	model_start(false);
+	assert_int_equal(armed_value(0), 1);
+	assert_int_equal(armed_value(1), 2);
+	assert_ptr_not_equal(m.leak[0].avail[0].to, m.leak[1].avail[0].to);
+	assert_int_equal(m.words[0], 0);
+	assert_int_equal(m.words[1], 0);
+}
+
+static void after_a_leak_the_signalled_queue_is_left_alone(void **state)
+{
+	(void)state;
+	model_start(false);
+	model_event();
+	assert_int_equal(m.words[0], 1);
+	model_settle();
+	assert_int_equal(m.leak[0].n_avail, 0);
+	assert_int_equal(armed_value(1), 2);
+	model_event();
+	model_settle();
+	assert_int_equal(m.leak[1].n_avail, 0);
+	assert_int_equal(armed_value(0), 3);
+}
+
+static void fifty_leaks_count_to_fifty(void **state)
+{
+	(void)state;
+	model_start(false);
+	for (unsigned long i = 1; i <= 50; i++) {
+		model_event();
+		assert_int_equal(m.words[0], i);
+		model_check_all_reported();
+		jiffies += HZ;
+	}
+	assert_int_equal(m.late_events, 0);
+}
+
+static void two_leaks_before_the_callback_are_two(void **state)
+{
+	(void)state;
+	model_start(false);
+	model_event();
+	model_event();
+	assert_int_equal(m.words[0], 2);
+	model_check_all_reported();
+	assert_int_equal(m.words[0], 2);
+}
+
+static void a_leak_with_nothing_armed_is_reported_late(void **state)
+{
+	(void)state;
+	model_start(false);
+	for (int i = 0; i < 3; i++)
+		model_event();
+	assert_int_equal(m.words[0], 2);
+	assert_int_equal(m.late_events, 1);
+	model_check_all_reported();
+	assert_int_equal(m.words[0], 3);
+}
+
+static void many_leaks_with_nothing_armed_are_at_least_one(void **state)
+{
+	(void)state;
+	model_start(false);
+	for (int i = 0; i < 20; i++)
+		model_event();
+	model_check_all_reported();
+	assert_int_equal(m.words[0], 3);
+}
+
+static void a_leak_before_anything_is_armed_is_reported_late(void **state)
+{
+	(void)state;
+	m.slow_kicks = true;
+	model_event();
+	model_start(false);
+	assert_int_equal(m.words[0], 0);
+	model_check_all_reported();
+	assert_int_equal(m.words[0], 1);
+}
+
+/* Between the fill and the copy of the queue that is armed after a leak. */
+static void leak_between_fill_and_copy(void)
+{
+	unsigned int q = m.active;
+
+	if (m.events == 2 && m.leak[q].n_avail == 1)
+		model_event();
+}
+
+static void a_leak_between_fill_and_copy_is_reported(void **state)
+{
+	(void)state;
+	for (int slow = 0; slow < 2; slow++) {
+		m.slow_kicks = slow;
+		model_start(false);
+		model_event();
+		model_event();
+		m.hook = leak_between_fill_and_copy;
+		model_interrupt();
+		assert_int_equal(m.events, 3);
+		if (!slow)
+			assert_int_equal(m.words[0], 3);
+		model_check_all_reported();
+		assert_int_equal(m.words[0], 3);
+		model_shutdown();
+		model_boot();
+	}
+}
+
+/* Between add and kick: both requests are there, the host knows of neither. */
+static void leak_before_kick(void)
+{
+	unsigned int q = m.active;
+
+	if (m.events == 2 && m.leak[q].n_avail == 2)
+		model_event();
+}
+
+static void a_leak_between_add_and_kick_is_in_time(void **state)
+{
+	(void)state;
+	m.slow_kicks = true;
+	model_start(false);
+	model_event();
+	model_event();
+	m.hook = leak_before_kick;
+	model_interrupt();
+	assert_int_equal(m.events, 3);
+	assert_int_equal(m.words[0], 3);
+	assert_int_equal(m.late_events, 0);
+	model_check_all_reported();
+}
+
+/* One life with leaks at the steps set; returns how many steps it had. */
+static unsigned long live(bool slow_kicks, bool advance)
+{
+	unsigned long steps;
+
+	model_boot();
+	m.slow_kicks = slow_kicks;
+	m.hook = leak_at_steps;
+	model_start(advance);
+	for (int i = 0; i < 3; i++) {
+		model_event();
+		model_serve_kicks();
+		model_interrupt();
+		while (model_work())
+			;
+	}
+	steps = m.steps;
+	m.hook = NULL;
+	model_check_all_reported();
+	assert_int_equal(m.warnings, 0);
+	/* And it works on as if nothing had been. */
+	model_event();
+	assert_int_equal(m.changed_after, m.events);
+	model_check_all_reported();
+	model_shutdown();
+	return steps;
+}
+
+static void leaks_at_any_step_are_reported(void **state)
+{
+	(void)state;
+	model_shutdown();
+	for (int mode = 0; mode < 4; mode++) {
+		unsigned long n;
+
+		at_step[0] = at_step[1] = 0;
+		n = live(mode & 1, mode & 2);
+		assert_true(n > 50);
+		for (at_step[0] = 1; at_step[0] <= n; at_step[0]++)
+			live(mode & 1, mode & 2);
+	}
+	model_boot();
+}
+
+/*
+ * Three leaks that hit one arming, or the start, are beyond what a driver can
+ * tell apart: no more than two of ours while the lock is held or before the
+ * start is over, the one that the arming is for included.
+ */
+static bool starting, leaked;
+
+static bool may_leak(void)
+{
+	if (!m.locked && !starting)
+		leaked = false;
+	else if (leaked)
+		return false;
+	else
+		leaked = true;
+	return true;
+}
+
+static void leak_at_steps_with_care(void)
+{
+	for (int i = 0; i < 2; i++) {
+		if (m.steps == at_step[i] && may_leak())
+			model_event();
+	}
+}
+
+static void start_with_care(bool advance)
+{
+	leaked = false;
+	starting = true;
+	model_start(advance);
+	starting = false;
+}
+
+static void two_leaks_at_any_steps_are_reported(void **state)
+{
+	(void)state;
+	model_shutdown();
+	for (int mode = 0; mode < 2; mode++) {
+		unsigned long n;
+
+		at_step[0] = at_step[1] = 0;
+		n = live(mode, false);
+		for (at_step[0] = 1; at_step[0] <= n; at_step[0]++) {
+			for (at_step[1] = at_step[0]; at_step[1] <= n;
+			     at_step[1]++) {
+				model_boot();
+				m.slow_kicks = mode;
+				m.hook = leak_at_steps_with_care;
+				start_with_care(false);
+				model_event();
+				model_serve_kicks();
+				model_interrupt();
+				while (model_work())
+					;
+				m.hook = NULL;
+				model_check_all_reported();
+				model_shutdown();
+			}
+		}
+	}
+	model_boot();
+}
+
+/* xorshift64*: the same history for the same seed, everywhere. */
+static uint64_t dice_state;
+
+static unsigned int dice(unsigned int sides)
+{
+	dice_state ^= dice_state >> 12;
+	dice_state ^= dice_state << 25;
+	dice_state ^= dice_state >> 27;
+	return (unsigned int)((dice_state * 2685821657736338717u) >> 33) % sides;
+}
+
+static void anything_may_happen(void)
+{
+	if (!dice(40) && may_leak())
+		model_event();
+	if (!dice(10))
+		model_serve_kicks();
+	if (!dice(10))
+		model_interrupt();
+}
+
+static void random_histories_keep_every_promise(void **state)
+{
+	(void)state;
+	model_shutdown();
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		unsigned long before;
+
+		dice_state = seed * 0x9e3779b97f4a7c15u;
+		model_boot();
+		m.slow_kicks = dice(2);
+		m.hook = anything_may_happen;
+		start_with_care(dice(2));
+		for (int i = 0; i < 100; i++) {
+			before = m.words[0];
+			kshim_step();
+			if (!dice(3))
+				model_work();
+			if (!dice(20))
+				jiffies += HZ / 8;
+			if (!dice(20)) {
+				model_check_all_reported();
+				assert_true(m.words[0] - before <= m.events);
+			}
+		}
+		model_check_all_reported();
+		assert_int_equal(m.warnings, 0);
+		model_shutdown();
+	}
+	model_boot();
+}
+
+/* The other reading of the rules: a late event always swaps the queues. */
+static void one_late_leak_is_reported_by_a_device_that_does_not_merge(
+	void **state)
+{
+	(void)state;
+	m.late_merges = false;
+	model_start(false);
+	for (int round = 0; round < 10; round++) {
+		while (!m.late)
+			model_event();
+		model_check_all_reported();
+		jiffies += HZ;
+	}
+}
+
+static void starting_again_counts_as_a_leak(void **state)
+{
+	unsigned long before;
+
+	(void)state;
+	model_start(false);
+	model_event();
+	model_check_all_reported();
+
+	rng_leak_quiesce(&m.driver);
+	assert_int_equal(m.words[1], 1);
+	model_event(); /* nobody handles it */
+	before = m.words[0];
+	memset(m.leak, 0, sizeof(m.leak));
+	m.active = 0;
+	m.signalled = -1;
+	m.late = false;
+	rng_leak_stop(&m.driver);
+	rng_leak_start(&m.driver, &m.leak[0], &m.leak[1], true);
+	assert_int_equal(m.words[0], before + 1);
+	assert_int_equal(armed_value(0), before + 2);
+	model_settle();
+	assert_int_equal(m.reseeded, before + 1);
+	assert_int_equal(m.notified, before + 1);
+	model_event();
+	assert_int_equal(m.words[0], before + 2);
+	model_check_all_reported();
+}
+
+static void a_refused_copy_is_a_change_and_the_end_of_reporting(void **state)
+{
+	(void)state;
+	model_start(false);
+	m.refuses_copy = true;
+	model_event();
+	model_settle();
+	assert_int_equal(m.words[0], 1);
+	assert_int_equal(m.words[1], 1);
+	assert_int_equal(m.warnings, 1);
+	model_event();
+	model_settle();
+	model_event();
+	model_settle();
+	assert_int_equal(m.warnings, 1);
+	assert_int_equal(m.leak[0].n_avail + m.leak[1].n_avail, 0);
+}
+
+static void an_empty_seed_is_the_end_of_reporting(void **state)
+{
+	(void)state;
+	model_start(false);
+	m.empty_fill = true;
+	model_event();
+	model_settle();
+	assert_int_equal(m.words[0], 1);
+	assert_int_equal(m.words[1], 1);
+	assert_int_equal(m.warnings, 1);
+	assert_int_equal(m.reseeded, 0);
+}
+
+static void overstated_lengths_do_no_harm(void **state)
+{
+	(void)state;
+	model_start(false);
+	m.overstates = true;
+	model_event();
+	model_settle();
+	assert_int_equal(m.words[0], 1);
+	assert_int_equal(m.warnings, 1);
+	assert_int_equal(m.digests, 1);
+}
+
+static void a_queue_without_room_is_the_end_of_reporting(void **state)
+{
+	(void)state;
+	m.room = 2;
+	model_start(false);
+	assert_int_equal(m.warnings, 1);
+	assert_int_equal(m.words[1], 1);
+	model_event();
+	model_settle();
+	assert_int_equal(m.warnings, 1);
+}
+
+static void a_deaf_device_is_waited_for_by_nobody(void **state)
+{
+	(void)state;
+	m.deaf = true;
+	model_start(false);
+	model_event();
+	model_settle();
+	assert_int_equal(m.words[0], 0);
+	assert_int_equal(m.warnings, 0);
+}
+
+static void a_device_that_uses_all_at_once_is_slowed_down(void **state)
+{
+	unsigned long start = jiffies;
+
+	(void)state;
+	m.slow_kicks = true;
+	m.uses_at_once = true;
+	model_start(false);
+	while (jiffies - start < 10 * HZ) {
+		model_serve_kicks();
+		model_interrupt();
+		if (!model_work() && !m.leak[0].kicked && !m.leak[1].kicked)
+			jiffies++;
+		assert_true(m.words[0] < 10 * 300);
+	}
+	m.uses_at_once = false;
+	model_settle();
+	assert_int_equal(m.warnings, 0);
+	/* Which queue is whose turn is anybody's guess now; it takes one leak. */
+	model_event();
+	model_settle();
+	model_event();
+	model_check_all_reported();
+}
+
+static void a_reseed_that_fails_is_tried_again(void **state)
+{
+	(void)state;
+	model_start(false);
+	m.reseed_error = -ENODATA;
+	model_event();
+	model_interrupt();
+	for (int i = 0; i < 20 * HZ; i++) {
+		model_work();
+		jiffies++;
+	}
+	assert_int_equal(m.reseeded, 0);
+	assert_int_equal(m.notified, 1); /* the news do not wait for it */
+	m.reseed_error = 0;
+	model_check_all_reported();
+}
+
+static void without_reseeding_the_news_come_all_the_same(void **state)
+{
+	(void)state;
+	model_start(false);
+	m.reseed_error = -EOPNOTSUPP;
+	model_event();
+	model_settle();
+	assert_int_equal(m.notified, 1);
+	assert_int_equal(m.reseeded, 0);
+	assert_int_equal(m.mixed_after, 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, boot, shutdown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(both_queues_are_armed_at_start_fill_before_copy),
+		T(after_a_leak_the_signalled_queue_is_left_alone),
+		T(fifty_leaks_count_to_fifty),
+		T(two_leaks_before_the_callback_are_two),
+		T(a_leak_with_nothing_armed_is_reported_late),
+		T(many_leaks_with_nothing_armed_are_at_least_one),
+		T(a_leak_before_anything_is_armed_is_reported_late),
+		T(a_leak_between_fill_and_copy_is_reported),
+		T(a_leak_between_add_and_kick_is_in_time),
+		T(leaks_at_any_step_are_reported),
+		T(two_leaks_at_any_steps_are_reported),
+		T(random_histories_keep_every_promise),
+		T(one_late_leak_is_reported_by_a_device_that_does_not_merge),
+		T(starting_again_counts_as_a_leak),
+		T(a_refused_copy_is_a_change_and_the_end_of_reporting),
+		T(an_empty_seed_is_the_end_of_reporting),
+		T(overstated_lengths_do_no_harm),
+		T(a_queue_without_room_is_the_end_of_reporting),
+		T(a_deaf_device_is_waited_for_by_nobody),
+		T(a_device_that_uses_all_at_once_is_slowed_down),
+		T(a_reseed_that_fails_is_tried_again),
+		T(without_reseeding_the_news_come_all_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

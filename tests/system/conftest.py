@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Whole machines: the real monitor, real KVM, Debian's stock kernels. Run by tests/system/run inside the testbed.
+
+Booting takes seconds, restoring milliseconds: most tests start from a snapshot of a guest that is logged in, made once
+for each kind of machine.
+"""
+import json
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "pylib"))
+from snapsafe import Monitor  # noqa: E402
+
+BINARY = str(ROOT / "bin" / "snapsafe-vmm")
+IMAGE = ROOT / "build" / "image"
+COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
+BOOT_ARGS = ("panic=1 reboot=k tsc=reliable console=ttyS0 ipv6.disable=1 i8042.noaux i8042.nokbd i8042.nopnp "
+             "virtio_rng.expose_seed=1")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that use the same kind of machine follow each other, so that its snapshot is made once and soon."""
+    items.sort(key=lambda item: item.path.name)
+
+
+def machine_config(kernel="6.1", vcpus=1, mem_mib=128, boot_args=BOOT_ARGS, **sections):
+    config = {
+        "boot-source": {
+            "kernel_image_path": str(IMAGE / f"vmlinuz-{kernel}-cloud"),
+            "initrd_path": str(IMAGE / f"initrd-{kernel}-cloud.img"),
+            "boot_args": boot_args,
+        },
+        "drives": [{
+            "drive_id": "rootfs",
+            "path_on_host": str(IMAGE / "rootfs.ext4"),
+            "is_root_device": True,
+            "is_read_only": True,
+        }],
+        "machine-config": {"vcpu_count": vcpus, "mem_size_mib": mem_mib},
+        "entropy": {},
+    }
+    config.update(sections)
+    return config
+
+
+@pytest.fixture
+def monitor():
+    """Starts monitors: monitor(*args); all end with the test."""
+    monitors = []
+
+    def start(*args, **kwargs):
+        m = Monitor(*args, binary=BINARY, **kwargs)
+        monitors.append(m)
+        return m
+
+    yield start
+    for m in monitors:
+        m.stop()
+
+
+@pytest.fixture
+def boot(monitor, tmp_path):
+    """boot(config) -> a monitor whose guest is logged in, its console quiet."""
+
+    def start(config, *args):
+        path = tmp_path / f"config-{os.urandom(4).hex()}.json"
+        path.write_text(json.dumps(config))
+        m = monitor("--config-file", str(path), *args)
+        m.console.login()
+        m.console.quiet()
+        return m
+
+    return start
+
+
+class Snapshot:
+    """A pair of files, and the guest in it: logged in, console quiet, generation 0."""
+
+    def __init__(self, folder):
+        self.state = folder / "state"
+        self.mem = folder / "mem"
+
+
+@pytest.fixture(scope="session")
+def snapshot_of(tmp_path_factory):
+    """snapshot_of(kernel=..., vcpus=..., mem_mib=...) -> Snapshot, made at the first call for that kind."""
+    made = {}
+
+    def make(**kind):
+        key = json.dumps(kind, sort_keys=True)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("snapshot")
+            (folder / "config.json").write_text(json.dumps(machine_config(**kind)))
+            with Monitor("--config-file", str(folder / "config.json"), binary=BINARY) as m:
+                m.console.login()
+                m.console.quiet()
+                m.api.pause()
+                snapshot = Snapshot(folder)
+                m.api.snapshot(snapshot.state, snapshot.mem)
+            made[key] = snapshot
+        return made[key]
+
+    return make
+
+
+@pytest.fixture
+def restore(monitor):
+    """restore(snapshot) -> a monitor that runs a clone."""
+
+    def start(snapshot, *args, resume=True):
+        m = monitor(*args)
+        m.wait_api()
+        m.api.load(snapshot.state, snapshot.mem, resume)
+        return m
+
+    return start
+
+
+def mapped_counter(m):
+    """The generation as a program sees it, by read(2)."""
+    return int(m.console.run(f"od -An -tu8 -N8 {COUNTER}"))
+
+
+def wait_handled(m, generation, timeout=30):
+    """Until the guest's driver has reseeded for that generation."""
+    m.console.run(f"i=0; until [ $(cat /sys/virtio-rng/virtio_rng.0/reseed_generation) -ge {generation} ]; do "
+                  f"i=$((i+1)); [ $i -lt 1000 ] || break; usleep 10000; done; "
+                  f"[ $(cat /sys/virtio-rng/virtio_rng.0/reseed_generation) -ge {generation} ]", timeout)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leak events, as the guest and its programs see them."""
+import json
+import re
+
+import pytest
+
+from conftest import COUNTER, Snapshot, machine_config, mapped_counter, wait_handled
+
+LAST_SEED = "cat /sys/virtio-rng/virtio_rng.0/last_seed"
+
+
+def test_fifty_rounds_are_fifty_changes_and_poll_reports_each(snapshot_of, restore, tmp_path):
+    m = restore(snapshot_of(kernel="6.1"))  # generation 1: the restore itself
+    wait_handled(m, 1)
+    m.console.send(f"./test_poll {COUNTER}\n")
+    m.console.drain(1)
+    snapshot = Snapshot(tmp_path)
+    for generation in range(2, 51):
+        m.api.pause()
+        m.api.snapshot(snapshot.state, snapshot.mem)
+        m.api.resume()
+        m.console.expect(rf"^VM generation counter changed! Old: {generation - 1} New: {generation}\n")
+    m.console.send("\x03")
+    assert mapped_counter(m) == 50
+
+
+def test_pause_and_resume_without_a_snapshot_change_nothing(snapshot_of, restore):
+    m = restore(snapshot_of(kernel="6.1"))
+    before = mapped_counter(m)
+    for _ in range(3):
+        m.api.pause()
+        m.api.resume()
+    assert mapped_counter(m) == before == 1
+
+
+def test_two_snapshots_in_one_pause_give_three_machines_three_seeds(boot, restore, tmp_path):
+    original = boot(machine_config())
+    snapshots = []
+    original.api.pause()
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        snapshots.append(Snapshot(tmp_path / name))
+        original.api.snapshot(snapshots[-1].state, snapshots[-1].mem)
+    original.api.resume()
+    machines = [original] + [restore(s) for s in snapshots]
+    seeds = []
+    for m in machines:
+        wait_handled(m, 1)
+        assert mapped_counter(m) == 1
+        seeds.append(m.console.run(LAST_SEED).strip())
+    assert all(re.fullmatch(r"(\d+ )?[0-9a-f]{64}", s) for s in seeds), seeds
+    assert len(set(seeds)) == 3, seeds
+
+
+@pytest.mark.parametrize("source", ["/dev/urandom", "/dev/random", "/dev/hwrng"])
+def test_eight_clones_of_a_two_processor_guest_read_different_bytes(snapshot_of, restore, source):
+    snapshot = snapshot_of(kernel="6.1", vcpus=2)
+    results = []
+    for _ in range(8):
+        m = restore(snapshot)
+        wait_handled(m, 1)
+        results.append(m.console.run(f"head -c 16 {source} | od -An -tx1").strip())
+        m.stop()
+    assert len(set(results)) == 8, results
+
+
+def test_signal_entropy_leak_runs_an_event(snapshot_of, restore):
+    m = restore(snapshot_of(kernel="6.1"))
+    wait_handled(m, 1)
+    m.api.put("/actions", {"action_type": "SignalEntropyLeak"})
+    wait_handled(m, 2)
+    assert mapped_counter(m) == 2
+
+
+def test_without_leak_reporting_the_driver_is_a_plain_entropy_driver(boot, tmp_path):
+    m = boot(machine_config(entropy={"leak_reporting": False}))
+    assert m.console.run("head -c 16 /dev/hwrng | wc -c").strip() == "16"
+    status, _ = m.console.run_status(f"test -e {COUNTER}")
+    assert status != 0
+    m.api.pause()
+    m.api.snapshot(tmp_path / "state", tmp_path / "mem")
+    m.api.resume()
+    assert m.console.run("head -c 16 /dev/hwrng | wc -c").strip() == "16"
+
+
+def test_metrics_count_events_and_requests(snapshot_of, restore, tmp_path):
+    path = tmp_path / "metrics"
+    m = restore(snapshot_of(kernel="6.1"), "--metrics-path", str(path))
+    wait_handled(m, 1)
+    m.api.put("/actions", {"action_type": "FlushMetrics"})
+    entropy = {}
+    for line in path.read_text().splitlines():
+        for key, value in json.loads(line)["entropy"].items():
+            entropy[key] = entropy.get(key, 0) + value
+    assert entropy["leak_event_count"] == 1
+    assert entropy["leak_late_count"] == 0
+    assert entropy["leak_fill_count"] == 1 and entropy["leak_fill_bytes"] == 64
+    assert entropy["leak_copy_count"] == 1 and entropy["leak_copy_bytes"] == 8
+    assert entropy["leak_refused_count"] == 0
+
+
+def test_a_uevent_tells_of_the_change(snapshot_of, restore):
+    m = restore(snapshot_of(kernel="6.1"))
+    wait_handled(m, 1)
+    m.console.run("(uevent sh -c 'echo $ACTION $VM_GENERATION >>/tmp/uevents' >/dev/null 2>&1 &) ; sleep 1")
+    m.api.put("/actions", {"action_type": "SignalEntropyLeak"})
+    wait_handled(m, 2)
+    assert "change 2" in m.console.run("for i in 1 2 3 4 5 6 7 8 9; do grep change /tmp/uevents && break; sleep 1; done")

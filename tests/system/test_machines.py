@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every kind of machine boots, and comes back from a snapshot."""
+import pytest
+
+from conftest import BOOT_ARGS, COUNTER, IMAGE, Snapshot, machine_config, mapped_counter, wait_handled
+
+
+@pytest.mark.parametrize("mem_mib", [128, 4096])
+@pytest.mark.parametrize("vcpus", [1, 2])
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_stock_kernel_boots_and_is_restored(snapshot_of, restore, kernel, vcpus, mem_mib):
+    m = restore(snapshot_of(kernel=kernel, vcpus=vcpus, mem_mib=mem_mib))
+    wait_handled(m, 1)
+    assert m.console.run("uname -r").startswith(kernel)
+    assert int(m.console.run("nproc")) == vcpus
+    total_kib = int(m.console.run("awk '/^MemTotal/ { print $2 }' /proc/meminfo"))
+    assert mem_mib * 1024 * 0.6 < total_kib <= mem_mib * 1024
+    assert mapped_counter(m) == 1
+    assert m.console.run("head -c 4096 /dev/hwrng | wc -c").strip() == "4096"
+
+
+def test_uncompressed_vmlinux_boots(boot):
+    config = machine_config()
+    config["boot-source"]["kernel_image_path"] = str(IMAGE / "vmlinux-6.1-cloud")
+    assert boot(config).console.run("uname -r").startswith("6.1")
+
+
+def test_thirty_two_processors_boot(boot):
+    config = machine_config(vcpus=32, mem_mib=512)
+    assert int(boot(config).console.run("nproc", 120)) == 32
+
+
+def test_a_snapshot_of_a_clone_is_a_snapshot(snapshot_of, restore, tmp_path):
+    first = restore(snapshot_of(kernel="6.1"))
+    wait_handled(first, 1)
+    first.console.run("echo remembered >/tmp/note")
+    first.api.pause()
+    snapshot = Snapshot(tmp_path)
+    first.api.snapshot(snapshot.state, snapshot.mem)
+    second = restore(snapshot)
+    assert second.console.run("cat /tmp/note") == "remembered\n"
+    assert mapped_counter(second) == 2
+
+
+def test_a_clone_may_overwrite_the_files_that_it_runs_from(snapshot_of, restore, tmp_path):
+    original = restore(snapshot_of(kernel="6.1"))
+    snapshot = Snapshot(tmp_path)
+    original.api.pause()
+    original.api.snapshot(snapshot.state, snapshot.mem)
+    clone, other = restore(snapshot), restore(snapshot)
+    clone.console.run("echo mine >/tmp/note")
+    clone.api.pause()
+    clone.api.snapshot(snapshot.state, snapshot.mem)
+    clone.api.resume()
+    assert clone.console.run("cat /tmp/note") == "mine\n"
+    assert other.console.run("ls /tmp/note 2>&1; head -c 1000000 /bin/busybox | md5sum | wc -l").endswith("1\n")
+    assert restore(snapshot).console.run("cat /tmp/note") == "mine\n"
+
+
+def test_guest_reset_ends_the_monitor_with_status_0(boot):
+    m = boot(machine_config())
+    m.console.send("reboot -f\n")
+    assert m.wait() == 0
+
+
+def test_kernel_panic_with_reboot_ends_the_monitor(boot):
+    m = boot(machine_config(boot_args=BOOT_ARGS))
+    m.console.send("echo c >/proc/sysrq-trigger\n")
+    assert m.wait() == 0
+
+
+def test_terminal_settings_come_back_on_sigterm(monitor, tmp_path):
+    import json
+    import os
+    import pty
+    import signal
+    import subprocess
+    import termios
+    from conftest import BINARY
+
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(machine_config()))
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    process = subprocess.Popen([BINARY, "--no-api", "--config-file", str(path)], stdin=slave, stdout=slave,
+                               stderr=subprocess.DEVNULL, start_new_session=True,
+                               preexec_fn=lambda: __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0))
+    try:
+        os.read(master, 1)  # the guest has printed something: the terminal is raw now
+        assert termios.tcgetattr(slave) != before
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert termios.tcgetattr(slave) == before
+    finally:
+        process.kill()
+        os.close(master)
+        os.close(slave)
+
+
+def test_ctrl_alt_del_reaches_the_guest(boot):
+    args = "panic=1 reboot=k console=ttyS0 i8042.noaux i8042.nomux i8042.dumbkbd"
+    m = boot(machine_config(boot_args=args))
+    m.api.put("/actions", {"action_type": "SendCtrlAltDel"})
+
+
+def test_block_device_writes_reach_the_file_and_survive_a_restore(boot, restore, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\0" * (1 << 20))
+    config = machine_config()
+    config["drives"].append({"drive_id": "data", "path_on_host": str(disk), "is_root_device": False,
+                             "is_read_only": False, "cache_type": "Writeback"})
+    m = boot(config)
+    m.console.run("echo hello >/dev/vdb && sync")
+    assert disk.read_bytes().startswith(b"hello\n")
+    snapshot = Snapshot(tmp_path)
+    m.api.pause()
+    m.api.snapshot(snapshot.state, snapshot.mem)
+    m.stop()
+    clone = restore(snapshot)
+    clone.console.run("echo again >/dev/vdb && sync")
+    assert disk.read_bytes().startswith(b"again\n")
+
+
+def test_patched_drive_shows_its_new_file(boot, tmp_path):
+    for name, text in (("one", b"one"), ("two", b"two")):
+        (tmp_path / name).write_bytes(text.ljust(512 * (8 if name == "one" else 16), b"\0"))
+    config = machine_config()
+    config["drives"].append({"drive_id": "data", "path_on_host": str(tmp_path / "one"), "is_root_device": False,
+                             "is_read_only": True})
+    m = boot(config)
+    assert m.console.run("head -c 3 /dev/vdb") == "one"
+    m.api.patch("/drives/data", {"drive_id": "data", "path_on_host": str(tmp_path / "two")})
+    m.console.run("blockdev --flushbufs /dev/vdb")
+    assert m.console.run("head -c 3 /dev/vdb") == "two"
+    assert m.console.run("blockdev --getsz /dev/vdb").strip() == "16"
+    assert m.api.get("/vm/config")["drives"][1]["path_on_host"] == str(tmp_path / "two")
+
+
+def test_partuuid_goes_onto_the_command_line(monitor, tmp_path):
+    import json
+
+    config = machine_config()
+    config["drives"][0]["partuuid"] = "0eaa91a0-01"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    m = monitor("--config-file", str(tmp_path / "config.json"))
+    m.console.expect(r"Command line: .* root=PARTUUID=0eaa91a0-01 ro .*virtio_mmio.device=4K@0xc0001000:5")
+
+
+def test_counter_is_mapped_read_only(snapshot_of, restore):
+    m = restore(snapshot_of(kernel="6.1"))
+    assert m.console.run(f"stat -c %a {COUNTER}").strip() == "444"

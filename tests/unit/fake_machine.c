@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fake_machine.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/json.h"
+
+struct machine {
+	bool paused;
+	const struct vm_config *config;
+};
+
+struct fake_machine fake;
+
+void fake_machine_reset(void)
+{
+	assert(!fake.alive);
+	memset(&fake, 0, sizeof(fake));
+}
+
+static int fake_call(const char *name, struct err *e)
+{
+	strncat(fake.calls, name, sizeof(fake.calls) - strlen(fake.calls) - 1);
+	strncat(fake.calls, " ", sizeof(fake.calls) - strlen(fake.calls) - 1);
+	if (fake.fail && !strcmp(fake.fail, name))
+		return err_set(e, EIO, "the fake fails");
+	return 0;
+}
+
+static struct machine *fake_new(const struct vm_config *config, bool paused)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+
+	assert(m);
+	m->config = config;
+	m->paused = paused;
+	fake.alive++;
+	return m;
+}
+
+int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **m, struct err *e)
+{
+	int r = fake_call("boot", e);
+
+	(void)boot_timer;
+	(void)loop;
+	if (!r)
+		*m = fake_new(config, false);
+	return r;
+}
+
+int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
+		 struct machine **m, struct err *e)
+{
+	static const char standard[] = "{\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},"
+				       "\"boot-source\":{\"kernel_image_path\":\"/from/the/snapshot\"}}";
+	const char *text = fake.on_load ? fake.on_load : standard;
+	struct vm_config loaded;
+	int r = fake_call("load", e);
+
+	(void)loop;
+	snprintf(fake.path, sizeof(fake.path), "%s", load->snapshot_path);
+	snprintf(fake.serial, sizeof(fake.serial), "%s",
+		 config->serial.serial_out_path ? config->serial.serial_out_path : "");
+	if (!r)
+		r = vm_config_from_text(text, strlen(text), &loaded, e);
+	if (r)
+		return r;
+	vm_config_fini(config);
+	*config = loaded;
+	*m = fake_new(config, true);
+	return 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	(void)fake_call("free", NULL);
+	fake.alive--;
+	free(m);
+}
+
+bool machine_is_paused(const struct machine *m)
+{
+	return m->paused;
+}
+
+int machine_pause(struct machine *m, struct err *e)
+{
+	int r = fake_call("pause", e);
+
+	if (!r)
+		m->paused = true;
+	return r;
+}
+
+int machine_resume(struct machine *m, struct err *e)
+{
+	int r = fake_call("resume", e);
+
+	if (!r)
+		m->paused = false;
+	return r;
+}
+
+int machine_save(struct machine *m, const struct snapshot_create_config *save, struct err *e)
+{
+	(void)m;
+	snprintf(fake.path, sizeof(fake.path), "%s", save->snapshot_path);
+	return fake_call("save", e);
+}
+
+int machine_signal_leak(struct machine *m, struct err *e)
+{
+	(void)m;
+	return fake_call("leak", e);
+}
+
+int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
+{
+	(void)m;
+	return fake_call("ctrl_alt_del", e);
+}
+
+int machine_update_drive(struct machine *m, const struct drive_update *update, struct err *e)
+{
+	(void)m;
+	snprintf(fake.path, sizeof(fake.path), "%s", update->path_on_host ? update->path_on_host : "");
+	return fake_call("update_drive", e);
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fake_platform.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/loop.h"
+
+#define FAKE_ROUNDS 64 /* more than any chain of events in a test is long */
+
+static struct fake_platform *fake_from_platform(struct platform *p)
+{
+	return (struct fake_platform *)p;
+}
+
+static int fake_spend(int *left, const char *what, struct err *e)
+{
+	if (*left == 0)
+		return err_set(e, ENOSPC, "no more %s", what);
+	if (*left > 0)
+		(*left)--;
+	return 0;
+}
+
+static int fake_irq_new(struct platform *p, uint32_t gsi, struct irq_line *irq, struct err *e)
+{
+	struct fake_platform *fp = fake_from_platform(p);
+
+	if (fake_spend(&fp->irqs_left, "interrupts", e))
+		return -ENOSPC;
+	assert(fp->num_irqs < FAKE_MAX_DEVICES);
+	irq->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	irq->gsi = gsi ? gsi : FAKE_FIRST_GSI + fp->num_irqs;
+	fp->irq_fds[fp->num_irqs++] = dup(irq->fd);
+	return 0;
+}
+
+static int fake_mmio_window(struct platform *p, gpa_t *base, struct err *e)
+{
+	struct fake_platform *fp = fake_from_platform(p);
+
+	if (fake_spend(&fp->windows_left, "windows", e))
+		return -ENOSPC;
+	*base = FAKE_MMIO_BASE + fp->num_windows++ * 4096ull;
+	return 0;
+}
+
+static int fake_doorbell(struct platform *p, gpa_t addr, uint32_t value, int fd, struct err *e)
+{
+	struct fake_platform *fp = fake_from_platform(p);
+
+	if (fake_spend(&fp->bells_left, "doorbells", e))
+		return -ENOSPC;
+	for (unsigned int i = 0; i < FAKE_MAX_BELLS; i++) {
+		if (fp->bells[i].fd >= 0)
+			continue;
+		fp->bells[i] = (struct fake_bell){ .addr = addr, .value = value, .fd = fd };
+		fp->num_bells++;
+		return 0;
+	}
+	assert(!"too many doorbells");
+	return -ENOSPC;
+}
+
+static struct fake_bell *fake_find_bell(struct fake_platform *fp, gpa_t addr, uint64_t value)
+{
+	for (unsigned int i = 0; i < FAKE_MAX_BELLS; i++) {
+		if (fp->bells[i].fd >= 0 && fp->bells[i].addr == addr && fp->bells[i].value == value)
+			return &fp->bells[i];
+	}
+	return NULL;
+}
+
+static void fake_doorbell_remove(struct platform *p, gpa_t addr, uint32_t value, int fd)
+{
+	struct fake_platform *fp = fake_from_platform(p);
+	struct fake_bell *bell = fake_find_bell(fp, addr, value);
+
+	assert(bell && bell->fd == fd);
+	bell->fd = -1;
+	fp->num_bells--;
+}
+
+static const struct platform_ops fake_ops = {
+	.irq_new = fake_irq_new,
+	.mmio_window = fake_mmio_window,
+	.doorbell = fake_doorbell,
+	.doorbell_remove = fake_doorbell_remove,
+};
+
+void fake_platform_init(struct fake_platform *fp)
+{
+	static const struct mem_layout layout = {
+		.num_regions = 2,
+		.regions = { { .gpa = 0, .size = FAKE_MEM_SIZE }, { .gpa = FAKE_HIGH_GPA, .size = FAKE_HIGH_SIZE } },
+	};
+	struct err e;
+	int r;
+
+	memset(fp, 0, sizeof(*fp));
+	for (unsigned int i = 0; i < FAKE_MAX_BELLS; i++)
+		fp->bells[i].fd = -1;
+	fp->irqs_left = fp->windows_left = fp->bells_left = -1;
+	bus_init(&fp->bus);
+	r = mem_init_anonymous(&fp->mem, &layout, &e);
+	assert(r == 0);
+	(void)r;
+	fp->p.ops = &fake_ops;
+	fp->p.loop = loop_new();
+	fp->p.bus = &fp->bus;
+	fp->p.mem = &fp->mem;
+	assert(fp->p.loop);
+}
+
+void fake_platform_fini(struct fake_platform *fp)
+{
+	assert(fp->num_bells == 0);
+	for (unsigned int i = 0; i < fp->num_irqs; i++)
+		close(fp->irq_fds[i]);
+	loop_free(fp->p.loop);
+	mem_fini(&fp->mem);
+	bus_fini(&fp->bus);
+}
+
+void fake_write(struct fake_platform *fp, gpa_t addr, uint64_t value, unsigned int len)
+{
+	struct fake_bell *bell = len == 4 ? fake_find_bell(fp, addr, value) : NULL;
+
+	if (bell)
+		(void)eventfd_write(bell->fd, 1);
+	else
+		bus_write(&fp->bus, BUS_MMIO, addr, &value, len);
+}
+
+uint64_t fake_read(struct fake_platform *fp, gpa_t addr, unsigned int len)
+{
+	uint64_t value = 0;
+
+	bus_read(&fp->bus, BUS_MMIO, addr, &value, len);
+	return value;
+}
+
+unsigned int fake_irqs(struct fake_platform *fp, uint32_t gsi)
+{
+	eventfd_t count = 0;
+
+	assert(gsi - FAKE_FIRST_GSI < fp->num_irqs);
+	if (eventfd_read(fp->irq_fds[gsi - FAKE_FIRST_GSI], &count))
+		return 0;
+	return (unsigned int)count;
+}
+
+struct fake_limit {
+	struct loop *loop;
+	int rounds_left; /* -1: until the deadline */
+	uint64_t deadline_ns;
+};
+
+static int fake_hook(void *ctx)
+{
+	struct fake_limit *limit = ctx;
+	uint64_t now_ns = clock_now_ns();
+
+	if (limit->rounds_left >= 0) {
+		if (limit->rounds_left-- == 0)
+			loop_stop(limit->loop, 0);
+		return 0;
+	}
+	if (now_ns >= limit->deadline_ns) {
+		loop_stop(limit->loop, 0);
+		return 0;
+	}
+	return (int)((limit->deadline_ns - now_ns) / 1000000 + 1);
+}
+
+static void fake_run_limited(struct fake_platform *fp, struct fake_limit *limit)
+{
+	loop_set_hook(fp->p.loop, fake_hook, limit);
+	(void)loop_run(fp->p.loop);
+	loop_set_hook(fp->p.loop, NULL, NULL);
+}
+
+void fake_run(struct fake_platform *fp)
+{
+	struct fake_limit limit = { .loop = fp->p.loop, .rounds_left = FAKE_ROUNDS };
+
+	fake_run_limited(fp, &limit);
+}
+
+void fake_run_ms(struct fake_platform *fp, unsigned int ms)
+{
+	struct fake_limit limit = { .loop = fp->p.loop,
+				    .rounds_left = -1,
+				    .deadline_ns = clock_now_ns() + ms * 1000000ull };
+
+	fake_run_limited(fp, &limit);
+}

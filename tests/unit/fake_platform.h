@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A machine without KVM for device tests: guest memory in two regions with a
+ * gap, a bus, a loop, interrupts that are counted and doorbells that ring when
+ * the "guest" writes where they are.
+ */
+#ifndef FAKE_PLATFORM_H
+#define FAKE_PLATFORM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bus/bus.h"
+#include "bus/platform.h"
+#include "mem/mem.h"
+
+#define FAKE_MEM_SIZE	 (16ull << 20) /* of the region at 0 */
+#define FAKE_HIGH_GPA	 (1ull << 32)
+#define FAKE_HIGH_SIZE	 (64ull << 10)
+#define FAKE_MMIO_BASE	 0xd0000000ull
+#define FAKE_FIRST_GSI	 5u
+#define FAKE_MAX_DEVICES 8
+#define FAKE_MAX_BELLS	 32
+
+struct fake_platform {
+	struct platform p; /* must be first */
+	struct bus bus;
+	struct guest_mem mem;
+	unsigned int num_windows;
+	unsigned int num_irqs;
+	int irq_fds[FAKE_MAX_DEVICES]; /* owned duplicates */
+	unsigned int num_bells;	       /* connected ones */
+	struct fake_bell {
+		gpa_t addr;
+		uint32_t value;
+		int fd; /* the device's; -1: free */
+	} bells[FAKE_MAX_BELLS];
+	/* The call after so many fails with -ENOSPC; -1: never. */
+	int irqs_left, windows_left, bells_left;
+};
+
+void fake_platform_init(struct fake_platform *fp);
+void fake_platform_fini(struct fake_platform *fp); /* checks that every doorbell was given back */
+
+/* What a vCPU does: a doorbell takes the write, else the bus. */
+void fake_write(struct fake_platform *fp, gpa_t addr, uint64_t value, unsigned int len);
+uint64_t fake_read(struct fake_platform *fp, gpa_t addr, unsigned int len);
+
+/* Edges on the line since the last call. */
+unsigned int fake_irqs(struct fake_platform *fp, uint32_t gsi);
+
+/* Runs the loop until what is ready now (and what that makes ready) is done; or for a time, for timers. */
+void fake_run(struct fake_platform *fp);
+void fake_run_ms(struct fake_platform *fp, unsigned int ms);
+
+#endif

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/args.h"
+
+#define MAX_WORDS 8
+
+struct result {
+	struct args args;
+	enum exit_code code;
+	struct err e;
+	int r;
+};
+
+/* A NULL-terminated list of words behind the program's name. */
+static struct result parse(const char *const *words)
+{
+	static char copies[MAX_WORDS][256];
+	char *argv[MAX_WORDS + 2] = { (char[]){ "snapsafe-vmm" } };
+	struct result res = { 0 };
+	int argc = 1;
+
+	for (; words[argc - 1]; argc++) {
+		strncpy(copies[argc - 1], words[argc - 1], sizeof(copies[0]) - 1);
+		argv[argc] = copies[argc - 1];
+	}
+	res.r = args_parse(argc, argv, &res.args, &res.code, &res.e);
+	return res;
+}
+
+#define PARSE(...) parse((const char *const[]){ __VA_ARGS__, NULL })
+
+static void nothing_given_means_firecrackers_defaults(void **state)
+{
+	struct result res = parse((const char *const[]){ NULL });
+
+	(void)state;
+	assert_int_equal(res.r, 0);
+	assert_string_equal(res.args.api_sock, "/run/firecracker.socket");
+	assert_string_equal(res.args.id, "anonymous-instance");
+	assert_int_equal(res.args.http_api_max_payload_size, 51200);
+	assert_int_equal(res.args.level, LOG_LEVEL_INFO);
+	assert_false(res.args.no_api);
+}
+
+static void a_value_follows_as_a_word_or_behind_an_equals_sign(void **state)
+{
+	struct result res = PARSE("--api-sock", "/tmp/a", "--id=x-1", "--level", "Warning");
+
+	(void)state;
+	assert_int_equal(res.r, 0);
+	assert_string_equal(res.args.api_sock, "/tmp/a");
+	assert_string_equal(res.args.id, "x-1");
+	assert_int_equal(res.args.level, LOG_LEVEL_WARN);
+}
+
+static void words_after_two_dashes_are_ignored(void **state)
+{
+	struct result res = PARSE("--show-level", "--", "--nonsense", "more");
+
+	(void)state;
+	assert_int_equal(res.r, 0);
+	assert_true(res.args.show_level);
+}
+
+static void help_and_version_win_over_mistakes(void **state)
+{
+	(void)state;
+	assert_true(PARSE("--nonsense", "--help").args.help);
+	assert_int_equal(PARSE("--nonsense", "--help").r, 0);
+	assert_true(PARSE("-h").args.help);
+	assert_true(PARSE("--id", "not valid!", "--version").args.version);
+}
+
+static void mistakes_are_named_and_give_firecrackers_status(void **state)
+{
+	static const struct {
+		const char *words[4];
+		const char *text;
+		enum exit_code code;
+	} cases[] = {
+		{ { "--nonsense" }, "Found argument '--nonsense' which wasn't expected", EXIT_CODE_BAD_ARGS },
+		{ { "--api" }, "Found argument '--api'", EXIT_CODE_BAD_ARGS },
+		{ { "word" }, "Found argument 'word'", EXIT_CODE_BAD_ARGS },
+		{ { "-x" }, "Found argument '-x'", EXIT_CODE_BAD_ARGS },
+		{ { "--id" }, "The argument 'id' requires a value, but none was supplied.", EXIT_CODE_BAD_ARGS },
+		{ { "--id", "--no-api" }, "The argument 'id' requires a value", EXIT_CODE_BAD_ARGS },
+		{ { "--id", "a", "--id=b" }, "The argument 'id' was provided more than once.", EXIT_CODE_BAD_ARGS },
+		{ { "--no-api=yes" }, "The argument 'no-api' takes no value.", EXIT_CODE_BAD_ARGS },
+		{ { "--no-api" }, "Argument 'config-file' required, but not found.", EXIT_CODE_BAD_ARGS },
+		{ { "--http-api-max-payload-size", "-1" }, "'-1', allowed are 1 to", EXIT_CODE_BAD_ARGS },
+		{ { "--http-api-max-payload-size=9k" }, "'9k', allowed are 1 to", EXIT_CODE_BAD_ARGS },
+		{ { "--level", "loud" }, "level is \"loud\", allowed are off,", EXIT_CODE_BAD_CONFIG },
+		{ { "--id", "a_b" }, "id", EXIT_CODE_BAD_CONFIG },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct result res = parse(cases[i].words);
+
+		assert_true(res.r < 0);
+		assert_non_null(strstr(res.e.text, cases[i].text));
+		assert_int_equal(res.code, cases[i].code);
+	}
+}
+
+static void the_help_text_names_every_option(void **state)
+{
+	char *text;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	(void)state;
+	args_print_help(f);
+	fclose(f);
+	assert_non_null(strstr(text, "--api-sock PATH"));
+	assert_non_null(strstr(text, "--describe-snapshot PATH"));
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_given_means_firecrackers_defaults),
+		cmocka_unit_test(a_value_follows_as_a_word_or_behind_an_equals_sign),
+		cmocka_unit_test(words_after_two_dashes_are_ignored),
+		cmocka_unit_test(help_and_version_win_over_mistakes),
+		cmocka_unit_test(mistakes_are_named_and_give_firecrackers_status),
+		cmocka_unit_test(the_help_text_names_every_option),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,611 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The controller over a fake machine: what is allowed when, and what a refusal leaves behind. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/metrics.h"
+#include "config/json.h"
+#include "fake_machine.h"
+#include "vmm/vmm.h"
+
+static struct vmm vmm;
+static struct err e;
+static char folder[] = "/tmp/test_vmm_XXXXXX";
+
+static void make_file(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static int make_folder(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(chdir(folder), 0);
+	make_file("kernel", "k");
+	make_file("initrd", "i");
+	make_file("disk", "d");
+	make_file("disk2", "d");
+	assert_int_equal(mkdir("sub", 0700), 0);
+	assert_int_equal(mkfifo("fifo", 0600), 0);
+	log_set_level(LOG_LEVEL_OFF);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	static const char *const names[] = { "kernel", "initrd", "disk", "disk2", "fifo", "config", "metrics", "log" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		unlink(names[i]);
+	rmdir("sub");
+	return rmdir(folder);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_machine_reset();
+	vmm_init(&vmm, NULL, "test-instance", false);
+	memset(&e, 0, sizeof(e));
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vmm_fini(&vmm);
+	assert_int_equal(fake.alive, 0);
+	return 0;
+}
+
+/* Text is JSON with ' for "; the reply to a GET, as text, ends up in *out. */
+static int run(enum action_kind kind, const char *text, char **out)
+{
+	_cleanup_free_ char *json = strdup(text);
+	json_t *body = NULL, *reply = NULL;
+	struct action action;
+	int r;
+
+	for (char *p = json; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	assert_int_equal(config_json_parse(json, strlen(json), &body, &e), 0);
+	r = action_from_json(kind, body, &action, &e);
+	json_decref(body);
+	if (r)
+		return r;
+	r = vmm_do(&vmm, &action, &reply, &e);
+	action_fini(&action);
+	if (out)
+		*out = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	json_decref(reply);
+	return r;
+}
+
+static int act(enum action_kind kind, const char *text)
+{
+	return run(kind, text, NULL);
+}
+
+static char *config_text(void)
+{
+	return vm_config_to_text(&vmm.config);
+}
+
+static void assert_error(const char *part)
+{
+	if (!strstr(e.text, part))
+		fail_msg("expected \"%s\" in: %s", part, e.text);
+}
+
+static void start(void)
+{
+	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}"), 0);
+	assert_int_equal(act(ACTION_PUT_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk','is_root_device':true}"), 0);
+	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+}
+
+static const struct {
+	enum action_kind kind;
+	const char *body;
+	bool before, running, paused; /* allowed? */
+} phases[] = {
+	{ ACTION_GET_INSTANCE_INFO, "{}", true, true, true },
+	{ ACTION_GET_VERSION, "{}", true, true, true },
+	{ ACTION_GET_MACHINE_CONFIG, "{}", true, true, true },
+	{ ACTION_GET_VM_CONFIG, "{}", true, true, true },
+	{ ACTION_PUT_LOGGER, "{'level':'Off'}", true, false, false },
+	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','initrd_path':'initrd'}", true, false, false },
+	{ ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':1,'mem_size_mib':128}", true, false, false },
+	{ ACTION_PATCH_MACHINE_CONFIG, "{'vcpu_count':1}", true, false, false },
+	{ ACTION_PUT_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk','is_root_device':true}", true, false, false },
+	{ ACTION_PUT_ENTROPY, "{}", true, false, false },
+	{ ACTION_PUT_SERIAL, "{}", true, false, false },
+	{ ACTION_PATCH_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk'}", false, true, true },
+	{ ACTION_FLUSH_METRICS, "{}", false, true, true },
+	{ ACTION_SEND_CTRL_ALT_DEL, "{}", false, true, true },
+	{ ACTION_SIGNAL_ENTROPY_LEAK, "{}", false, true, true },
+	{ ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s','mem_file_path':'m'}", false, false, true },
+	{ ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}", true, false, false },
+	{ ACTION_PUT_METRICS, "{'metrics_path':'metrics'}", true, false, false },
+	{ ACTION_RESUME, "{}", false, true, true },
+	{ ACTION_PAUSE, "{}", false, true, true },
+};
+
+static void each_action_is_allowed_in_its_states_only(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
+		int r;
+
+		vmm_fini(&vmm);
+		vmm_init(&vmm, NULL, "test-instance", false);
+		r = act(phases[i].kind, phases[i].body);
+		assert_int_equal(!r, phases[i].before);
+		if (r)
+			assert_string_equal(e.text,
+					    "The requested operation is not supported before starting the microVM.");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
+		vmm_fini(&vmm);
+		vmm_init(&vmm, NULL, "test-instance", false);
+		start();
+		for (int paused = 0; paused < 2; paused++) {
+			int r = act(phases[i].kind, phases[i].body);
+
+			assert_int_equal(!r, paused ? phases[i].paused : phases[i].running);
+			if (r && phases[i].before)
+				assert_string_equal(
+					e.text, "The requested operation is not supported after starting the microVM.");
+			assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
+		}
+	}
+}
+
+static void a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_touched(void **state)
+{
+	(void)state;
+	start();
+	fake.calls[0] = '\0';
+	assert_int_equal(act(ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s','mem_file_path':'m'}"), -EBUSY);
+	assert_string_equal(e.text, "Create snapshot error: the microVM is running; pause it first");
+	assert_string_equal(fake.calls, "");
+}
+
+static void replies_have_the_fields_that_clients_read(void **state)
+{
+	char *text;
+
+	(void)state;
+	assert_int_equal(run(ACTION_GET_INSTANCE_INFO, "{}", &text), 0);
+	assert_string_equal(text,
+			    "{\"id\":\"test-instance\",\"state\":\"Not started\",\"vmm_version\":\"" SNAPSAFE_VERSION
+			    "\",\"app_name\":\"snapsafe-vmm\"}");
+	free(text);
+	assert_int_equal(run(ACTION_GET_VERSION, "{}", &text), 0);
+	assert_string_equal(text, "{\"firecracker_version\":\"1.17.0\"}");
+	free(text);
+	assert_int_equal(run(ACTION_GET_MACHINE_CONFIG, "{}", &text), 0);
+	assert_string_equal(text, "{\"vcpu_count\":1,\"mem_size_mib\":128,\"smt\":false,\"track_dirty_pages\":false,"
+				  "\"huge_pages\":\"None\"}");
+	free(text);
+	start();
+	assert_int_equal(run(ACTION_GET_INSTANCE_INFO, "{}", &text), 0);
+	assert_non_null(strstr(text, "\"state\":\"Running\""));
+	free(text);
+	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
+	assert_int_equal(run(ACTION_GET_INSTANCE_INFO, "{}", &text), 0);
+	assert_non_null(strstr(text, "\"state\":\"Paused\""));
+	free(text);
+}
+
+static const struct {
+	enum action_kind kind;
+	const char *body;
+	const char *error;
+} refused[] = {
+	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'nowhere'}",
+	  "Boot source error: cannot open kernel_image_path \"nowhere\": No such file or directory" },
+	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'sub'}", "\"sub\" is a directory" },
+	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'fifo'}", "kernel_image_path \"fifo\" is" },
+	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','initrd_path':'nowhere'}",
+	  "initrd_path \"nowhere\": No such file" },
+	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','initrd_path':'sub'}", "initrd_path \"sub\" is" },
+	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'nowhere','is_root_device':true}",
+	  "Drive config error: drive \"a\": cannot open path_on_host \"nowhere\": No such file or directory" },
+	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'sub','is_root_device':true}", "\"sub\" is a directory" },
+	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'fifo','is_root_device':true}",
+	  "\"fifo\" is a special file, it must be a regular file or a block device" },
+	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'/dev/null','is_root_device':true}", "special file" },
+	{ ACTION_PATCH_MACHINE_CONFIG, "{'smt':true,'vcpu_count':3}",
+	  "Machine config error: field \"vcpu_count\": 3 is not allowed with smt" },
+	{ ACTION_INSTANCE_START, "{}", "Start microvm error: Cannot start microvm without kernel configuration." },
+	{ ACTION_PUT_LOGGER, "{'log_path':'sub/no/where','level':'Debug'}", "Logger error: " },
+	{ ACTION_PUT_METRICS, "{'metrics_path':'sub/no/where'}", "Metrics error: " },
+};
+
+static void a_refused_request_leaves_no_trace(void **state)
+{
+	_cleanup_free_ char *before = config_text();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		_cleanup_free_ char *after = NULL;
+
+		if (refused[i].kind == ACTION_PUT_METRICS && metrics_is_open())
+			continue;
+		assert_true(act(refused[i].kind, refused[i].body) < 0);
+		assert_error(refused[i].error);
+		after = config_text();
+		assert_string_equal(before, after);
+		assert_false(vmm.boot_specific);
+		assert_int_equal(log_get_level(), LOG_LEVEL_OFF);
+	}
+	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), 0); /* still allowed */
+}
+
+static void a_patch_merges_and_a_put_resets(void **state)
+{
+	(void)state;
+	assert_int_equal(act(ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':2,'mem_size_mib':256,'smt':true}"), 0);
+	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'mem_size_mib':512}"), 0);
+	assert_int_equal(vmm.config.machine.vcpu_count, 2);
+	assert_int_equal(vmm.config.machine.mem_size_mib, 512);
+	assert_true(vmm.config.machine.smt);
+	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'vcpu_count':3}"), -EINVAL); /* smt is still on */
+	assert_int_equal(vmm.config.machine.vcpu_count, 2);
+	assert_int_equal(act(ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':3,'mem_size_mib':64}"), 0);
+	assert_false(vmm.config.machine.smt);
+}
+
+static void loading_is_refused_after_boot_specific_configuration(void **state)
+{
+	static const struct {
+		enum action_kind kind;
+		const char *body;
+		bool boot_specific;
+	} rows[] = {
+		{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}", true },
+		{ ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':1,'mem_size_mib':128}", true },
+		{ ACTION_PATCH_MACHINE_CONFIG, "{}", true },
+		{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'disk','is_root_device':false}", true },
+		{ ACTION_PUT_ENTROPY, "{}", true },
+		{ ACTION_PUT_SERIAL, "{}", false },
+		{ ACTION_PUT_LOGGER, "{}", false },
+		{ ACTION_GET_VM_CONFIG, "{}", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r;
+
+		vmm_fini(&vmm);
+		vmm_init(&vmm, NULL, "test-instance", false);
+		assert_int_equal(act(rows[i].kind, rows[i].body), 0);
+		r = act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}");
+		assert_int_equal(r, rows[i].boot_specific ? -EINVAL : 0);
+		if (r)
+			assert_string_equal(e.text, "Load snapshot error: Loading a microVM snapshot not allowed after "
+						    "configuring boot-specific resources.");
+	}
+}
+
+static void a_load_fills_the_configuration(void **state)
+{
+	(void)state;
+	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
+	assert_int_equal(vmm.config.machine.mem_size_mib, 256);
+	assert_string_equal(vmm.config.boot_source.kernel_image_path, "/from/the/snapshot");
+	assert_string_equal(fake.calls, "load ");
+	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+}
+
+static void resume_vm_loads_and_resumes(void **state)
+{
+	(void)state;
+	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m','resume_vm':true}"), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+	assert_string_equal(fake.calls, "load resume ");
+}
+
+static void a_failed_load_leaves_everything_as_it_was(void **state)
+{
+	static const char *const failures[] = { "load", "resume" };
+	_cleanup_free_ char *before = NULL;
+
+	(void)state;
+	assert_int_equal(act(ACTION_PUT_SERIAL, "{'serial_out_path':'out'}"), 0);
+	before = config_text();
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+		_cleanup_free_ char *after = NULL;
+
+		fake.fail = failures[i];
+		assert_int_equal(
+			act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m','resume_vm':true}"), -EIO);
+		assert_error("Load snapshot error: ");
+		assert_error("the fake fails");
+		assert_string_equal(fake.serial, "out"); /* the load knows what was configured */
+		after = config_text();
+		assert_string_equal(before, after);
+		assert_int_equal(vmm_state(&vmm), VMM_NOT_STARTED);
+		assert_int_equal(fake.alive, 0);
+	}
+	fake.fail = NULL;
+	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), 0); /* again */
+	vmm_fini(&vmm);
+	vmm_init(&vmm, NULL, "test-instance", false);
+	fake.fail = "load";
+	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), -EIO);
+	fake.fail = NULL;
+	start(); /* or configured and booted */
+}
+
+static void a_failed_start_can_be_repeated(void **state)
+{
+	(void)state;
+	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}"), 0);
+	fake.fail = "boot";
+	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), -EIO);
+	assert_string_equal(e.text, "Start microvm error: the fake fails");
+	assert_int_equal(vmm_state(&vmm), VMM_NOT_STARTED);
+	fake.fail = NULL;
+	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), 0);
+	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), -EINVAL);
+}
+
+static void pause_and_resume_may_be_repeated(void **state)
+{
+	(void)state;
+	start();
+	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
+	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
+	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
+	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
+	assert_string_equal(fake.calls, "boot pause resume ");
+	fake.fail = "pause";
+	assert_int_equal(act(ACTION_PAUSE, "{}"), -EIO);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+	fake.fail = "resume";
+	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
+}
+
+static void lifecycle_actions_reach_the_machine(void **state)
+{
+	(void)state;
+	start();
+	assert_int_equal(act(ACTION_SIGNAL_ENTROPY_LEAK, "{}"), 0);
+	assert_int_equal(act(ACTION_SEND_CTRL_ALT_DEL, "{}"), 0);
+	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
+	assert_int_equal(act(ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s1','mem_file_path':'m'}"), 0);
+	assert_string_equal(fake.path, "s1");
+	assert_string_equal(fake.calls, "boot leak ctrl_alt_del pause save ");
+	fake.fail = "save";
+	assert_int_equal(act(ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s2','mem_file_path':'m'}"), -EIO);
+	assert_string_equal(e.text, "Create snapshot error: the fake fails");
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
+}
+
+static void a_patched_drive_changes_the_configuration_only_if_the_machine_agrees(void **state)
+{
+	(void)state;
+	start();
+	assert_int_equal(act(ACTION_PATCH_DRIVE, "{'drive_id':'other','path_on_host':'disk2'}"), -ENOENT);
+	assert_error("Unable to patch the block device: drive \"other\" does not exist");
+	fake.fail = "update_drive";
+	assert_int_equal(act(ACTION_PATCH_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk2'}"), -EIO);
+	assert_string_equal(vmm.config.drives[0].path_on_host, "disk");
+	fake.fail = NULL;
+	assert_int_equal(
+		act(ACTION_PATCH_DRIVE,
+		    "{'drive_id':'rootfs','path_on_host':'disk2','rate_limiter':{'ops':{'size':1,'refill_time':2}}}"),
+		0);
+	assert_string_equal(fake.path, "disk2");
+	assert_string_equal(vmm.config.drives[0].path_on_host, "disk2");
+	assert_int_equal(vmm.config.drives[0].rate_limiter.ops.size, 1);
+	assert_int_equal(act(ACTION_PATCH_DRIVE,
+			     "{'drive_id':'rootfs','rate_limiter':{'bandwidth':{'size':7,'refill_time':2}}}"),
+			 0);
+	assert_int_equal(vmm.config.drives[0].rate_limiter.ops.size, 1);
+	assert_int_equal(vmm.config.drives[0].rate_limiter.bandwidth.size, 7);
+	assert_string_equal(vmm.config.drives[0].path_on_host, "disk2");
+}
+
+static void a_read_only_disk_needs_no_write_permission(void **state)
+{
+	(void)state;
+	if (geteuid() == 0)
+		skip(); /* root may write everything */
+	assert_int_equal(chmod("disk2", 0400), 0);
+	assert_int_equal(act(ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'disk2','is_root_device':true}"),
+			 -EACCES);
+	assert_error("for reading and writing: Permission denied");
+	assert_int_equal(act(ACTION_PUT_DRIVE,
+			     "{'drive_id':'a','path_on_host':'disk2','is_root_device':true,'is_read_only':true}"),
+			 0);
+	assert_int_equal(chmod("disk2", 0600), 0);
+}
+
+static void metrics_can_be_set_once(void **state)
+{
+	(void)state;
+	if (!metrics_is_open())
+		assert_int_equal(act(ACTION_PUT_METRICS, "{'metrics_path':'metrics'}"), 0);
+	assert_int_equal(act(ACTION_PUT_METRICS, "{'metrics_path':'metrics'}"), -EEXIST);
+	assert_string_equal(e.text, "Metrics error: Reinitialization of metrics not allowed.");
+}
+
+static void the_logger_keeps_what_is_not_given(void **state)
+{
+	bool show_level, show_origin;
+
+	(void)state;
+	log_set_show(true, false);
+	assert_int_equal(act(ACTION_PUT_LOGGER, "{'show_log_origin':true}"), 0);
+	log_get_show(&show_level, &show_origin);
+	assert_true(show_level && show_origin);
+	assert_int_equal(act(ACTION_PUT_LOGGER, "{'show_level':false,'log_path':'log','level':'Error'}"), 0);
+	log_get_show(&show_level, &show_origin);
+	assert_true(!show_level && show_origin);
+	assert_int_equal(log_get_level(), LOG_LEVEL_ERROR);
+	log_set_level(LOG_LEVEL_OFF);
+}
+
+static int run_file(const char *text)
+{
+	_cleanup_free_ char *json = strdup(text);
+
+	for (char *p = json; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	make_file("config", json);
+	return vmm_run_config_file(&vmm, "config", &e);
+}
+
+static void the_config_file_of_the_demo_starts_a_machine(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		run_file("{'balloon':null,'drives':[{'drive_id':'1','path_on_host':'disk','is_root_device':true,"
+			 "'partuuid':null,'is_read_only':false,'cache_type':'Unsafe','rate_limiter':null,"
+			 "'io_engine':'Sync'}],'boot-source':{'kernel_image_path':'kernel','initrd_path':null,"
+			 "'boot_args':'panic=1 console=ttyS0'},'logger':null,'machine-config':{'vcpu_count':1,"
+			 "'mem_size_mib':4096,'smt':false,'track_dirty_pages':false},'metrics':null,'mmds-config':null,"
+			 "'network-interfaces':[],'vsock':null,'entropy':{'rate_limiter':{'bandwidth':null,'ops':null}}"
+			 "}"),
+		0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+	assert_int_equal(vmm.config.machine.mem_size_mib, 4096);
+	assert_true(vmm.config.entropy.present && vmm.config.entropy.leak_reporting);
+	assert_int_equal(vmm.config.num_drives, 1);
+}
+
+static void what_get_vm_config_shows_is_a_config_file(void **state)
+{
+	_cleanup_free_ char *first = NULL, *second = NULL;
+
+	(void)state;
+	assert_int_equal(act(ACTION_PUT_ENTROPY, "{'leak_reporting':false}"), 0);
+	start();
+	assert_int_equal(run(ACTION_GET_VM_CONFIG, "{}", &first), 0);
+	vmm_fini(&vmm);
+	vmm_init(&vmm, NULL, "test-instance", false);
+	assert_int_equal(run_file(first), 0);
+	assert_int_equal(run(ACTION_GET_VM_CONFIG, "{}", &second), 0);
+	assert_string_equal(first, second);
+}
+
+static void wrong_config_files_are_refused_by_name(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} rows[] = {
+		{ "", "config file \"config\": invalid JSON" },
+		{ "[]", "expected a JSON object of sections" },
+		{ "{}", "missing section \"boot-source\"" },
+		{ "{'boot-source':null}", "section \"boot-source\": null is not allowed" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'bootsource':1}",
+		  "unknown section \"bootsource\": allowed are logger, metrics" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'boot-source':{'kernel_image_path':'kernel'}}",
+		  "duplicate object key" },
+		{ "{'boot-source':{'kernel_image_path':'kernel','x':1}}",
+		  "section \"boot-source\": unknown field \"x\"" },
+		{ "{'boot-source':{'kernel_image_path':'nowhere'}}", "cannot open kernel_image_path \"nowhere\"" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'drives':null}",
+		  "section \"drives\": expected an array" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'drives':{}}",
+		  "section \"drives\": expected an array" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'drives':[{}]}",
+		  "section \"drives\", entry 0: missing field" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'drives':[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7]}",
+		  "17 drives are too many: at most 16" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'balloon':{'amount_mib':1}}",
+		  "section \"balloon\" is not supported yet: allowed is null" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'vsock':{}}",
+		  "section \"vsock\" is not supported yet" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'network-interfaces':[{}]}",
+		  "section \"network-interfaces\" is not supported yet: allowed is null or []" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'pmem':[{}]}",
+		  "section \"pmem\" is not supported yet" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'cpu-config':'file'}",
+		  "section \"cpu-config\" is not supported yet" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'memory-hotplug':{}}",
+		  "section \"memory-hotplug\" is not supported yet" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'mmds-config':{}}",
+		  "section \"mmds-config\" is not supported yet" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'machine-config':{'vcpu_count':0,'mem_size_mib':1}}",
+		  "section \"machine-config\": field \"vcpu_count\": 0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_true(run_file(rows[i].text) < 0);
+		assert_error(rows[i].error);
+		assert_int_equal(vmm_state(&vmm), VMM_NOT_STARTED);
+	}
+	assert_true(vmm_run_config_file(&vmm, "nowhere", &e) < 0);
+	assert_error("config file \"nowhere\"");
+	assert_true(vmm_run_config_file(&vmm, "sub", &e) < 0);
+	assert_string_equal(fake.calls, "");
+}
+
+static void a_config_file_is_applied_in_a_fixed_order(void **state)
+{
+	(void)state;
+	/* With the sections the other way round: the machine is started last all the same. */
+	assert_int_equal(
+		run_file("{'serial':{'serial_out_path':'out'},'memory-hotplug':null,'pmem':null,'entropy':null,"
+			 "'network-interfaces':null,'drives':[],'boot-source':{'kernel_image_path':'kernel'},"
+			 "'cpu-config':null,'machine-config':null}"),
+		0);
+	assert_string_equal(fake.calls, "boot ");
+	assert_string_equal(vmm.config.serial.serial_out_path, "out");
+	assert_int_equal(vmm.config.machine.mem_size_mib, 128);
+	assert_false(vmm.config.entropy.present);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	static const struct CMUnitTest tests[] = {
+		TEST(a_refused_request_leaves_no_trace), /* first: metrics can be set once in a process */
+		TEST(each_action_is_allowed_in_its_states_only),
+		TEST(a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_touched),
+		TEST(replies_have_the_fields_that_clients_read),
+		TEST(a_patch_merges_and_a_put_resets),
+		TEST(loading_is_refused_after_boot_specific_configuration),
+		TEST(a_load_fills_the_configuration),
+		TEST(resume_vm_loads_and_resumes),
+		TEST(a_failed_load_leaves_everything_as_it_was),
+		TEST(a_failed_start_can_be_repeated),
+		TEST(pause_and_resume_may_be_repeated),
+		TEST(lifecycle_actions_reach_the_machine),
+		TEST(a_patched_drive_changes_the_configuration_only_if_the_machine_agrees),
+		TEST(a_read_only_disk_needs_no_write_permission),
+		TEST(metrics_can_be_set_once),
+		TEST(the_logger_keeps_what_is_not_given),
+		TEST(the_config_file_of_the_demo_starts_a_machine),
+		TEST(what_get_vm_config_shows_is_a_config_file),
+		TEST(wrong_config_files_are_refused_by_name),
+		TEST(a_config_file_is_applied_in_a_fixed_order),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A snapsafe-vmm process with a terminal of its own."""
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import tempfile
+import termios
+import time
+
+from .api import Api
+from .console import Console
+
+
+class Monitor:
+    """
+    Starts the monitor; `with Monitor(...) as m:` ends it. `m.api`, `m.console`, `m.stderr()` (its log).
+    terminal=False gives it pipes instead of a terminal, as a service would have.
+    """
+
+    def __init__(self, *args, binary="bin/snapsafe-vmm", api_sock=None, echo=None, cwd=None, env=None, preexec=None):
+        self.folder = tempfile.TemporaryDirectory(prefix="snapsafe-")
+        self.api_sock = str(api_sock or os.path.join(self.folder.name, "api.sock"))
+        self.api = Api(self.api_sock)
+        self.log_file = open(os.path.join(self.folder.name, "stderr"), "w+b")
+        master, slave = pty.openpty()
+
+        def own_terminal():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+            if preexec:
+                preexec()
+
+        command = [binary]
+        if "--no-api" not in args and not any(a.startswith("--api-sock") for a in args):
+            command += ["--api-sock", self.api_sock]
+        self.process = subprocess.Popen(command + list(args), stdin=slave, stdout=slave, stderr=self.log_file, cwd=cwd,
+                                        env=env, preexec_fn=own_terminal, close_fds=True)
+        os.close(slave)
+        self.console = Console(master, echo)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        self.stop()
+
+    def stderr(self):
+        self.log_file.flush()
+        with open(self.log_file.name, errors="replace") as f:
+            return f.read()
+
+    def wait_api(self, timeout=10):
+        """Returns once the API answers; fails early when the process is gone."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self.api.get("/")
+            except (FileNotFoundError, ConnectionRefusedError):
+                pass
+            if self.process.poll() is not None:
+                raise AssertionError(f"the monitor exited with {self.process.returncode}: {self.stderr()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no answer on {self.api_sock} within {timeout} s: {self.stderr()}")
+            time.sleep(0.005)
+
+    def wait(self, timeout=30):
+        """The exit status of a monitor that ends by itself."""
+        return self.process.wait(timeout)
+
+    def stop(self, timeout=20):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"the monitor did not end on SIGTERM: {self.stderr()}") from None
+            finally:
+                self._close()
+        else:
+            self._close()
+        return self.process.returncode
+
+    def _close(self):
+        if self.console.fd >= 0:
+            os.close(self.console.fd)
+            self.console.fd = -1
+        self.log_file.close()
+        self.folder.cleanup()
