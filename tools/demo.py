@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+The demonstration: one machine, one snapshot, two clones, no common randomness. Started by ./demo, where KVM works.
+
+Each command is printed as a person would type it, then run. Everything that a machine prints stands behind its name.
+"""
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "pylib"))
+from snapsafe import Monitor  # noqa: E402
+
+COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
+CHANGED = r"VM generation counter changed! Old: 0 New: 1\n"
+BINARY = "./bin/snapsafe-vmm"
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def title(text):
+    say(f"\n--- {text}")
+
+
+def printer(name):
+    """Prints a console's output, whole lines, behind the machine's name."""
+    pending = bytearray()
+
+    def echo(data):
+        pending.extend(data.replace(b"\r", b""))
+        while b"\n" in pending:
+            line, _, rest = bytes(pending).partition(b"\n")
+            pending[:] = rest
+            say(f"{name} | {line.decode(errors='replace')}")
+
+    return echo
+
+
+def start(name, sock, *args):
+    say(f"\n$ {BINARY} --api-sock {sock} {' '.join(args)}".rstrip())
+    monitor = Monitor(*args, binary=BINARY, api_sock=sock, echo=printer(name))
+    monitor.wait_api()
+    return monitor
+
+
+def curl_command(sock, method, path, body):
+    return (f"curl --unix-socket {sock} -i \\\n    -X {method} 'http://localhost{path}' \\\n"
+            f"    -H 'Accept: application/json' \\\n    -H 'Content-Type: application/json' \\\n    -d '{body}'")
+
+
+def curl(sock, method, path, body):
+    command = curl_command(sock, method, path, body)
+    say(f"\n$ {command}")
+    words = shlex.split(command.replace("\\\n", " "))
+    # What a person sees is the answer, not the progress meter.
+    answer = subprocess.run([*words, "--silent", "--show-error"], capture_output=True, text=True, check=True).stdout
+    say(answer.replace("\r", "").rstrip())
+    if not answer.startswith("HTTP/1.1 204"):
+        sys.exit(f"demo: {method} {path} was refused")
+
+
+SNAPSHOT = '{"snapshot_type": "Full", "snapshot_path": "./snapshot_file", "mem_file_path": "./mem_file"}'
+LOAD = ('{"snapshot_path": "./snapshot_file", "mem_backend": {"backend_type": "File", "backend_path": "./mem_file"}, '
+        '"resume_vm": true}')
+
+
+def random_bytes(machine):
+    """What the guest's kernel gives to a program, once the guest's driver has handled the leak."""
+    machine.console.send("\x03")  # ends test_mmap
+    machine.console.expect("# ")
+    machine.console.send("head -c 16 /dev/urandom | od -An -tx1\n")
+    return machine.console.expect(r"^((?: [0-9a-f]{2}){16})\n").group(1).strip()
+
+
+def demonstrate():
+    title("A microVM with an entropy device that reports leaks; Debian's stock kernel with our driver")
+    machine = start("guest", "/tmp/firecracker.sock", "--config-file", "share/fc_config.json")
+    began = time.monotonic()
+    machine.console.login()
+    say(f"\n(login prompt answered {time.monotonic() - began:.1f} s after the start)")
+
+    title("A program in the guest watches the generation counter")
+    machine.console.send(f"./test_mmap {COUNTER}\n")
+    machine.console.expect("test_mmap.*\n")
+    machine.console.drain(1)
+
+    title("From another terminal: pause, snapshot, resume")
+    curl("/tmp/firecracker.sock", "PATCH", "/vm", '{"state": "Paused"}')
+    curl("/tmp/firecracker.sock", "PUT", "/snapshot/create", SNAPSHOT)
+    curl("/tmp/firecracker.sock", "PATCH", "/vm", '{"state": "Resumed"}')
+    machine.console.expect(CHANGED)
+
+    title("Two clones of that snapshot, each in a monitor of its own")
+    clones = []
+    for name in ("clone1", "clone2"):
+        sock = f"/tmp/{name}.sock"
+        clone = start(name, sock)
+        curl(sock, "PUT", "/snapshot/load", LOAD)
+        clone.console.expect(CHANGED)
+        clones.append((name, clone))
+
+    title("16 random bytes from each of the three machines")
+    results = {}
+    for name, monitor in [("guest", machine), *clones]:
+        results[name] = random_bytes(monitor)
+    say()
+    for name, value in results.items():
+        say(f"{name:7} {value}")
+    for _, monitor in [("guest", machine), *clones]:
+        monitor.stop()
+    if len(set(results.values())) != len(results):
+        sys.exit("demo: two machines returned the same random bytes")
+    say("\nAll different: one snapshot, three machines, no randomness used twice.")
+
+
+def interactive():
+    sock = "/tmp/firecracker.sock"
+    say(f"""
+You get the machine's console: log in as root with the password root, and start
+    ./test_mmap {COUNTER} &
+Type Ctrl-A x to end, Ctrl-A s for a shell on the host side (leave it with exit). In that shell, try:
+
+# pause
+{curl_command(sock, "PATCH", "/vm", '{"state": "Paused"}')}
+# snapshot
+{curl_command(sock, "PUT", "/snapshot/create", SNAPSHOT)}
+# resume: the counter changes
+{curl_command(sock, "PATCH", "/vm", '{"state": "Resumed"}')}
+# a clone, with its console on your terminal
+{BINARY} --api-sock /tmp/clone.sock &
+{curl_command("/tmp/clone.sock", "PUT", "/snapshot/load", LOAD)}
+""")
+    from terminal import attach  # a module beside this one
+
+    machine = Monitor("--config-file", "share/fc_config.json", binary=BINARY, api_sock=sock)
+    machine.wait_api()
+    attach(machine)
+    machine.stop()
+
+
+def main():
+    # Snapshot files go to a folder of their own, under the names that the commands show; links lead back to the rest.
+    root = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="snapsafe-demo-") as folder:
+        for name in ("bin", "build", "share"):
+            os.symlink(os.path.join(root, name), os.path.join(folder, name))
+        os.chdir(folder)
+        try:
+            interactive() if sys.argv[1:] == ["--interactive"] else demonstrate()
+        finally:
+            os.chdir(root)
+
+
+if __name__ == "__main__":
+    main()
