@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Differences between kernels, Linux 6.1 and later. What distributions are
- * known to backport is not decided by version: Kbuild looks into the headers
- * and defines RNG_HAVE_*.
+ * Differences between kernels, Linux 6.1 and later: all that this source needs
+ * to be built as a module for any of them. What distributions are known to
+ * backport is not decided by version: Kbuild looks into the headers and defines
+ * RNG_HAVE_*.
  */
 #ifndef RNG_COMPAT_H
 #define RNG_COMPAT_H

@@ -13,7 +13,8 @@
  * changes while no vCPU runs, so this is exact, not as late as the interrupt.
  *
  * The hwrng core has a buffer of its own, and hands out later what it did not
- * need at once. A driver cannot reach that buffer, but it decides what gets in:
+ * need at once. Where there is <linux/random_epoch.h>, the core drops it itself.
+ * Elsewhere a driver cannot reach that buffer, but it decides what gets in:
  * a program that reads /dev/hwrng gets one byte a call from us (the core asks
  * again until its read is complete), so nothing stays behind in the core. That
  * is done only if the device reports leaks. The core's own thread takes whole
@@ -137,10 +138,12 @@ int rng_entropy_read(struct rng_entropy *e, void *buf, size_t size, bool wait)
 	size_t got = 0;
 	int ret = 0;
 
+#ifndef RNG_HAVE_RANDOM_EPOCH
 	/* Leave nothing behind in the core: see above. */
 	if (e->gen && !(current->flags & PF_KTHREAD))
 		size = min_t(size_t, size, 1);
 
+#endif
 	while (got < size) {
 		spin_lock_irq(&e->lock);
 		if (!e->running)

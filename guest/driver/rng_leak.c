@@ -49,19 +49,24 @@
  * 6. Copy used with no fill collected beside it (1, when the callback came in
  *    between; or a further event hit a queue with only its copy left). The
  *    driver cannot tell how old the seed is that it has already mixed in. It
- *    adds another fill to that queue: it is signalled, so a new seed comes at
- *    once. Until then that generation does not count as handled.
+ *    asks for another, by a fill alone in that queue: it is signalled, so a
+ *    seed comes at once. Until then that generation does not count as handled.
+ *    A fill that was asked for is no sign of an event.
  * 7. The queues are used in another order than believed (events before both
  *    were armed, with a kick that the host had not served yet). A queue may
  *    then hold a value that the counter has already passed. The copy source is
  *    ordinary memory: it is rewritten with a higher value as soon as seen.
  *
- * The counter never goes back and no value comes twice: values are given out
- * in rising order, one a copy request, and a value that was overtaken is
- * replaced. Nothing here loops on the device's behaviour: a callback takes
- * what is there (at most two buffers a queue), arms once, and leaves. A device
- * that uses everything at once for ever is slowed down to a few events a
- * second (RNG_LEAK_BURST); one that answers nonsense is not armed again, which
+ * Values are given out in rising order, one a copy request, and no value comes
+ * twice. What is not covered: one leak between fill and copy, and two more
+ * before the callback for it has run (or three while starting up). The driver
+ * cannot tell what happened then. Programs see a change, but the counter may
+ * take one step back, or the last of the three may have no seed of its own.
+ *
+ * Nothing here loops on the device's behaviour: a callback takes what is there
+ * (two buffers a queue at most), arms once, and leaves. A device that uses
+ * everything at once for ever is slowed down to a few events a second
+ * (RNG_LEAK_BURST); one that answers nonsense is not armed again, which
  * programs can see in the page's second word, and entropy keeps flowing.
  *
  * The seed is mixed into the kernel's pool right in the callback. Forcing the
@@ -87,6 +92,10 @@
 #define RNG_LEAK_RETRY_MIN (HZ / 16)
 #define RNG_LEAK_RETRY_MAX (16 * HZ)
 
+/* What was found in a queue. */
+#define LEAK_EVENT 1
+#define LEAK_SEED 2
+
 static void leak_give_up(struct rng_leak *leak, const char *why)
 {
 	if (leak->broken)
@@ -103,9 +112,11 @@ static int leak_add_fill(struct rng_leak_queue *q)
 
 	sg_init_one(&sg, q->buf->seed, sizeof(q->buf->seed));
 	err = virtqueue_add_inbuf(q->vq, &sg, 1, q->buf->seed, GFP_ATOMIC);
-	if (!err)
-		q->fill_pending = true;
-	return err;
+	if (err)
+		return err;
+	q->fill_pending = true;
+	q->fill_asked = false;
+	return 0;
 }
 
 static int leak_add_copy(struct rng_leak *leak, struct rng_leak_queue *q)
@@ -120,6 +131,7 @@ static int leak_add_copy(struct rng_leak *leak, struct rng_leak_queue *q)
 	if (err)
 		return err;
 	q->copy_pending = true;
+	q->fill_asked = false;
 	q->value = ++leak->next;
 	return 0;
 }
@@ -192,43 +204,51 @@ static void leak_take_copy(struct rng_leak *leak, struct rng_leak_queue *q,
 	leak->latest = max(leak->latest, rng_gen_read(leak->gen));
 }
 
+/* Interleaving 6. */
+static void leak_ask_for_seed(struct rng_leak *leak, struct rng_leak_queue *q)
+{
+	if (q->fill_pending || leak->broken)
+		return;
+	if (leak_add_fill(q))
+		leak_give_up(leak, "cannot queue a leak request");
+	else
+		q->fill_asked = true;
+	virtqueue_kick(q->vq);
+}
+
 /*
- * Takes what the device has used of queue i. True if that tells of an event
- * that is not known yet.
+ * Takes what the device has used of queue i. Returns LEAK_EVENT if that is the
+ * first sign of an event, LEAK_SEED if it is only a seed that was asked for.
  */
-static bool leak_drain(struct rng_leak *leak, unsigned int i)
+static unsigned int leak_drain(struct rng_leak *leak, unsigned int i)
 {
 	struct rng_leak_queue *q = &leak->queue[i];
+	bool seed = false, copy = false, asked = false;
 	unsigned long known = leak->latest;
-	bool any = false, seed = false, copy = false;
 	unsigned int len;
 	void *what;
 
 	while ((what = virtqueue_get_buf(q->vq, &len))) {
-		any = true;
-		if (what == q->buf->seed) {
-			seed = leak_take_seed(leak, q, len);
-		} else {
+		if (what == &q->buf->value) {
 			leak_take_copy(leak, q, len);
 			copy = true;
+			continue;
 		}
+		asked = q->fill_asked;
+		seed = leak_take_seed(leak, q, len);
 	}
-	/* Interleaving 1, and the other queue's later event has come first. */
-	if (copy && !seed && leak->latest == known)
-		return false;
-
 	if (seed)
 		leak->seed_owed = false;
-	else if (copy)
+	if (copy && !seed) {
+		/* Interleaving 1, but a later event has been seen before. */
+		if (leak->latest == known)
+			return 0;
 		leak->seed_owed = true;
-
-	/* Interleaving 6. */
-	if (copy && !seed && !q->fill_pending && !leak->broken) {
-		if (leak_add_fill(q))
-			leak_give_up(leak, "cannot queue a leak request");
-		virtqueue_kick(q->vq);
+		leak_ask_for_seed(leak, q);
 	}
-	return any;
+	if (copy || (seed && !asked))
+		return LEAK_EVENT;
+	return seed ? LEAK_SEED : 0;
 }
 
 static bool leak_is_storm(struct rng_leak *leak)
@@ -243,30 +263,30 @@ static bool leak_is_storm(struct rng_leak *leak)
 /* The lock is held. */
 static void leak_collect(struct rng_leak *leak)
 {
-	unsigned int i, idle = 0;
-	bool event = false;
+	unsigned int i, idle = 0, all = 0;
 
 	for (i = leak->active; idle < RNG_LEAK_QUEUES; i = !i) {
-		if (leak_drain(leak, i)) {
-			leak->active = !i;
-			event = true;
-			idle = 0;
-		} else {
-			idle++;
-		}
-	}
-	if (!event)
-		return;
+		unsigned int found = leak_drain(leak, i);
 
+		if (found & LEAK_EVENT)
+			leak->active = !i;
+		all |= found;
+		idle = found ? 0 : idle + 1;
+	}
+	if (!all)
+		return;
 	if (!leak->seed_owed)
 		leak->handled = leak->latest;
+	mod_delayed_work(system_highpri_wq, &leak->react, 0);
+
+	if (!(all & LEAK_EVENT))
+		return;
 	leak_renew_values(leak);
 	if (leak_is_storm(leak))
 		queue_delayed_work(system_highpri_wq, &leak->rearm,
 				   RNG_LEAK_PAUSE);
 	else
 		leak_arm(leak, leak->active);
-	mod_delayed_work(system_highpri_wq, &leak->react, 0);
 }
 
 /**
@@ -384,6 +404,8 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 	unsigned long flags;
 	unsigned int i;
 
+	rng_epoch_enter(&leak->epoch, leak->dev, rng_gen_word(leak->gen),
+			leak->queue[0].buf->seed, leak->queue[1].buf->seed);
 	spin_lock_irqsave(&leak->lock, flags);
 	leak->queue[0].vq = leakq1;
 	leak->queue[1].vq = leakq2;
@@ -433,6 +455,10 @@ void rng_leak_stop(struct rng_leak *leak)
 
 	cancel_delayed_work_sync(&leak->rearm);
 	cancel_delayed_work_sync(&leak->react);
+	/* The counter may have moved with nobody left to collect the seed. */
+	for (i = 0; i < RNG_LEAK_QUEUES; i++)
+		add_device_randomness(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);
+	rng_epoch_leave(&leak->epoch);
 	for (i = 0; i < RNG_LEAK_QUEUES; i++)
 		memzero_explicit(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);
 }

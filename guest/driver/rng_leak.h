@@ -13,9 +13,11 @@
 #include <linux/virtio.h>
 #include <linux/workqueue.h>
 
+#include "rng_epoch.h"
+
 struct rng_gen;
 
-#define RNG_LEAK_SEED_LEN 64
+#define RNG_LEAK_SEED_LEN RNG_EPOCH_SEED_LEN
 #define RNG_LEAK_QUEUES 2
 
 /* What the device reads and writes; nothing else shares its cache lines. */
@@ -29,6 +31,7 @@ struct rng_leak_queue {
 	struct rng_leak_buf *buf; /* owned */
 	unsigned long value;	  /* that the copy request was added with */
 	bool fill_pending;	  /* the device holds the fill request */
+	bool fill_asked;	  /* alone, for a seed at once */
 	bool copy_pending;	  /* the device holds the copy request */
 };
 
@@ -52,6 +55,8 @@ struct rng_leak {
 	struct delayed_work react; /* reseeds and tells user space; may sleep */
 	unsigned long notified;	   /* last generation told; react only */
 	unsigned long retry_delay; /* jiffies; react only */
+
+	struct rng_epoch epoch; /* entered between start and stop */
 };
 
 int rng_leak_init(struct rng_leak *leak, struct device *dev,

@@ -1,7 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Makes the kernel's CRNG take a new key from its pool, now.
- *
+ */
+#include "rng_reseed.h"
+
+#include <linux/err.h>
+#ifndef RNG_HAVE_RANDOM_EPOCH
+#include <linux/fs.h>
+#include <linux/kdev_t.h>
+#include <linux/major.h>
+#endif
+#include <linux/module.h>
+#include <linux/random.h>
+#include <linux/timekeeping.h>
+
+static bool reseed_wanted = true;
+module_param_named(reseed, reseed_wanted, bool, 0644);
+MODULE_PARM_DESC(reseed,
+		 "Force the kernel's random number generator to reseed after an entropy leak (default: on). Off is for experiments: seeds are mixed in, but take effect only at the next periodic reseed.");
+
+#ifdef RNG_HAVE_RANDOM_EPOCH
+/*
+ * Nobody waits for this: the CRNG has been comparing the generation counter
+ * since before we were told of the event. But others depend on it who do not,
+ * WireGuard for one, and hear of it from here.
+ */
+static int reseed(void)
+{
+	u64 now = ktime_get_ns();
+
+	add_vmfork_randomness(&now, sizeof(now));
+	return 0;
+}
+
+#else
+/*
  * add_device_randomness() changes no output until the next periodic reseed, up
  * to a minute later. What a module can do beyond that depends on the kernel:
  *
@@ -14,23 +47,8 @@
  * Both come after the event: what other CPUs draw in the microseconds before is
  * from the old key. Only the kernel's random.c itself could close that gap.
  */
-#include "rng_reseed.h"
-
-#include <linux/err.h>
-#include <linux/fs.h>
-#include <linux/kdev_t.h>
-#include <linux/major.h>
-#include <linux/module.h>
-#include <linux/random.h>
-#include <linux/timekeeping.h>
-
 #define URANDOM_PATH "/dev/urandom"
 #define URANDOM_MINOR 9
-
-static bool reseed = true;
-module_param(reseed, bool, 0644);
-MODULE_PARM_DESC(reseed,
-		 "Force the kernel's random number generator to reseed after an entropy leak (default: on). Off is for experiments: seeds are mixed in, but take effect only at the next periodic reseed.");
 
 static int reseed_by_vmfork(void)
 {
@@ -68,6 +86,19 @@ static int reseed_by_ioctl(void)
 	return err;
 }
 
+static int reseed(void)
+{
+	return reseed_by_vmfork() ? reseed_by_ioctl() : 0;
+}
+
+#endif
+
+/* Whether the CRNG is to be protected at all. */
+bool rng_reseed_is_on(void)
+{
+	return READ_ONCE(reseed_wanted);
+}
+
 /**
  * rng_reseed_now() - force the CRNG to reseed from its pool
  *
@@ -81,11 +112,9 @@ static int reseed_by_ioctl(void)
  */
 int rng_reseed_now(void)
 {
-	if (!READ_ONCE(reseed))
+	if (!rng_reseed_is_on())
 		return -EOPNOTSUPP;
 	if (!rng_is_initialized())
 		return -ENODATA;
-	if (!reseed_by_vmfork())
-		return 0;
-	return reseed_by_ioctl();
+	return reseed();
 }

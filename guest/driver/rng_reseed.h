@@ -2,6 +2,9 @@
 #ifndef RNG_RESEED_H
 #define RNG_RESEED_H
 
+#include <linux/types.h>
+
+bool rng_reseed_is_on(void);
 int rng_reseed_now(void);
 
 #endif /* RNG_RESEED_H */

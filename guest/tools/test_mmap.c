@@ -24,8 +24,7 @@ int main(int argc, char **argv)
 	/* A file without a word in it would be a SIGBUS at the first look. */
 	if (!watch_read(fd, &known))
 		watch_fail(0, "is not a counter file: empty");
-	page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED,
-		    fd, 0);
+	page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED, fd, 0);
 	if (page == MAP_FAILED)
 		watch_fail(errno, "cannot map");
 	close(fd);

@@ -35,8 +35,7 @@ bool watch_is_over(void)
 _Noreturn void watch_fail(int err, const char *what)
 {
 	if (err)
-		fprintf(stderr, "%s: %s %s: %s\n", watch_name, what, watch_path,
-			strerror(err));
+		fprintf(stderr, "%s: %s %s: %s\n", watch_name, what, watch_path, strerror(err));
 	else
 		fprintf(stderr, "%s: %s %s\n", watch_name, watch_path, what);
 	exit(EXIT_FAILURE);
@@ -52,8 +51,8 @@ static void watch_catch_signals(void)
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGINT);
 	sigaddset(&ours, SIGTERM);
-	if (sigprocmask(SIG_BLOCK, &ours, &watch_outside_mask) ||
-	    sigaction(SIGINT, &sa, NULL) || sigaction(SIGTERM, &sa, NULL))
+	if (sigprocmask(SIG_BLOCK, &ours, &watch_outside_mask) || sigaction(SIGINT, &sa, NULL) ||
+	    sigaction(SIGTERM, &sa, NULL))
 		watch_fail(errno, "cannot catch signals while watching");
 }
 
@@ -109,8 +108,7 @@ void watch_wait(int fd, long ms)
 		.tv_nsec = ms % 1000 * 1000000,
 	};
 
-	if (ppoll(&pfd, 1, ms < 0 ? NULL : &ts, &watch_outside_mask) < 0 &&
-	    errno != EINTR)
+	if (ppoll(&pfd, 1, ms < 0 ? NULL : &ts, &watch_outside_mask) < 0 && errno != EINTR)
 		watch_fail(errno, "cannot wait for");
 }
 
@@ -118,8 +116,7 @@ void watch_report(watch_word *known, watch_word now)
 {
 	if (now == *known)
 		return;
-	if (printf("VM generation counter changed! Old: %lu New: %lu\n", *known,
-		   now) < 0)
+	if (printf("VM generation counter changed! Old: %lu New: %lu\n", *known, now) < 0)
 		watch_fail(errno, "cannot print what changed in");
 	*known = now;
 }

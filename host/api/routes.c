@@ -73,7 +73,7 @@ static int route_parse_drive(enum action_kind kind, const char *id, json_t *body
 	if (r)
 		return r;
 	body_id = kind == ACTION_PUT_DRIVE ? action->drive.drive_id : action->drive_update.drive_id;
-	if (strcmp(id, body_id)) {
+	if (strcmp(id, body_id) != 0) {
 		r = err_set(e, EINVAL, "The id from the path [%s] does not match the id from the body [%s]!", id,
 			    body_id);
 		action_fini(action);

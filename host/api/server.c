@@ -44,16 +44,16 @@ struct api_server {
 	struct MHD_Daemon *http;
 	struct loop_source *http_source;
 	struct loop_source *listen_source;
+	bool hooked;			  /* the loop's hook is ours */
 	struct loop_source *accept_timer; /* ends a pause after accept() failed for want of descriptors */
 };
 
 /* What a client sent may stand in a text, and JSON has to be UTF-8: other bytes become '?'. */
 static json_t *api_text_to_json(const char *text)
 {
-	_cleanup_free_ char *copy = strdup(text);
+	char copy[sizeof(((struct err *)0)->text)];
 
-	if (!copy)
-		return NULL;
+	snprintf(copy, sizeof(copy), "%s", text);
 	for (char *p = copy; *p;) {
 		size_t len = utf8_char_len(p, strlen(p));
 
@@ -218,6 +218,9 @@ static void api_on_log(void *ctx, const char *format, va_list args)
 	char text[512];
 
 	(void)ctx;
+	/* It takes a connection that it did not accept itself for TCP, and complains that this cannot be tuned. */
+	if (strstr(format, "TCP_") || strstr(format, "push the data"))
+		return;
 	vsnprintf(text, sizeof(text), format, args);
 	text[strcspn(text, "\n")] = '\0';
 	log_debug("libmicrohttpd: %s", text);
@@ -313,28 +316,29 @@ static int api_server_start(struct api_server *server, struct err *e)
 	if (!server->http_source || !server->listen_source || !server->accept_timer)
 		return err_errno(e, errno, "cannot start the API server");
 	loop_set_hook(server->loop, api_before_wait, server);
+	server->hooked = true;
 	return 0;
 }
 
-int api_server_new(const char *path, size_t max_payload, struct vmm *vmm, struct loop *loop, struct api_server **out,
+int api_server_new(const char *path, size_t max_payload, struct vmm *vmm, struct loop *loop, struct api_server **server,
 		   struct err *e)
 {
-	struct api_server *server = calloc(1, sizeof(*server));
+	struct api_server *made = calloc(1, sizeof(*made));
 	int r;
 
-	if (!server)
+	if (!made)
 		return err_errno(e, ENOMEM, "cannot start the API server");
-	server->vmm = vmm;
-	server->loop = loop;
-	server->max_payload = max_payload;
-	r = api_socket_open(&server->socket, path, e);
+	made->vmm = vmm;
+	made->loop = loop;
+	made->max_payload = max_payload;
+	r = api_socket_open(&made->socket, path, e);
 	if (!r)
-		r = api_server_start(server, e);
+		r = api_server_start(made, e);
 	if (r) {
-		api_server_free(server);
+		api_server_free(made);
 		return r;
 	}
-	*out = server;
+	*server = made;
 	return 0;
 }
 
@@ -342,7 +346,8 @@ void api_server_free(struct api_server *server)
 {
 	if (!server)
 		return;
-	loop_set_hook(server->loop, NULL, NULL);
+	if (server->hooked)
+		loop_set_hook(server->loop, NULL, NULL);
 	loop_remove(server->accept_timer);
 	loop_remove(server->listen_source);
 	loop_remove(server->http_source);

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -26,11 +26,10 @@
 
 static int api_socket_lock_folder(const char *path)
 {
-	_cleanup_free_ char *copy = strdup(path);
+	char copy[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* dirname() writes into it */
 	int fd;
 
-	if (!copy)
-		return -1;
+	snprintf(copy, sizeof(copy), "%s", path);
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (int i = 0; fd >= 0 && i < API_SOCKET_LOCK_TRY; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
@@ -102,7 +101,6 @@ static int api_socket_bind_or_replace(int fd, const struct sockaddr_un *addr, st
 int api_socket_open(struct api_socket *s, const char *path, struct err *e)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	_cleanup_free_ char *copy = strdup(path);
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 	int lock, r;
@@ -112,8 +110,8 @@ int api_socket_open(struct api_socket *s, const char *path, struct err *e)
 			       path, strlen(path), sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || !copy)
-		return err_errno(e, copy ? errno : ENOMEM, "API socket \"%s\": cannot create a socket", path);
+	if (fd < 0)
+		return err_errno(e, errno, "API socket \"%s\": cannot create a socket", path);
 	lock = api_socket_lock_folder(path);
 	r = api_socket_bind_or_replace(fd, &addr, e);
 	if (lock >= 0)
@@ -122,7 +120,8 @@ int api_socket_open(struct api_socket *s, const char *path, struct err *e)
 		return r;
 	if (lstat(path, &st) < 0)
 		return err_errno(e, errno, "API socket \"%s\" went away while it was made", path);
-	*s = (struct api_socket){ .fd = take_fd(&fd), .path = take_ptr(copy), .dev = st.st_dev, .ino = st.st_ino };
+	*s = (struct api_socket){ .fd = take_fd(&fd), .dev = st.st_dev, .ino = st.st_ino };
+	snprintf(s->path, sizeof(s->path), "%s", path);
 	return 0;
 }
 
@@ -130,11 +129,10 @@ void api_socket_close(struct api_socket *s)
 {
 	struct stat st;
 
-	if (!s->path)
+	if (!s->path[0])
 		return;
 	if (lstat(s->path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == s->dev && st.st_ino == s->ino)
 		unlink(s->path);
 	close(s->fd);
-	free(s->path);
 	*s = (struct api_socket){ .fd = -1 };
 }

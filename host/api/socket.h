@@ -4,13 +4,14 @@
 #define API_SOCKET_H
 
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "base/err.h"
 
 struct api_socket {
 	int fd;
-	char *path; /* owned */
-	dev_t dev;  /* which file we made, so that we remove no other */
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* empty: not open */
+	dev_t dev;						/* which file we made, so that we remove no other */
 	ino_t ino;
 };
 

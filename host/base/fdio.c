@@ -125,7 +125,7 @@ int file_read(const char *what, const char *path, size_t max, char **data, size_
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *buf = NULL;
-	uint64_t size;
+	uint64_t size = 0;
 	int r;
 
 	r = file_open_regular(what, path, O_RDONLY, &fd, &size, e);

@@ -27,6 +27,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/textbuf.h"
 #include "base/utf8.h"
 
 #define LOG_SITE_WINDOW_NS (5ull * 1000 * 1000 * 1000)
@@ -40,6 +41,7 @@ static char log_id[LOG_MAX_ID] = "anonymous-instance";
 static _Atomic int log_level = LOG_LEVEL_INFO;
 static _Atomic bool log_show_level;
 static _Atomic bool log_show_origin;
+static _Atomic long log_gmtoff; /* seconds; of the line before */
 
 static __thread const char *log_thread_name = "main";
 
@@ -197,6 +199,7 @@ static void log_put_prefix(struct log_line *line, const struct log_site *site, e
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &tm);
+	atomic_store_explicit(&log_gmtoff, tm.tm_gmtoff, memory_order_relaxed);
 	len = strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(buf + len, sizeof(buf) - len, ".%09ld [", now.tv_nsec);
 	log_put_str(line, buf);
@@ -275,4 +278,57 @@ void log_write(struct log_site *site, enum log_level level, const char *fmt, ...
 	}
 	pthread_mutex_unlock(&log_lock);
 	errno = saved;
+}
+
+/* gmtime_r(3) takes a lock. Days are counted in years that begin with March, so that the leap day comes last. */
+static void log_put_date(struct textbuf *line, int64_t seconds)
+{
+	int64_t days = seconds / 86400 + 719468; /* since 0000-03-01 */
+	int64_t of_day = seconds % 86400;
+	int64_t era = days / 146097, of_era = days % 146097; /* 400 years are 146097 days */
+	int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
+	int64_t month = (5 * of_year + 2) / 153; /* 0 is March */
+
+	textbuf_u64(line, (uint64_t)(era * 400 + year + (month >= 10)), 4);
+	textbuf_str(line, "-");
+	textbuf_u64(line, (uint64_t)(month < 10 ? month + 3 : month - 9), 2);
+	textbuf_str(line, "-");
+	textbuf_u64(line, (uint64_t)(of_year - (153 * month + 2) / 5 + 1), 2);
+	textbuf_str(line, "T");
+	textbuf_u64(line, (uint64_t)(of_day / 3600), 2);
+	textbuf_str(line, ":");
+	textbuf_u64(line, (uint64_t)(of_day / 60 % 60), 2);
+	textbuf_str(line, ":");
+	textbuf_u64(line, (uint64_t)(of_day % 60), 2);
+}
+
+void log_crash(const char *text)
+{
+	char buf[512];
+	struct textbuf line = { .text = buf, .size = sizeof(buf) - 1 };
+	struct timespec now = { 0 };
+	ssize_t n;
+
+	if (log_get_level() == LOG_LEVEL_OFF)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	log_put_date(&line, now.tv_sec + atomic_load_explicit(&log_gmtoff, memory_order_relaxed));
+	textbuf_str(&line, ".");
+	textbuf_u64(&line, (uint64_t)now.tv_nsec, 9);
+	textbuf_str(&line, " [");
+	textbuf_str(&line, log_id);
+	textbuf_str(&line, ":");
+	textbuf_str(&line, log_thread_name);
+	if (atomic_load_explicit(&log_show_level, memory_order_relaxed))
+		textbuf_str(&line, ":ERROR");
+	textbuf_str(&line, "] ");
+	textbuf_str(&line, text);
+	buf[line.len++] = '\n';
+	/* A terminal or pipe that takes no more must not keep the process from ending. */
+	if (log_would_block(log_fd))
+		return;
+	do
+		n = write(log_fd, buf, line.len);
+	while (n < 0 && errno == EINTR);
 }

@@ -50,6 +50,12 @@ void log_set_thread_name(const char *name);
 
 void log_write(struct log_site *site, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/*
+ * One line at level ERROR without locks or allocation, from the handler of a fatal signal. text is ours: it is not
+ * escaped. The origin is never shown.
+ */
+void log_crash(const char *text);
+
 #define LOG_AT(level, ...)                                                             \
 	do {                                                                           \
 		static struct log_site site_ = { .file = __FILE__, .line = __LINE__ }; \

@@ -7,6 +7,9 @@
  * The file may be a FIFO with a slow reader. Writes do not wait; if the pipe
  * took only the first part of a line, the rest is kept and goes out first next
  * time, so that a reader sees whole lines only.
+ *
+ * After metrics_open() nothing here allocates: the last line is written by the
+ * handler of a fatal signal.
  */
 #include "base/metrics.h"
 
@@ -21,6 +24,7 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/textbuf.h"
 
 struct metrics metrics;
 
@@ -30,20 +34,48 @@ struct metrics_values {
 };
 #undef METRIC_VALUE_
 
+/* Longest form of all that stands behind the head: "group":{"name":18446744073709551615, for each metric. */
+#define METRIC_ROOM_(group, name) +sizeof(#group ":{" #name ":,}") + 2 * sizeof("\"\"") + 20
+#define METRICS_ROOM		  (METRICS(METRIC_ROOM_, METRIC_ROOM_) + sizeof("}\n"))
+#define METRICS_STAMP_ROOM	  (sizeof("{\"utc_timestamp_ms\":") + 20)
+
 static pthread_mutex_t metrics_lock = PTHREAD_MUTEX_INITIALIZER;
 /* All under metrics_lock. */
-static int metrics_fd = -1;		       /* owned */
-static json_t *metrics_id;		       /* owned; NULL: not shown */
-static json_t *metrics_properties;	       /* owned; NULL: none */
+static int metrics_fd = -1; /* owned */
+static char *metrics_head;  /* owned; what follows the time stamp in each line, with commas; may be "" */
 static struct metrics_values metrics_reported; /* what the lines so far add up to */
-static char *metrics_rest;		       /* owned; the unwritten end of the last line */
-static size_t metrics_rest_len;
+static char *metrics_line;		       /* owned; room for one line */
+static size_t metrics_line_size;
+static size_t metrics_rest_len; /* of the last line, at the beginning of metrics_line: not yet written */
+
+/* ',"id":...,"properties":...' or less; malloc'ed, NULL when out of memory. Takes over both values, which may be NULL. */
+static char *metrics_format_head(json_t *id, json_t *properties)
+{
+	json_t *object = json_object();
+	char *text, *head = NULL;
+	int failed = !object;
+
+	failed |= id && json_object_set_new(object, "id", id) < 0;
+	failed |= properties && json_object_set_new(object, "properties", properties) < 0;
+	text = failed ? NULL : json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	if (!text)
+		return NULL;
+	/* The braces go: "{" becomes a comma. */
+	text[strlen(text) - 1] = '\0';
+	text[0] = ',';
+	head = strdup(text[1] ? text : "");
+	free(text);
+	return head;
+}
 
 static int metrics_open_locked(const char *path, const char *id, const char *properties_json, struct err *e)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *head = NULL, *line = NULL;
 	json_t *properties = NULL, *id_json = NULL;
+	_cleanup_close_ int fd = -1;
 	json_error_t why;
+	size_t line_size;
 
 	if (metrics_fd >= 0)
 		return err_set(e, EEXIST, "the metrics file is set already, it can be set only once");
@@ -61,18 +93,19 @@ static int metrics_open_locked(const char *path, const char *id, const char *pro
 			return err_set(e, EINVAL, "the instance id is not valid UTF-8");
 		}
 	}
+	head = metrics_format_head(id_json, properties);
+	line_size = head ? METRICS_STAMP_ROOM + strlen(head) + METRICS_ROOM : 0;
+	line = head ? malloc(line_size) : NULL;
+	if (!line)
+		return err_set(e, ENOMEM, "out of memory");
 	/* O_RDWR: a FIFO then opens without a reader, and a reader that leaves does not raise SIGPIPE. */
 	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
-	if (fd < 0) {
-		int r = err_errno(e, errno, "cannot open the metrics file \"%s\"", path);
-
-		json_decref(properties);
-		json_decref(id_json);
-		return r;
-	}
+	if (fd < 0)
+		return err_errno(e, errno, "cannot open the metrics file \"%s\"", path);
 	metrics_fd = take_fd(&fd);
-	metrics_properties = properties;
-	metrics_id = id_json;
+	metrics_head = take_ptr(head);
+	metrics_line = take_ptr(line);
+	metrics_line_size = line_size;
 	return 0;
 }
 
@@ -104,129 +137,78 @@ static void metrics_collect(struct metrics_values *now)
 #undef METRIC_COLLECT_
 }
 
-/* Puts root[group][name]; -1 when out of memory. */
-static int metrics_put(json_t *root, const char *group, const char *name, uint64_t value)
+static void metrics_put(struct textbuf *line, const char **group, const char *its_group, const char *name,
+			uint64_t value)
 {
-	json_t *object = json_object_get(root, group);
-
-	if (!object) {
-		object = json_object();
-		if (json_object_set_new(root, group, object) < 0)
-			return -1;
+	if (!*group || strcmp(*group, its_group) != 0) {
+		textbuf_str(line, *group ? "},\"" : ",\"");
+		textbuf_str(line, its_group);
+		textbuf_str(line, "\":{\"");
+		*group = its_group;
+	} else {
+		textbuf_str(line, ",\"");
 	}
-	return json_object_set_new(object, name, json_integer((json_int_t)value));
+	textbuf_str(line, name);
+	textbuf_str(line, "\":");
+	textbuf_u64(line, value, 1);
 }
 
-static int metrics_put_head(json_t *root)
+/* The line with its newline, into metrics_line. Members of a group stand together in METRICS. */
+static size_t metrics_format(const struct metrics_values *now, const struct metrics_values *before)
 {
+	struct textbuf line = { .text = metrics_line, .size = metrics_line_size };
+	const char *group = NULL;
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	if (json_object_set_new(root, "utc_timestamp_ms",
-				json_integer((json_int_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000)) < 0)
-		return -1;
-	if (metrics_id && json_object_set(root, "id", metrics_id) < 0)
-		return -1;
-	if (metrics_properties && json_object_set(root, "properties", metrics_properties) < 0)
-		return -1;
-	return 0;
-}
-
-/* The line with its newline, malloc'ed; NULL when out of memory. */
-static char *metrics_format(const struct metrics_values *now, const struct metrics_values *before, size_t *len)
-{
-	json_t *root = json_object();
-	char *text = NULL, *line = NULL;
-	int failed;
-
-	failed = !root || metrics_put_head(root) < 0;
-#define METRIC_COUNT_(group, name) \
-	failed |= metrics_put(root, #group, #name, now->group##_##name - before->group##_##name) < 0;
-#define METRIC_STORE_(group, name) failed |= metrics_put(root, #group, #name, now->group##_##name) < 0;
+	textbuf_str(&line, "{\"utc_timestamp_ms\":");
+	textbuf_u64(&line, (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000, 1);
+	textbuf_str(&line, metrics_head);
+#define METRIC_COUNT_(its_group, name) \
+	metrics_put(&line, &group, #its_group, #name, now->its_group##_##name - before->its_group##_##name);
+#define METRIC_STORE_(its_group, name) metrics_put(&line, &group, #its_group, #name, now->its_group##_##name);
 	METRICS(METRIC_COUNT_, METRIC_STORE_)
 #undef METRIC_COUNT_
 #undef METRIC_STORE_
-	if (!failed)
-		text = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
-	if (!text)
-		return NULL;
-	*len = strlen(text) + 1;
-	line = realloc(text, *len);
-	if (!line) {
-		free(text);
-		return NULL;
-	}
-	line[*len - 1] = '\n';
-	return line;
+	textbuf_str(&line, "}}\n");
+	return line.len;
 }
 
-/* How much of data was taken, 0 if the write would block, -errno. */
-static ssize_t metrics_write(const char *data, size_t len)
+/* Writes the first len bytes of metrics_line; keeps what was not taken. How much was, 0 if it would block, -errno. */
+static ssize_t metrics_send(size_t len)
 {
 	ssize_t n;
 
 	do
-		n = write(metrics_fd, data, len);
+		n = write(metrics_fd, metrics_line, len);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	return n;
-}
-
-/* Takes over line. 0: the line counts as written (its end may be pending); -EAGAIN: nothing of it was; or -errno. */
-static int metrics_send(char *line, size_t len)
-{
-	ssize_t n = metrics_write(line, len);
-
-	if (n <= 0 || (size_t)n == len) {
-		free(line);
-		return n > 0 ? 0 : n < 0 ? (int)n : -EAGAIN;
-	}
 	metrics_rest_len = len - (size_t)n;
-	memmove(line, line + n, metrics_rest_len);
-	metrics_rest = line;
-	return 0;
-}
-
-/* As metrics_send(), for what is left of the line before. */
-static int metrics_send_rest(void)
-{
-	ssize_t n;
-
-	if (!metrics_rest)
-		return 0;
-	n = metrics_write(metrics_rest, metrics_rest_len);
-	if (n < 0)
-		return (int)n;
-	metrics_rest_len -= (size_t)n;
-	memmove(metrics_rest, metrics_rest + n, metrics_rest_len);
-	if (metrics_rest_len > 0)
-		return -EAGAIN;
-	free(take_ptr(metrics_rest));
-	return 0;
+	memmove(metrics_line, metrics_line + n, metrics_rest_len);
+	return n;
 }
 
 static int metrics_flush_locked(void)
 {
 	struct metrics_values now;
-	char *line;
-	size_t len;
-	int r;
+	ssize_t n;
 
 	if (metrics_fd < 0)
 		return 0;
-	r = metrics_send_rest();
-	if (r < 0)
-		return r;
+	if (metrics_rest_len > 0) {
+		n = metrics_send(metrics_rest_len);
+		if (n < 0)
+			return (int)n;
+		if (metrics_rest_len > 0)
+			return -EAGAIN;
+	}
 	metrics_collect(&now);
-	line = metrics_format(&now, &metrics_reported, &len);
-	if (!line)
-		return -ENOMEM;
-	r = metrics_send(line, len);
-	if (r == 0)
-		metrics_reported = now;
-	return r;
+	n = metrics_send(metrics_format(&now, &metrics_reported));
+	if (n <= 0) /* none of it: its counters go out with the next line */
+		return n < 0 ? (int)n : -EAGAIN;
+	metrics_reported = now;
+	return 0;
 }
 
 int metrics_flush(struct err *e)
@@ -245,4 +227,13 @@ int metrics_flush(struct err *e)
 		return err_errno(e, -r, "cannot write metrics");
 	}
 	return 0;
+}
+
+void metrics_flush_crash(void)
+{
+	/* Whoever holds the lock is half-way through a line, and may be the very thread that failed. */
+	if (pthread_mutex_trylock(&metrics_lock) != 0)
+		return;
+	(void)metrics_flush_locked();
+	pthread_mutex_unlock(&metrics_lock);
 }

@@ -86,7 +86,12 @@
 	COUNT(patch_api_requests, drive_fails)                                                     \
 	COUNT(patch_api_requests, machine_cfg_count)                                               \
 	COUNT(patch_api_requests, machine_cfg_fails)                                               \
+	COUNT(seccomp, num_faults)                                                                 \
+	COUNT(signals, sigbus)                                                                     \
+	COUNT(signals, sigill)                                                                     \
 	COUNT(signals, sigpipe)                                                                    \
+	COUNT(signals, sigsegv)                                                                    \
+	COUNT(signals, sigxcpu)                                                                    \
 	COUNT(uart, error_count)                                                                   \
 	COUNT(uart, flush_count)                                                                   \
 	COUNT(uart, missed_read_count)                                                             \
@@ -125,5 +130,8 @@ bool metrics_is_open(void);
 
 /* Writes one line; 0 also when no file is set. A write that would block is counted and dropped. */
 int metrics_flush(struct err *e);
+
+/* As metrics_flush(), as well as it can be done from the handler of a fatal signal. */
+void metrics_flush_crash(void);
 
 #endif

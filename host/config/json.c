@@ -19,12 +19,10 @@
 
 #define LATER(name, flag) .key = (name), .type = FIELD_LATER, .flags = (flag)
 
-#define ASSERT_ENUM(type) \
-	_Static_assert(sizeof(enum type) == sizeof(unsigned int), "json_fields.c stores an unsigned int")
-ASSERT_ENUM(huge_pages);
-ASSERT_ENUM(cache_type);
-ASSERT_ENUM(io_engine);
-ASSERT_ENUM(snapshot_type);
+_Static_assert(sizeof(enum huge_pages) == sizeof(unsigned int) && sizeof(enum cache_type) == sizeof(unsigned int) &&
+		       sizeof(enum io_engine) == sizeof(unsigned int) &&
+		       sizeof(enum snapshot_type) == sizeof(unsigned int),
+	       "json_fields.c stores an unsigned int");
 
 static const char *const huge_pages_names[] = { "None", "Transparent", "2M", NULL };
 static const char *const cache_type_names[] = { "Unsafe", "Writeback", NULL };

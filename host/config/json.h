@@ -39,7 +39,7 @@ json_t *vm_config_to_json(const struct vm_config *config);
 
 /*
  * The machine's configuration as text, for the state file, and back (every limit is checked again: a snapshot is hostile).
- * Unlike GET /vm/config the text holds serial as well. malloc'ed, the caller frees it. *config need not be initialised
+ * Where the console goes (serial) is the process's, not the snapshot's. malloc'ed, the caller frees it. *config need not be initialised
  * and is written only by a success; then the caller owns what is in it.
  */
 char *vm_config_to_text(const struct vm_config *config);

@@ -22,7 +22,7 @@ static int json_fields_decode_at(const struct field_table *table, json_t *obj, v
 static void json_text_cut(char *buf, size_t size, const char *text)
 {
 	if (strlen(text) < size)
-		strcpy(buf, text);
+		snprintf(buf, size, "%s", text);
 	else
 		snprintf(buf, size, "%.*s...", (int)size - 4, text);
 }
@@ -109,7 +109,7 @@ static int json_field_refuse_value(const struct field *f, const char *name, json
 			 (unsigned long long)f->max);
 		break;
 	case FIELD_BOOL:
-		strcpy(expected, "true or false");
+		snprintf(expected, sizeof(expected), "true or false");
 		break;
 	case FIELD_U32:
 	case FIELD_U64:
@@ -122,7 +122,7 @@ static int json_field_refuse_value(const struct field *f, const char *name, json
 	case FIELD_OBJECT:
 	case FIELD_CUSTOM:
 	case FIELD_LATER:
-		strcpy(expected, "an object");
+		snprintf(expected, sizeof(expected), "an object");
 		break;
 	}
 	return json_field_refuse(name, value, expected, e);
@@ -160,7 +160,7 @@ static int json_decode_enum(const struct field *f, const char *name, json_t *val
 	const char *text = json_string_value(value);
 
 	for (unsigned int i = 0; text && f->names[i]; i++) {
-		if (strcmp(text, f->names[i]))
+		if (strcmp(text, f->names[i]) != 0)
 			continue;
 		if (f->later & 1u << i)
 			return json_field_refuse_later(f, name, value, e);

@@ -59,10 +59,9 @@ json_t *vm_config_to_json(const struct vm_config *config)
 
 char *vm_config_to_text(const struct vm_config *config)
 {
-	json_t *obj = json_pack("{so so so so so}", "boot-source", boot_source_to_json(&config->boot_source),
+	json_t *obj = json_pack("{so so so so}", "boot-source", boot_source_to_json(&config->boot_source),
 				"machine-config", machine_config_to_json(&config->machine), "drives",
-				drives_to_json(config), "entropy", entropy_to_json(&config->entropy), "serial",
-				json_fields_encode(&serial_table, &config->serial));
+				drives_to_json(config), "entropy", entropy_to_json(&config->entropy));
 	char *text = obj ? json_dumps(obj, JSON_COMPACT) : NULL;
 
 	json_decref(obj);
@@ -95,8 +94,6 @@ static int vm_section_from_json(const char *key, json_t *value, struct vm_config
 		return machine_config_from_json(value, &config->machine, e);
 	if (!strcmp(key, "drives"))
 		return drives_from_json(value, config, e);
-	if (!strcmp(key, "serial"))
-		return serial_from_json(value, &config->serial, e);
 	if (!strcmp(key, "boot-source"))
 		return json_is_null(value) ? 0 : boot_source_from_json(value, &config->boot_source, e);
 	if (!strcmp(key, "entropy"))

@@ -7,11 +7,13 @@
 #include "devices/serial_io.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/terminal.h"
 
 /* A regular file keeps its shared offset (">>" and "2>&1" must work), and never blocks. */
 static int open_stdout(void)
@@ -57,21 +59,14 @@ int serial_io_open(struct serial_io *io, const char *path, struct err *e)
 
 void serial_io_raw(struct serial_io *io)
 {
-	struct termios raw;
-
-	if (io->raw || io->in_fd < 0 || tcgetattr(io->in_fd, &io->saved) < 0)
-		return;
-	raw = io->saved;
-	raw.c_iflag &= ~(tcflag_t)(ICRNL | IXON);
-	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
-	io->raw = tcsetattr(io->in_fd, TCSANOW, &raw) == 0;
+	if (io->in_fd >= 0)
+		terminal_make_raw(io->in_fd);
 }
 
 void serial_io_close(struct serial_io *io)
 {
-	if (io->raw)
-		tcsetattr(io->in_fd, TCSANOW, &io->saved);
-	io->raw = false;
+	if (io->in_fd >= 0)
+		terminal_restore();
 	cleanup_close(&io->in_fd);
 	cleanup_close(&io->out_fd);
 	io->in_fd = -1;

@@ -3,19 +3,15 @@
 #ifndef DEVICES_SERIAL_IO_H
 #define DEVICES_SERIAL_IO_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <termios.h>
 
 #include "base/err.h"
 
 struct serial_io {
 	int in_fd;  /* owned, -1: no input */
 	int out_fd; /* owned */
-	bool raw;   /* the terminal is in raw mode and saved must be put back */
-	struct termios saved;
 };
 
 /* path NULL: standard output, and standard input where it is a terminal in the foreground, a pipe or a socket. */

@@ -132,14 +132,17 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		statefile_fini(&file);
 		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
 	}
+	loaded.serial = config->serial; /* where this process's console goes is not the snapshot's to say */
 	m = machine_alloc(&loaded, loop);
 	r = m ? load_machine(m, load, &file, e) : err_errno(e, ENOMEM, "cannot create the machine");
 	statefile_fini(&file);
 	if (r < 0) {
 		machine_free(m);
+		loaded.serial = (struct serial_config){ 0 }; /* still config's */
 		vm_config_fini(&loaded);
 		return r;
 	}
+	config->serial = (struct serial_config){ 0 }; /* now loaded's */
 	vm_config_fini(config);
 	*config = loaded;
 	m->config = config;

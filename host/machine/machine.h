@@ -27,7 +27,10 @@ struct machine;
 int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **m,
 		 struct err *e) must_check;
 
-/* Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot; on error it is left as it was. */
+/*
+ * Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot, but for serial,
+ * which stays; on error all of it is left as it was.
+ */
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
 		 struct machine **m, struct err *e) must_check;
 

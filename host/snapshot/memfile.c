@@ -80,7 +80,7 @@ static int memfile_check_belongs(const char *path, const struct snapshot_mem_tra
 
 static int memfile_try(const char *path, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, int *fd, struct err *e)
 {
-	struct snapshot_mem_trailer trailer;
+	struct snapshot_mem_trailer trailer = { .mem_size = 0 };
 	_cleanup_close_ int file = -1;
 	uint64_t size;
 	int r;

@@ -31,9 +31,10 @@ int statefile_write(int fd, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size
 		.payload_len = htole64(len),
 		.mem_size = htole64(mem_size),
 	};
-	_cleanup_free_ uint8_t *file = NULL;
 	struct snapshot_checksum checksum;
 	size_t before = sizeof(header) + len;
+	uint8_t *file;
+	int r;
 
 	if (len > STATEFILE_MAX_SIZE - STATEFILE_OVERHEAD)
 		return -EFBIG;
@@ -45,7 +46,9 @@ int statefile_write(int fd, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size
 	memcpy(file + sizeof(header), payload, len);
 	snapshot_checksum_of(file, before, &checksum);
 	memcpy(file + before, &checksum, sizeof(checksum));
-	return fd_write_all(fd, file, len + STATEFILE_OVERHEAD);
+	r = fd_write_all(fd, file, len + STATEFILE_OVERHEAD);
+	free(file);
+	return r;
 }
 
 static int statefile_check_raw(const char *path, const char *data, size_t len, struct err *e)

@@ -167,9 +167,10 @@ int tmpfile_same_name(const char *a, const char *b, bool *same, struct err *e)
 	int r;
 
 	r = tmpfile_stat_folder(a, &folder_a, e);
-	if (r == 0)
-		r = tmpfile_stat_folder(b, &folder_b, e);
-	if (r < 0)
+	if (r != 0)
+		return r;
+	r = tmpfile_stat_folder(b, &folder_b, e);
+	if (r != 0)
 		return r;
 	*same = folder_a.st_dev == folder_b.st_dev && folder_a.st_ino == folder_b.st_ino &&
 		strcmp(tmpfile_last_name(a), tmpfile_last_name(b)) == 0;

@@ -79,7 +79,8 @@ static int blk_file_open(struct blk_file *file, const char *drive_id, const char
 	if (size < 0 || fcntl(fd, F_SETFL, 0) < 0)
 		return err_errno(e, errno, "drive %s: cannot use \"%s\"", drive_id, path);
 	if (size % BLK_SECTOR_SIZE)
-		log_warn("drive %s: the last %u bytes of \"%s\" are no whole sector of %u bytes: the guest does not see them",
+		log_warn("drive %s: the last %u bytes of \"%s\" are no whole sector of %u bytes: the guest does not "
+			 "see them",
 			 drive_id, (unsigned int)(size % BLK_SECTOR_SIZE), path, BLK_SECTOR_SIZE);
 	file->sectors = (uint64_t)size / BLK_SECTOR_SIZE;
 	blk_file_set_id(file, &st);

@@ -29,8 +29,8 @@ struct loop_source;
 
 /* The backing file: a regular file or a block device. */
 struct blk_file {
-	int fd;		  /* owned, -1: none */
-	uint64_t sectors; /* whole ones */
+	int fd;			      /* owned, -1: none */
+	uint64_t sectors;	      /* whole ones */
 	char id[VIRTIO_BLK_ID_BYTES]; /* what GET_ID tells; padded with NUL, none if it is full */
 };
 

@@ -140,8 +140,8 @@ static int blk_transfer(const struct blk *blk, struct blk_request *req, uint64_t
 	int num = req->num_iov;
 
 	for (*done = 0; *done < req->len;) {
-		ssize_t n = req->type == VIRTIO_BLK_T_IN ? preadv(blk->file.fd, iov, num, offset) :
-							   pwritev(blk->file.fd, iov, num, offset);
+		ssize_t n = req->type == VIRTIO_BLK_T_IN ? preadv(blk->file.fd, iov, num, offset)
+							 : pwritev(blk->file.fd, iov, num, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;

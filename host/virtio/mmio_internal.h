@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the MMIO transport share: mmio.c has the registers, mmio_state.c the snapshot. */
+/* What the files of the MMIO transport share: mmio.c, mmio_regs.c, mmio_state.c. */
 #ifndef VIRTIO_MMIO_INTERNAL_H
 #define VIRTIO_MMIO_INTERNAL_H
 
@@ -46,6 +46,13 @@ struct virtio_mmio {
 bool virtio_mmio_features_ok(const struct virtio_dev *vdev, uint64_t features);
 /* Does queue q exist with the features that are negotiated? */
 bool virtio_mmio_queue_exists(const struct virtio_dev *vdev, uint32_t q);
+
+/* Rings the doorbell of queue q < num_queues; any thread. */
+void virtio_mmio_kick(struct virtio_mmio *t, unsigned int q);
+
+/* device_ops: registers and configuration space. */
+void virtio_mmio_read(struct device *dev, uint64_t offset, void *data, unsigned int len);
+void virtio_mmio_write(struct device *dev, uint64_t offset, const void *data, unsigned int len);
 
 void virtio_mmio_save(struct device *dev, struct enc *enc);
 void virtio_mmio_load(struct device *dev, struct dec *dec);

@@ -15,9 +15,9 @@
 #include "base/codec.h"
 #include "virtio/mmio_internal.h"
 
-#define STATUS_KNOWN                                                                                                   \
-	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK | \
-	 VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED)
+#define STATUS_KNOWN                                                                        \
+	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
+	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED)
 #define TYPE_MAX 16 /* bytes of a device type's name */
 
 static struct virtio_mmio *state_from_dev(struct device *dev)
@@ -59,7 +59,7 @@ static void state_check_identity(const struct virtio_mmio *t, struct dec *dec)
 	uint64_t base = dec_u64(dec, "base", 0, UINT64_MAX);
 	uint64_t gsi = dec_u64(dec, "gsi", 0, UINT32_MAX);
 
-	if (!type || strcmp(type, t->vdev->ops->type))
+	if (!type || strcmp(type, t->vdev->ops->type) != 0)
 		dec_fail(dec, "type is \"%s\", the configuration says \"%s\"", type ? type : "", t->vdev->ops->type);
 	if (base != t->base || gsi != t->irq.gsi)
 		dec_fail(dec, "base %#llx and gsi %llu are not %#llx and %u, where the configuration puts the device",
@@ -125,6 +125,7 @@ void virtio_mmio_load(struct device *dev, struct dec *dec)
 	struct dec *own;
 	struct err e;
 
+	vdev->driver_ok = false;
 	state_check_identity(t, dec);
 	state_load_status(t, dec);
 	t->interrupt_status = (uint32_t)dec_u64(dec, "interrupt_status", 0, VIRTIO_INT_USED | VIRTIO_INT_CONFIG);

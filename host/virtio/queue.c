@@ -338,6 +338,7 @@ void virtq_load(struct virtq *q, uint64_t features, struct dec *dec)
 	bool ready = dec_bool(dec, "ready");
 	uint16_t next_avail, next_used, notified_used;
 
+	virtq_reset(q);
 	q->size = (uint16_t)dec_u64(dec, "size", 0, q->max_size);
 	q->desc = dec_u64(dec, "desc", 0, UINT64_MAX);
 	q->avail = dec_u64(dec, "avail", 0, UINT64_MAX);
@@ -349,7 +350,8 @@ void virtq_load(struct virtq *q, uint64_t features, struct dec *dec)
 		return;
 	if (virtq_enable(q, features)) {
 		dec_fail(dec,
-			 "a queue of %u entries with its rings at %#llx, %#llx and %#llx is not valid: the size must be a "
+			 "a queue of %u entries with its rings at %#llx, %#llx and %#llx is not valid: the size must "
+			 "be a "
 			 "power of two, the rings aligned and in guest memory",
 			 q->size, (unsigned long long)q->desc, (unsigned long long)q->avail,
 			 (unsigned long long)q->used);
@@ -357,6 +359,7 @@ void virtq_load(struct virtq *q, uint64_t features, struct dec *dec)
 	}
 	/* What the device had taken and not yet given back is at most what the ring holds. */
 	if ((uint16_t)(next_avail - next_used) > q->size) {
+		q->ready = false;
 		dec_fail(dec, "next_avail %u is not within %u entries of next_used %u", next_avail, q->size, next_used);
 		return;
 	}

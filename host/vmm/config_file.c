@@ -133,7 +133,7 @@ static int sections_check_keys(json_t *root, struct err *e)
 	json_object_foreach (root, key, value) {
 		size_t i = 0;
 
-		while (i < ARRAY_SIZE(sections) && strcmp(sections[i].key, key))
+		while (i < ARRAY_SIZE(sections) && strcmp(sections[i].key, key) != 0)
 			i++;
 		if (i == ARRAY_SIZE(sections))
 			return err_set(e, EINVAL, "unknown section \"%.64s\": allowed are %s", key, allowed);

@@ -12,7 +12,7 @@
 #include "rng_gen.h"
 #include "rng_reseed.h"
 
-#define MODEL_WORKS 4
+#define MODEL_WORKS    4
 #define MODEL_PATIENCE 10000
 
 struct model m;
@@ -24,13 +24,11 @@ static struct {
 	struct delayed_work *work;
 	unsigned long due;
 } model_works[MODEL_WORKS];
-static bool model_in_step;
 static struct device model_device;
 
 /* The guest's side of the ring. */
 
-static int model_add(struct virtqueue *vq, const struct model_request *r,
-		     unsigned int descriptors)
+static int model_add(struct virtqueue *vq, const struct model_request *r, unsigned int descriptors)
 {
 	unsigned int taken = 0;
 
@@ -45,11 +43,12 @@ static int model_add(struct virtqueue *vq, const struct model_request *r,
 	return 0;
 }
 
-int virtqueue_add_inbuf(struct virtqueue *vq, struct scatterlist *sg,
-			unsigned int n, void *data, gfp_t gfp)
+int virtqueue_add_inbuf(struct virtqueue *vq, struct scatterlist *sg, unsigned int n, void *data, gfp_t gfp)
 {
 	struct model_request r = {
-		.token = data, .to = sg->buf, .to_len = sg->len,
+		.token = data,
+		.to = sg->buf,
+		.to_len = sg->len,
 	};
 
 	assert_int_equal(n, 1);
@@ -57,13 +56,15 @@ int virtqueue_add_inbuf(struct virtqueue *vq, struct scatterlist *sg,
 	return model_add(vq, &r, 1);
 }
 
-int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist *sgs[],
-		      unsigned int out, unsigned int in, void *data, gfp_t gfp)
+int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist *sgs[], unsigned int out, unsigned int in, void *data,
+		      gfp_t gfp)
 {
 	struct model_request r = {
 		.token = data,
-		.from = sgs[0]->buf, .from_len = sgs[0]->len,
-		.to = sgs[1]->buf, .to_len = sgs[1]->len,
+		.from = sgs[0]->buf,
+		.from_len = sgs[0]->len,
+		.to = sgs[1]->buf,
+		.to_len = sgs[1]->len,
 	};
 
 	assert_int_equal(out, 1);
@@ -121,7 +122,10 @@ static unsigned int model_copy(struct model_request *r)
 		return 0;
 	memcpy(&value, r->from, sizeof(value));
 	assert_ptr_equal(r->to, &m.words[0]);
-	if (!(value > m.words[0])) {  fprintf(stderr,"value %lu word %lu events %lu slow %d steps %lu\n",value,m.words[0],m.events,m.slow_kicks,m.steps);}
+	if (!(value > m.words[0])) {
+		fprintf(stderr, "value %lu word %lu events %lu slow %d steps %lu\n", value, m.words[0], m.events,
+			m.slow_kicks, m.steps);
+	}
 	assert_true(value > m.words[0]);
 	m.words[0] = value;
 	m.changed_after = m.events;
@@ -182,8 +186,7 @@ void model_serve_kicks(void)
 		if (!m.leak[i].kicked)
 			continue;
 		m.leak[i].kicked = false;
-		if ((m.signalled == i || m.uses_at_once) &&
-		    model_use_all(&m.leak[i]))
+		if ((m.signalled == i || m.uses_at_once) && model_use_all(&m.leak[i]))
 			m.late = false;
 	}
 	if (m.request.kicked) {
@@ -204,7 +207,9 @@ void model_interrupt(void)
 		if (!m.leak[i].irq)
 			continue;
 		m.leak[i].irq = false;
+		m.callbacks++;
 		rng_leak_collect(&m.driver);
+		m.callbacks--;
 	}
 }
 
@@ -213,11 +218,8 @@ void model_interrupt(void)
 void kshim_step(void)
 {
 	m.steps++;
-	if (model_in_step || !m.hook)
-		return;
-	model_in_step = true;
-	m.hook();
-	model_in_step = false;
+	if (m.hook)
+		m.hook();
 }
 
 void kshim_lock(void)
@@ -302,7 +304,9 @@ void add_device_randomness(const void *buf, size_t len)
 	memcpy(seed, buf, len);
 	for (size_t i = 0; i < len / sizeof(*seed); i++)
 		assert_int_equal(seed[i], seed[0]);
-	assert_true(seed[0] > 0 && seed[0] <= m.fills);
+	if (!seed[0])
+		return; /* wiped: there was nothing left to mix in at the end */
+	assert_true(seed[0] <= m.fills);
 	if (m.fill_events[seed[0] % 4096] > m.mixed_after)
 		m.mixed_after = m.fill_events[seed[0] % 4096];
 	kshim_step();
@@ -378,7 +382,6 @@ void model_boot(void)
 
 	memset(&m, 0, sizeof(m));
 	memset(model_works, 0, sizeof(model_works));
-	model_in_step = false;
 	model_task.flags = 0;
 	m.signalled = -1;
 	m.late_merges = true;
@@ -403,13 +406,13 @@ void model_shutdown(void)
 	rng_leak_fini(&m.driver);
 }
 
-static bool model_work_waits(void)
+bool model_is_at_rest(void)
 {
 	for (int i = 0; i < MODEL_WORKS; i++) {
 		if (model_works[i].work)
-			return true;
+			return false;
 	}
-	return false;
+	return !m.locked && !m.callbacks && !m.leak[0].kicked && !m.leak[1].kicked && !m.leak[0].irq && !m.leak[1].irq;
 }
 
 void model_settle(void)
@@ -422,8 +425,7 @@ void model_settle(void)
 		model_interrupt();
 		if (model_work())
 			continue;
-		if (!model_work_waits() && !m.leak[0].kicked &&
-		    !m.leak[1].kicked && !m.leak[0].irq && !m.leak[1].irq) {
+		if (model_is_at_rest()) {
 			m.hook = hook;
 			return;
 		}

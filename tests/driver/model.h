@@ -31,11 +31,11 @@ struct virtqueue {
 
 struct model {
 	/* How this device behaves. */
-	bool slow_kicks;      /* kicks wait for model_serve_kicks() */
-	bool late_merges;     /* see model_event() */
+	bool slow_kicks;  /* kicks wait for model_serve_kicks() */
+	bool late_merges; /* see model_event() */
 	bool refuses_copy, empty_fill, deaf, uses_at_once, overstates;
-	unsigned int room;    /* descriptors that add accepts; 0: as many as fit */
-	int reseed_error;     /* what rng_reseed_now() returns */
+	unsigned int room; /* descriptors that add accepts; 0: as many as fit */
+	int reseed_error;  /* what rng_reseed_now() returns */
 
 	/* What may happen wherever a vCPU can be stopped; NULL: nothing. */
 	void (*hook)(void);
@@ -57,6 +57,7 @@ struct model {
 	unsigned long reseeded, notified;
 	unsigned int warnings, digests;
 	bool locked;
+	unsigned int callbacks; /* running */
 	struct rng_leak driver;
 	struct rng_entropy entropy;
 };
@@ -75,6 +76,8 @@ void model_serve_kicks(void);
 void model_interrupt(void);
 /* Runs one work item that is due. False if there is none. */
 bool model_work(void);
+/* Nothing is under way any more between device and driver. */
+bool model_is_at_rest(void);
 /* Lets everything happen that is under way; fails if it does not end. */
 void model_settle(void);
 /* Settled, and every event so far is visible, seeded and reseeded for. */

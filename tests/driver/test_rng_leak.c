@@ -167,6 +167,36 @@ static void leak_before_kick(void)
 		model_event();
 }
 
+static void leak_between_first_fill_and_copy(void)
+{
+	if (!m.events && m.leak[0].n_avail == 1)
+		model_event();
+}
+
+/* The copy is left over, and used before the second leak, or with it. */
+static void a_leak_while_starting_and_two_more_are_reported(void **state)
+{
+	(void)state;
+	for (int served = 0; served < 2; served++) {
+		m.slow_kicks = true;
+		m.hook = leak_between_first_fill_and_copy;
+		model_start(false);
+		assert_int_equal(m.events, 1);
+		if (served) {
+			model_serve_kicks();
+			model_interrupt();
+			model_serve_kicks();
+		}
+		model_event();
+		model_event();
+		assert_int_equal(m.words[0], 2);
+		model_check_all_reported();
+		assert_int_equal(m.words[0], 3);
+		model_shutdown();
+		model_boot();
+	}
+}
+
 static void a_leak_between_add_and_kick_is_in_time(void **state)
 {
 	(void)state;
@@ -206,6 +236,7 @@ static unsigned long live(bool slow_kicks, bool advance)
 	model_event();
 	assert_int_equal(m.changed_after, m.events);
 	model_check_all_reported();
+	assert_true(m.words[0] <= m.events + advance);
 	model_shutdown();
 	return steps;
 }
@@ -227,20 +258,22 @@ static void leaks_at_any_step_are_reported(void **state)
 }
 
 /*
- * Three leaks that hit one arming, or the start, are beyond what a driver can
- * tell apart: no more than two of ours while the lock is held or before the
- * start is over, the one that the arming is for included.
+ * A leak in the middle of arming, and more of them before the driver has seen
+ * that one to the end, are beyond what a driver can tell apart (rng_leak.c says
+ * what is lost then). So after a leak while the lock is held, or before the
+ * start is over, the next comes when all is at rest.
  */
-static bool starting, leaked;
+static bool starting, hit;
 
 static bool may_leak(void)
 {
-	if (!m.locked && !starting)
-		leaked = false;
-	else if (leaked)
+	bool inside = m.locked || starting;
+
+	if (!inside && model_is_at_rest())
+		hit = false;
+	if (hit)
 		return false;
-	else
-		leaked = true;
+	hit = inside;
 	return true;
 }
 
@@ -254,7 +287,7 @@ static void leak_at_steps_with_care(void)
 
 static void start_with_care(bool advance)
 {
-	leaked = false;
+	hit = false;
 	starting = true;
 	model_start(advance);
 	starting = false;
@@ -270,8 +303,7 @@ static void two_leaks_at_any_steps_are_reported(void **state)
 		at_step[0] = at_step[1] = 0;
 		n = live(mode, false);
 		for (at_step[0] = 1; at_step[0] <= n; at_step[0]++) {
-			for (at_step[1] = at_step[0]; at_step[1] <= n;
-			     at_step[1]++) {
+			for (at_step[1] = at_step[0]; at_step[1] <= n; at_step[1]++) {
 				model_boot();
 				m.slow_kicks = mode;
 				m.hook = leak_at_steps_with_care;
@@ -315,7 +347,7 @@ static void random_histories_keep_every_promise(void **state)
 {
 	(void)state;
 	model_shutdown();
-	for (uint64_t seed = 1; seed <= 300; seed++) {
+	for (uint64_t seed = 1; seed <= 200; seed++) {
 		unsigned long before;
 
 		dice_state = seed * 0x9e3779b97f4a7c15u;
@@ -323,7 +355,7 @@ static void random_histories_keep_every_promise(void **state)
 		m.slow_kicks = dice(2);
 		m.hook = anything_may_happen;
 		start_with_care(dice(2));
-		for (int i = 0; i < 100; i++) {
+		for (int i = 0; i < 3000; i++) {
 			before = m.words[0];
 			kshim_step();
 			if (!dice(3))
@@ -343,8 +375,7 @@ static void random_histories_keep_every_promise(void **state)
 }
 
 /* The other reading of the rules: a late event always swaps the queues. */
-static void one_late_leak_is_reported_by_a_device_that_does_not_merge(
-	void **state)
+static void one_late_leak_is_reported_by_a_device_that_does_not_merge(void **state)
 {
 	(void)state;
 	m.late_merges = false;
@@ -519,6 +550,7 @@ int main(void)
 		T(many_leaks_with_nothing_armed_are_at_least_one),
 		T(a_leak_before_anything_is_armed_is_reported_late),
 		T(a_leak_between_fill_and_copy_is_reported),
+		T(a_leak_while_starting_and_two_more_are_reported),
 		T(a_leak_between_add_and_kick_is_in_time),
 		T(leaks_at_any_step_are_reported),
 		T(two_leaks_at_any_steps_are_reported),

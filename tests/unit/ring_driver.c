@@ -48,8 +48,8 @@ void ring_start_at(struct ring_driver *ring, uint16_t idx)
 	ring_store(ring, ring->used + 2, idx);
 }
 
-void ring_set_desc(const struct guest_mem *mem, gpa_t table, unsigned int index, gpa_t gpa, uint32_t len, uint16_t flags,
-		   uint16_t next)
+void ring_set_desc(const struct guest_mem *mem, gpa_t table, unsigned int index, gpa_t gpa, uint32_t len,
+		   uint16_t flags, uint16_t next)
 {
 	struct vring_desc desc = { .addr = gpa, .len = len, .flags = flags, .next = next };
 	bool ok = mem_write(mem, table + index * sizeof(desc), &desc, sizeof(desc));

@@ -50,8 +50,8 @@ bool ring_get_used(struct ring_driver *ring, struct ring_used *used);
 uint16_t ring_used_idx(const struct ring_driver *ring);
 
 /* Raw access. */
-void ring_set_desc(const struct guest_mem *mem, gpa_t table, unsigned int index, gpa_t gpa, uint32_t len, uint16_t flags,
-		   uint16_t next);
+void ring_set_desc(const struct guest_mem *mem, gpa_t table, unsigned int index, gpa_t gpa, uint32_t len,
+		   uint16_t flags, uint16_t next);
 void ring_publish(struct ring_driver *ring, uint16_t head);
 void ring_set_avail_idx(struct ring_driver *ring, uint16_t idx);
 void ring_set_avail_flags(struct ring_driver *ring, uint16_t flags);

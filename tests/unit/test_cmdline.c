@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "machine/internal.h" /* before cmocka.h, which takes the name "fail" */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,8 +8,6 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "machine/internal.h"
 
 static void expect_cmdline(struct vm_config *config, struct arch_boot_config *slots, const char *expected)
 {

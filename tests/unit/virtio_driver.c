@@ -139,8 +139,7 @@ uint8_t *drv_save(struct virtio_driver *drv, size_t *len)
 	return data;
 }
 
-int drv_load(struct virtio_driver *to, const struct virtio_driver *from, const uint8_t *data, size_t len,
-	     struct err *e)
+int drv_load(struct virtio_driver *to, const struct virtio_driver *from, const uint8_t *data, size_t len, struct err *e)
 {
 	struct dec *dec;
 	int r = dec_new(data, len, &dec, e);

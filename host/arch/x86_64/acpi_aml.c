@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "arch/arch.h"
-#include "dsdt_aml.h"
-#include "virtio_aml.h"
+#include "arch/x86_64/dsdt_aml.h"
+#include "arch/x86_64/virtio_aml.h"
 
 static void acpi_patch(void *table, size_t offset, uint64_t value, size_t size)
 {

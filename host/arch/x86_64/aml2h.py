@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Turns a table that iasl compiled into a C header: its bytes, and the offsets of the fields that are patched.
+"""Compiles ASL and makes a C header of it: the bytes, and the offsets of the fields that are patched.
 
-Usage: aml2h.py TABLE.aml TABLE.offset.h NAME OUTPUT.h FIELD...
+Usage: aml2h.py IASL NAME.asl OUTPUT.h FIELD...
 
-FIELD is MACRO=PATH:KIND:PLACEHOLDER. Offsets come from the table that "iasl -so" writes. KIND says what is patched at
+FIELD is MACRO=PATH:KIND:PLACEHOLDER. Offsets come from the table that "iasl -so" writes. What iasl makes stays beside
+OUTPUT.h. KIND says what is patched at
 PATH: name (the four letters of the object itself), word, dword (an integer), package.I (element I of a package, an integer),
 memory32 (a descriptor's base address), interrupt (a descriptor's first interrupt). The field must hold PLACEHOLDER
 (letters, or a hexadecimal number), else the build fails.
 """
+import pathlib
 import re
+import subprocess
 import sys
 
 # AML and resource descriptor encodings, ACPI 6.4 sections 20.2 and 6.4.3: what iasl's "Opcode" column says.
@@ -17,6 +20,19 @@ AML_WORD, AML_DWORD, AML_PACKAGE, AML_MEMORY32FIXED, AML_INTERRUPT = 0x0B, 0x0C,
 MEMORY32FIXED_BASE = 4  # tag, 16-bit length, flags; then the base address
 INTERRUPT_FIRST = 5  # tag, 16-bit length, flags, count; then the first interrupt
 ENTRY = re.compile(r'\{"([^"]+)",\s*0x(\w+),\s*0x(\w+),\s*0x(\w+),\s*0x(\w+),\s*0x(\w+)\}')
+
+
+# "VMGENCTR" has no four hexadecimal digits at its end, as ACPI wants, but it is what guests look for.
+ALLOWED_WARNING = "6035"
+
+
+def compile_asl(iasl, source, prefix):
+    """Silent unless it fails. The table's bytes, and the file with its offsets."""
+    command = [iasl, "-vs", "-vw", ALLOWED_WARNING, "-so", "-p", str(prefix), source]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(done.stdout)
+    return prefix.with_suffix(".aml").read_bytes(), prefix.with_suffix(".offset.h")
 
 
 def read_offsets(path):
@@ -66,10 +82,10 @@ def locate(aml, entries, path, kind):
 
 
 def main():
-    aml_path, offsets_path, name, output, *fields = sys.argv[1:]
-    with open(aml_path, "rb") as f:
-        aml = f.read()
-    entries = read_offsets(offsets_path)
+    iasl, source, output, *fields = sys.argv[1:]
+    name = pathlib.Path(source).stem
+    aml, offsets = compile_asl(iasl, source, pathlib.Path(output).parent / name)
+    entries = read_offsets(offsets)
     lines = [f"/* Made from {name}.asl. */", "#include <stdint.h>", ""]
     for field in fields:
         macro, rest = field.split("=")

@@ -75,12 +75,32 @@ static int boot_load_initrd(const struct guest_mem *mem, const char *path, const
 	return r < 0 ? err_errno(e, -r, "initrd '%s' cannot be read", path) : 0;
 }
 
+/*
+ * Linux takes hardware-reduced ACPI for a sign of EFI, finds no EFI to reset the machine by, and at last calls a BIOS. So
+ * there is one that can do just that: the reset command of the keyboard controller, in real-mode code.
+ */
+static int boot_write_reset_vector(const struct guest_mem *mem, struct err *e)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe,		   /* mov al, 0xfe */
+		0xe6, ARCH_I8042_PORT + 4, /* out 0x64, al */
+		0xf4,			   /* hlt */
+		0xeb, 0xfd,		   /* jmp back to hlt */
+	};
+
+	if (!mem_write(mem, ARCH_RESET_VECTOR_GPA, code, sizeof(code)))
+		return err_set(e, ENOMEM, "this machine has too little RAM for a reset vector");
+	return 0;
+}
+
 static int boot_write_tables(const struct vm *vm, const struct arch_boot_config *config,
 			     const struct kernel_image *image, const struct boot_info *info, struct err *e)
 {
 	int r;
 
-	r = mptable_write(vm->mem, vm->num_vcpus, e);
+	r = boot_write_reset_vector(vm->mem, e);
+	if (r == 0)
+		r = mptable_write(vm->mem, vm->num_vcpus, e);
 	if (r == 0)
 		r = acpi_write(vm->mem, vm->num_vcpus, config, e);
 	if (r == 0)

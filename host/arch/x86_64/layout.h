@@ -27,13 +27,14 @@
 #define ARCH_CMDLINE_MAX	2048 /* bytes, NUL included */
 
 /* Reserved for firmware tables: from the end of conventional memory to the BIOS area. */
-#define ARCH_SYSTEM_START 0x9FC00ull
-#define ARCH_SYSTEM_END	  0xE0000ull
-#define ARCH_MPTABLE_GPA  0x9FC00ull
-#define ARCH_ACPI_GPA	  0xA0000ull /* tables, up to ARCH_VMGENID_GPA */
-#define ARCH_VMGENID_GPA  0xDF000ull /* a page of its own, 16 bytes used */
-#define ARCH_RSDP_GPA	  0xE0000ull
-#define ARCH_HIMEM_START  0x100000ull
+#define ARCH_SYSTEM_START     0x9FC00ull
+#define ARCH_SYSTEM_END	      0xE0000ull
+#define ARCH_MPTABLE_GPA      0x9FC00ull
+#define ARCH_ACPI_GPA	      0xA0000ull /* tables, up to ARCH_VMGENID_GPA */
+#define ARCH_VMGENID_GPA      0xDF000ull /* a page of its own, 16 bytes used */
+#define ARCH_RSDP_GPA	      0xE0000ull
+#define ARCH_RESET_VECTOR_GPA 0xFFFF0ull /* what a kernel jumps to that asks the BIOS for a reset */
+#define ARCH_HIMEM_START      0x100000ull
 
 /* Ports and interrupts. */
 #define ARCH_SERIAL_PORT 0x3F8

@@ -4,7 +4,7 @@
  *   cpuid       array of struct kvm_cpuid_entry2     tsc_khz    number
  *   mp_state    number, KVM_MP_STATE_*               regs       struct kvm_regs
  *   sregs       struct kvm_sregs                     xsave      KVM_GET_XSAVE2's buffer
- *   xcrs        struct kvm_xcrs                      debugregs  struct kvm_debugregs
+ *   xcrs        struct kvm_xcrs, or empty            debugregs  struct kvm_debugregs
  *   lapic       struct kvm_lapic_state               msrs       array of struct kvm_msr_entry
  *   events      struct kvm_vcpu_events
  * The structures are byte strings as Linux' <asm/kvm.h> has them: a stable ABI.
@@ -48,7 +48,6 @@ struct vcpu_part {
 	}
 static const struct vcpu_part part_regs = VCPU_PART("regs", REGS, struct kvm_regs);
 static const struct vcpu_part part_sregs = VCPU_PART("sregs", SREGS, struct kvm_sregs);
-static const struct vcpu_part part_xcrs = VCPU_PART("xcrs", XCRS, struct kvm_xcrs);
 static const struct vcpu_part part_debugregs = VCPU_PART("debugregs", DEBUGREGS, struct kvm_debugregs);
 static const struct vcpu_part part_lapic = VCPU_PART("lapic", LAPIC, struct kvm_lapic_state);
 static const struct vcpu_part part_events = VCPU_PART("events", VCPU_EVENTS, struct kvm_vcpu_events);
@@ -56,7 +55,6 @@ static const struct vcpu_part part_events = VCPU_PART("events", VCPU_EVENTS, str
 union vcpu_part_data {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
-	struct kvm_xcrs xcrs;
 	struct kvm_debugregs debugregs;
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
@@ -141,6 +139,41 @@ static int vcpu_load_xsave(struct vcpu *vcpu, struct dec *dec, struct err *e)
 	memcpy(xsave, data, len);
 	r = kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, xsave);
 	return r < 0 ? vcpu_err_set(e, r, "xsave", vcpu) : 0;
+}
+
+static bool vcpu_has_xcrs(const struct vcpu *vcpu)
+{
+	return kvm_ioctl_n(vcpu->vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XCRS) > 0;
+}
+
+/* A processor without XSAVE has no such registers: an empty string. */
+static int vcpu_save_xcrs(struct vcpu *vcpu, struct enc *enc, struct err *e)
+{
+	struct kvm_xcrs xcrs = { 0 };
+	bool has_xcrs = vcpu_has_xcrs(vcpu);
+	int r = has_xcrs ? kvm_ioctl(vcpu->fd, KVM_GET_XCRS, &xcrs) : 0;
+
+	if (r < 0)
+		return vcpu_err_get(e, r, "xcrs", vcpu);
+	enc_bytes(enc, "xcrs", &xcrs, has_xcrs ? sizeof(xcrs) : 0);
+	return 0;
+}
+
+static int vcpu_load_xcrs(struct vcpu *vcpu, struct dec *dec, struct err *e)
+{
+	struct kvm_xcrs xcrs;
+	size_t len;
+	const uint8_t *data = dec_blob(dec, "xcrs", 0, sizeof(xcrs), &len);
+	int r = dec_error(dec, e);
+
+	if (r < 0 || (len == 0 && !vcpu_has_xcrs(vcpu)))
+		return r;
+	if (len != sizeof(xcrs))
+		return err_set(e, EINVAL, "the state 'xcrs' of vCPU %u has %zu bytes; this host's processor has %zu",
+			       vcpu->index, len, sizeof(xcrs));
+	memcpy(&xcrs, data, sizeof(xcrs));
+	r = kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
+	return r < 0 ? vcpu_err_set(e, r, "xcrs", vcpu) : 0;
 }
 
 static int vcpu_save_cpuid(struct vcpu *vcpu, struct enc *enc, struct err *e)
@@ -295,7 +328,7 @@ int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e)
 	if (r == 0)
 		r = vcpu_save_xsave(vcpu, enc, e);
 	if (r == 0)
-		r = vcpu_save_part(vcpu, &part_xcrs, enc, e);
+		r = vcpu_save_xcrs(vcpu, enc, e);
 	if (r == 0)
 		r = vcpu_save_part(vcpu, &part_debugregs, enc, e);
 	if (r == 0)
@@ -329,7 +362,7 @@ int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e)
 	if (r == 0)
 		r = vcpu_load_xsave(vcpu, dec, e);
 	if (r == 0)
-		r = vcpu_load_part(vcpu, &part_xcrs, dec, e);
+		r = vcpu_load_xcrs(vcpu, dec, e);
 	if (r == 0)
 		r = vcpu_load_part(vcpu, &part_debugregs, dec, e);
 	if (r == 0)

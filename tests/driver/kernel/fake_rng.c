@@ -35,15 +35,15 @@
 #include "virtio_rng_leak.h"
 
 #define FAKE_QUEUE_SIZE 8
-#define FAKE_SEED_MAX 256
+#define FAKE_SEED_MAX	256
 
 enum fake_fault {
 	FAKE_OBEYS,
-	FAKE_REFUSES_COPY, /* used length 0 */
+	FAKE_REFUSES_COPY,  /* used length 0 */
 	FAKE_GIVES_NOTHING, /* request queue: used length 0 */
-	FAKE_IS_DEAF,	   /* never answers on any queue */
-	FAKE_USES_AT_ONCE, /* whatever is armed, for ever */
-	FAKE_OVERSTATES,   /* used length far beyond the buffer */
+	FAKE_IS_DEAF,	    /* never answers on any queue */
+	FAKE_USES_AT_ONCE,  /* whatever is armed, for ever */
+	FAKE_OVERSTATES,    /* used length far beyond the buffer */
 };
 
 struct fake_queue {
@@ -63,7 +63,7 @@ static struct {
 	struct fake_queue queue[VIRTIO_RNG_NUM_QUEUES];
 	unsigned int active;
 	unsigned int signalled; /* 0: none */
-	bool late; /* the last event found nothing, and still waits */
+	bool late;		/* the last event found nothing, and still waits */
 	unsigned long events, late_events;
 	u8 seed_digest[SHA256_DIGEST_SIZE];
 	struct work_struct kick;
@@ -74,8 +74,7 @@ module_param(fault, uint, 0600);
 static bool leak = true;
 module_param(leak, bool, 0400);
 
-static struct vring_desc *fake_chain(struct fake_queue *q, u16 head,
-				     unsigned int *n)
+static struct vring_desc *fake_chain(struct fake_queue *q, u16 head, unsigned int *n)
 {
 	struct vring_desc *d = &q->desc[head % FAKE_QUEUE_SIZE];
 	struct vring_desc *all;
@@ -91,8 +90,7 @@ static struct vring_desc *fake_chain(struct fake_queue *q, u16 head,
 		return NULL;
 	for (;; d = &q->desc[(__force u16)d->next % FAKE_QUEUE_SIZE]) {
 		all[i++] = *d;
-		if (!((__force u16)d->flags & VRING_DESC_F_NEXT) ||
-		    i == FAKE_QUEUE_SIZE)
+		if (!((__force u16)d->flags & VRING_DESC_F_NEXT) || i == FAKE_QUEUE_SIZE)
 			break;
 	}
 	*n = i;
@@ -119,11 +117,9 @@ static u32 fake_serve(unsigned int index, struct vring_desc *d, unsigned int n)
 		memcpy(fake_ptr(d), seed, len);
 		sha256(seed, len, fake.seed_digest);
 	} else {
-		if (fault == FAKE_REFUSES_COPY || d[1].len != d[0].len ||
-		    len != sizeof(long))
+		if (fault == FAKE_REFUSES_COPY || d[1].len != d[0].len || len != sizeof(long))
 			return 0;
-		WRITE_ONCE(*(unsigned long *)fake_ptr(&d[1]),
-			   READ_ONCE(*(unsigned long *)fake_ptr(&d[0])));
+		WRITE_ONCE(*(unsigned long *)fake_ptr(&d[1]), READ_ONCE(*(unsigned long *)fake_ptr(&d[0])));
 	}
 	return fault == FAKE_OVERSTATES ? len + 0x10000 : len;
 }
@@ -134,26 +130,24 @@ static bool fake_use_all(unsigned int index)
 	struct fake_queue *q = &fake.queue[index];
 	bool any = false;
 
-	if (!q->vq || !(fake.status & VIRTIO_CONFIG_S_DRIVER_OK) ||
-	    fault == FAKE_IS_DEAF)
+	if (!q->vq || !(fake.status & VIRTIO_CONFIG_S_DRIVER_OK) || fault == FAKE_IS_DEAF)
 		return false;
 	while (q->next != (__force u16)READ_ONCE(q->avail->idx)) {
 		u16 used = (__force u16)q->used->idx % FAKE_QUEUE_SIZE, head;
 		struct vring_desc *d;
 		unsigned int n;
 
-		smp_rmb();
+		smp_rmb(); /* the entry was written before the index */
 		head = (__force u16)q->avail->ring[q->next % FAKE_QUEUE_SIZE];
 		d = fake_chain(q, head, &n);
 		if (!d)
 			break;
 		q->next++;
 		q->used->ring[used].id = (__force __virtio32)(u32)head;
-		q->used->ring[used].len =
-			(__force __virtio32)fake_serve(index, d, n);
+		q->used->ring[used].len = (__force __virtio32)fake_serve(index, d, n);
 		if (!((__force u16)q->desc[head].flags & VRING_DESC_F_INDIRECT))
 			kfree(d);
-		smp_wmb();
+		smp_wmb(); /* the entry is written before the index */
 		q->used->idx = (__force __virtio16)((__force u16)q->used->idx + 1);
 		any = true;
 		q->irq = true;
@@ -220,8 +214,7 @@ static int fake_event(void *data)
 		}
 		fake.late = !any;
 		fake.signalled = fake.active;
-		fake.active = fake.active == VIRTIO_RNG_LEAKQ1 ?
-				      VIRTIO_RNG_LEAKQ2 : VIRTIO_RNG_LEAKQ1;
+		fake.active = fake.active == VIRTIO_RNG_LEAKQ1 ? VIRTIO_RNG_LEAKQ2 : VIRTIO_RNG_LEAKQ1;
 	}
 	return 0;
 }
@@ -234,6 +227,9 @@ static int event_set(const char *val, const struct kernel_param *kp)
 	if (err)
 		return err;
 	stop_machine(fake_event, &n, NULL);
+	/* What is armed in the other queue: the driver has no reason to kick. */
+	if (fault == FAKE_USES_AT_ONCE)
+		queue_work(system_highpri_wq, &fake.kick);
 	fake_interrupt();
 	return 0;
 }
@@ -245,21 +241,18 @@ module_param_named(late, fake.late_events, ulong, 0400);
 
 static int last_seed_get(char *buf, const struct kernel_param *kp)
 {
-	return sprintf(buf, "%*phN\n", (int)sizeof(fake.seed_digest),
-		       fake.seed_digest);
+	return sprintf(buf, "%*phN\n", (int)sizeof(fake.seed_digest), fake.seed_digest);
 }
 
 static const struct kernel_param_ops last_seed_ops = { .get = last_seed_get };
 module_param_cb(last_seed, &last_seed_ops, NULL, 0400);
 
-static void fake_get(struct virtio_device *vdev, unsigned int offset, void *buf,
-		     unsigned int len)
+static void fake_get(struct virtio_device *vdev, unsigned int offset, void *buf, unsigned int len)
 {
 	memset(buf, 0, len);
 }
 
-static void fake_set(struct virtio_device *vdev, unsigned int offset,
-		     const void *buf, unsigned int len)
+static void fake_set(struct virtio_device *vdev, unsigned int offset, const void *buf, unsigned int len)
 {
 }
 
@@ -288,8 +281,7 @@ static void fake_reset(struct virtio_device *vdev)
 
 static u64 fake_get_features(struct virtio_device *vdev)
 {
-	return BIT_ULL(VIRTIO_F_VERSION_1) |
-	       BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
+	return BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
 	       (leak ? BIT_ULL(VIRTIO_RNG_F_LEAK) : 0);
 }
 
@@ -316,15 +308,13 @@ static void fake_del_vqs(struct virtio_device *vdev)
 	}
 }
 
-static int fake_add_vq(unsigned int i, vq_callback_t *callback,
-		       const char *name)
+static int fake_add_vq(unsigned int i, vq_callback_t *callback, const char *name)
 {
 	struct fake_queue *q = &fake.queue[i];
 	struct virtqueue *vq;
 
-	vq = vring_create_virtqueue(i, FAKE_QUEUE_SIZE, PAGE_SIZE, &fake.vdev,
-				    true, false, false, fake_notify, callback,
-				    name);
+	vq = vring_create_virtqueue(i, FAKE_QUEUE_SIZE, PAGE_SIZE, &fake.vdev, true, false, false, fake_notify,
+				    callback, name);
 	if (!vq)
 		return -ENOMEM;
 	q->desc = phys_to_virt(virtqueue_get_desc_addr(vq));
@@ -337,13 +327,11 @@ static int fake_add_vq(unsigned int i, vq_callback_t *callback,
 }
 
 #ifdef RNG_HAVE_VIRTQUEUE_INFO
-static int fake_find_vqs(struct virtio_device *vdev, unsigned int n,
-			 struct virtqueue *vqs[], struct virtqueue_info info[],
-			 struct irq_affinity *desc)
+static int fake_find_vqs(struct virtio_device *vdev, unsigned int n, struct virtqueue *vqs[],
+			 struct virtqueue_info info[], struct irq_affinity *desc)
 #else
-static int fake_find_vqs(struct virtio_device *vdev, unsigned int n,
-			 struct virtqueue *vqs[], vq_callback_t *callbacks[],
-			 const char *const names[], const bool *ctx,
+static int fake_find_vqs(struct virtio_device *vdev, unsigned int n, struct virtqueue *vqs[],
+			 vq_callback_t *callbacks[], const char *const names[], const bool *ctx,
 			 struct irq_affinity *desc)
 #endif
 {

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Every endpoint of the API, in the right and the wrong phase, with right and wrong bodies: one row each.
+
+A row is (phase, method, path, body, status, pattern). body: None for none, a str as it stands, else it is sent as JSON;
+"{kernel}", "{initrd}", "{disk}" and "{folder}" inside strings stand for paths. pattern: a regular
+expression that is searched in fault_message (400) or in the body (200); None for 204. The rows of a phase are carried
+out in order:
+
+  new      one process that never starts its machine
+  fresh    a process of its own for each row
+  running  one machine that runs: BOOT, MACHINE and DRIVE
+  paused   the same machine, paused; makes {folder}/state and {folder}/mem
+  load     a process of its own for each row, with these files
+
+The phase of a machine is the same after each row.
+"""
+import http.client
+import json
+import re
+import socket
+
+BOOT = {"kernel_image_path": "{kernel}", "initrd_path": "{initrd}", "boot_args": "console=ttyS0 panic=1 reboot=k"}
+DRIVE = {"drive_id": "rootfs", "path_on_host": "{disk}", "is_root_device": True, "is_read_only": True}
+MACHINE = {"vcpu_count": 1, "mem_size_mib": 128}
+BUCKET = {"size": 1000000, "one_time_burst": 5000, "refill_time": 100}
+CREATE = {"snapshot_path": "{folder}/state", "mem_file_path": "{folder}/mem"}
+LOAD = {"snapshot_path": "{folder}/state", "mem_file_path": "{folder}/mem"}
+BACKEND = {"snapshot_path": "{folder}/state", "mem_backend": {"backend_path": "{folder}/mem", "backend_type": "File"}}
+
+AFTER = r"^The requested operation is not supported after starting the microVM\.$"
+BEFORE = r"^The requested operation is not supported before starting the microVM\.$"
+CONFIGURED = r"^Load snapshot error: Loading a microVM snapshot not allowed after configuring boot-specific resources\.$"
+LATER = r"is not supported yet"
+
+
+def without(body, *keys):
+    return {key: value for key, value in body.items() if key not in keys}
+
+
+def bad_bodies(method, path, good, phase="new"):
+    """What every endpoint with a body refuses."""
+    empty = f"^Empty {method} request\\.$"
+    return [
+        (phase, method, path, None, 400, empty),
+        (phase, method, path, "", 400, empty),
+        (phase, method, path, "{", 400, "^invalid JSON at line 1, column"),
+        (phase, method, path, "nonsense", 400, "^invalid JSON at line 1, column"),
+        (phase, method, path, "[" * 5000, 400, "^invalid JSON at line 1"),
+        (phase, method, path, "[]", 400, "expected a JSON object"),
+        (phase, method, path, {**good, "no_such_field": 1}, 400, '^unknown field "no_such_field": allowed are? '),
+        (phase, method, path, '{"twice": 1, "twice": 2}', 400, "duplicate object key"),
+        (phase, method, path, " " * 51201, 400,
+         r"^Request payload with size 51201 is larger than the limit of 51200 allowed by server\.$"),
+    ]
+
+
+def wrong_values(phase, method, path, good, field, values, pattern="is not allowed: expected"):
+    return [(phase, method, path, {**good, field: value}, 400, f'"{field}".*{pattern}') for value in values]
+
+
+def missing(phase, method, path, good, *fields):
+    return [(phase, method, path, without(good, field), 400, f'missing field "{field}"') for field in fields]
+
+
+GETS = [
+    (phase, "GET", path, None, 200, pattern)
+    for phase, state in (("new", "Not started"), ("running", "Running"), ("paused", "Paused"))
+    for path, pattern in (
+        ("/", f'"state":"{state}","vmm_version":"[0-9.]+","app_name":"snapsafe-vmm"'),
+        ("/version", r'^\{"firecracker_version":"1\.[0-9]+\.[0-9]+"\}$'),
+        ("/machine-config", r'^\{"vcpu_count":1,"mem_size_mib":128,"smt":false,"track_dirty_pages":false,'
+                            r'"huge_pages":"None"\}$'),
+        ("/vm/config", '"boot-source":.*"machine-config":'),
+    )
+]
+
+PATHS = [
+    ("new", "GET", "/foo", None, 400, r"^Invalid request method and/or path: GET foo\.$"),
+    ("new", "GET", "/vm/config/more", None, 400, "^Invalid request method and/or path"),
+    ("new", "POST", "/vm", {"state": "Paused"}, 400, r"^Invalid request method and/or path: POST vm\. .*PATCH"),
+    ("new", "DELETE", "/boot-source", None, 400, "^Invalid request method and/or path"),
+    ("new", "GET", "/", "{}", 400, r"^GET request cannot have a body\.$"),
+    ("new", "PUT", "/drives", DRIVE, 400, r"^The ID cannot be empty\.$"),
+    ("new", "PUT", "/drives/", DRIVE, 400, r"^The ID cannot be empty\.$"),
+    ("new", "PUT", "/drives/a-b", DRIVE, 400, "alphanumeric characters and underscores"),
+    ("new", "PUT", "/drives/other", DRIVE, 400, "The id from the path .other. does not match the id from the body"),
+    ("running", "PATCH", "/drives/other", {"drive_id": "rootfs"}, 400, "does not match the id from the body"),
+] + [
+    ("new", method, path, None, 400, f"^{method} {re.escape(path)} is not supported yet: ")
+    for method, path in (
+        ("PUT", "/balloon"), ("GET", "/balloon"), ("PATCH", "/balloon"), ("GET", "/balloon/statistics"),
+        ("PATCH", "/balloon/statistics"), ("PATCH", "/balloon/hinting/start"), ("PATCH", "/balloon/hinting/stop"),
+        ("GET", "/balloon/hinting/status"), ("PUT", "/cpu-config"), ("PUT", "/network-interfaces/eth0"),
+        ("PATCH", "/network-interfaces/eth0"), ("DELETE", "/network-interfaces/eth0"), ("PUT", "/vsock"),
+        ("GET", "/mmds"), ("PUT", "/mmds"), ("PATCH", "/mmds"), ("PUT", "/mmds/config"), ("PUT", "/pmem/p"),
+        ("PATCH", "/pmem/p"), ("DELETE", "/pmem/p"), ("PUT", "/hotplug/memory"), ("PATCH", "/hotplug/memory"),
+        ("GET", "/hotplug/memory"), ("DELETE", "/drives/rootfs"))
+]
+
+BOOT_SOURCE = [
+    ("new", "PUT", "/boot-source", BOOT, 204, None),
+    ("new", "PUT", "/boot-source", {"kernel_image_path": "{kernel}", "initrd_path": None, "boot_args": None}, 204, None),
+    ("new", "PUT", "/boot-source", {"kernel_image_path": "{folder}/none"}, 400,
+     '^Boot source error: .*kernel_image_path ".*/none".*No such file or directory'),
+    ("new", "PUT", "/boot-source", {"kernel_image_path": "{folder}"}, 400, "must be a regular file"),
+    ("new", "PUT", "/boot-source", {**BOOT, "initrd_path": "{folder}/none"}, 400, "initrd_path .*No such file"),
+    ("new", "PUT", "/boot-source", {**BOOT, "boot_args": "a\nb"}, 400, "boot_args.*0x0a"),
+    ("new", "PUT", "/boot-source", {**BOOT, "boot_args": "a" * 2048}, 400, '"boot_args".*2047'),
+    *missing("new", "PUT", "/boot-source", BOOT, "kernel_image_path"),
+    *wrong_values("new", "PUT", "/boot-source", BOOT, "kernel_image_path", [None, "", 1, True, [], {}]),
+    *wrong_values("new", "PUT", "/boot-source", BOOT, "initrd_path", ["", 1]),
+    *wrong_values("new", "PUT", "/boot-source", BOOT, "boot_args", [1, []]),
+    *bad_bodies("PUT", "/boot-source", BOOT),
+    ("running", "PUT", "/boot-source", BOOT, 400, AFTER),
+    ("paused", "PUT", "/boot-source", BOOT, 400, AFTER),
+]
+
+MACHINE_CONFIG = [
+    ("new", "PUT", "/machine-config", {"vcpu_count": 32, "mem_size_mib": 4096, "smt": True, "huge_pages": "None",
+                                       "cpu_template": "None", "track_dirty_pages": False}, 204, None),
+    ("new", "GET", "/machine-config", None, 200, '"vcpu_count":32,"mem_size_mib":4096,"smt":true'),
+    ("new", "PATCH", "/machine-config", {"vcpu_count": 2}, 204, None),
+    ("new", "GET", "/machine-config", None, 200, '"vcpu_count":2,"mem_size_mib":4096,"smt":true'),
+    ("new", "PATCH", "/machine-config", {"vcpu_count": 3}, 400, '"vcpu_count": 3 is not allowed with smt'),
+    ("new", "PATCH", "/machine-config", {"mem_size_mib": 0}, 400, '"mem_size_mib": 0 is not allowed'),
+    ("new", "GET", "/machine-config", None, 200, '"vcpu_count":2,"mem_size_mib":4096,"smt":true'),
+    ("new", "PUT", "/machine-config", MACHINE, 204, None),
+    ("new", "GET", "/machine-config", None, 200, '"vcpu_count":1,"mem_size_mib":128,"smt":false'),
+    *missing("new", "PUT", "/machine-config", MACHINE, "vcpu_count", "mem_size_mib"),
+    *[row for method in ("PUT", "PATCH") for row in (
+        *wrong_values("new", method, "/machine-config", MACHINE, "vcpu_count", [0, 33, -1, 1.5, "1", [], 2 ** 40]),
+        *wrong_values("new", method, "/machine-config", MACHINE, "mem_size_mib", [0, -1, 261121, 2 ** 62, "128", 1.0]),
+        *wrong_values("new", method, "/machine-config", MACHINE, "smt", [0, "true"]),
+        *wrong_values("new", method, "/machine-config", MACHINE, "track_dirty_pages", [True], LATER),
+        *wrong_values("new", method, "/machine-config", MACHINE, "huge_pages", ["2M", "Transparent"], LATER),
+        *wrong_values("new", method, "/machine-config", MACHINE, "huge_pages", ["1G", False]),
+        *wrong_values("new", method, "/machine-config", MACHINE, "cpu_template", ["T2", "C3"], LATER),
+        *bad_bodies(method, "/machine-config", MACHINE),
+        ("running", method, "/machine-config", MACHINE, 400, AFTER),
+        ("paused", method, "/machine-config", MACHINE, 400, AFTER))],
+    ("new", "PUT", "/machine-config", '{"vcpu_count": 1, "mem_size_mib": 18446744073709551616}', 400, "^invalid JSON"),
+    ("new", "GET", "/machine-config", None, 200, '"vcpu_count":1,"mem_size_mib":128,"smt":false'),
+]
+
+DRIVES = [
+    ("new", "PUT", "/drives/rootfs", DRIVE, 204, None),
+    ("new", "PUT", "/drives/rootfs", {**DRIVE, "partuuid": "0eaa91a0-01", "cache_type": "Writeback", "io_engine": "Sync",
+                                      "socket": None, "rate_limiter": {"bandwidth": BUCKET, "ops": None}}, 204, None),
+    ("new", "GET", "/vm/config", None, 200, '"partuuid":"0eaa91a0-01","is_root_device":true,"cache_type":"Writeback"'),
+    ("new", "PUT", "/drives/rootfs", DRIVE, 204, None),
+    ("new", "PUT", "/drives/second", {**DRIVE, "drive_id": "second"}, 400,
+     "^Drive config error: A root block device already exists!"),
+    ("new", "PUT", "/drives/none", {**DRIVE, "drive_id": "none", "is_root_device": False, "path_on_host": "{folder}/none"},
+     400, '^Drive config error: drive "none": .*path_on_host ".*/none".*No such file or directory'),
+    ("new", "PUT", "/drives/dir", {**DRIVE, "drive_id": "dir", "is_root_device": False, "path_on_host": "{folder}"}, 400,
+     "must be a regular file or a block device"),
+    ("new", "PUT", "/drives/tty", {**DRIVE, "drive_id": "tty", "is_root_device": False, "path_on_host": "/dev/null"}, 400,
+     "must be a regular file or a block device"),
+    *missing("new", "PUT", "/drives/rootfs", DRIVE, "drive_id", "path_on_host", "is_root_device"),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "drive_id", [None, "", 1, "x" * 58]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "path_on_host", [None, "", 1]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "is_root_device", [None, 1, "true"]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "is_read_only", [1, "no"]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "cache_type", ["unsafe", 1]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "io_engine", ["sync", 1]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "io_engine", ["Async"], LATER),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "socket", ["/s"], LATER),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "partuuid", ["", "x", "0eaa91a0-01 init=/bin/sh", 1, "1" * 37]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "rate_limiter", [1, []]),
+    ("new", "PUT", "/drives/rootfs", {**DRIVE, "rate_limiter": {"ops": {"size": 1}}}, 400,
+     'missing field "rate_limiter.ops.refill_time"'),
+    ("new", "PUT", "/drives/rootfs", {**DRIVE, "rate_limiter": {"ops": {**BUCKET, "size": -1}}}, 400,
+     '"rate_limiter.ops.size": -1'),
+    ("new", "PUT", "/drives/rootfs", {**DRIVE, "rate_limiter": {"foo": 1}}, 400, 'unknown field "foo" in "rate_limiter"'),
+    *bad_bodies("PUT", "/drives/rootfs", DRIVE),
+    ("running", "PUT", "/drives/rootfs", DRIVE, 400, AFTER),
+    ("paused", "PUT", "/drives/rootfs", DRIVE, 400, AFTER),
+    ("new", "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, 400, BEFORE),
+    *[row for phase in ("running", "paused") for row in (
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, 204, None),
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{disk}"}, 204, None),
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "rate_limiter": {"ops": BUCKET}}, 204, None),
+        (phase, "GET", "/vm/config", None, 200, '"ops":{"size":1000000,"one_time_burst":5000,"refill_time":100}'),
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "rate_limiter": {"ops": {"size": 0, "refill_time": 0}}},
+         204, None),
+        (phase, "GET", "/vm/config", None, 200, '"rate_limiter":null'),
+        (phase, "PATCH", "/drives/other", {"drive_id": "other"}, 400,
+         '^Unable to patch the block device: drive "other" does not exist'),
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{folder}/none"}, 400,
+         "^Unable to patch the block device: .*No such file or directory"),
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{folder}"}, 400,
+         "^Unable to patch the block device: "),
+        *wrong_values(phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, "path_on_host", ["", 1]),
+        *bad_bodies("PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, phase))],
+]
+
+ENTROPY = [
+    ("new", "PUT", "/entropy", {}, 204, None),
+    ("new", "PUT", "/entropy", {"rate_limiter": None}, 204, None),
+    ("new", "PUT", "/entropy", {"rate_limiter": {"bandwidth": None, "ops": None}}, 204, None),
+    ("new", "PUT", "/entropy", {"rate_limiter": {"bandwidth": BUCKET, "ops": BUCKET}, "leak_reporting": False}, 204, None),
+    ("new", "GET", "/vm/config", None, 200, '"entropy":{"rate_limiter":{"bandwidth":{"size":1000000.*"leak_reporting":false'),
+    ("new", "PUT", "/entropy", {}, 204, None),
+    ("new", "GET", "/vm/config", None, 200, '"entropy":{"rate_limiter":null}'),
+    *wrong_values("new", "PUT", "/entropy", {}, "leak_reporting", [1, "yes"]),
+    *wrong_values("new", "PUT", "/entropy", {}, "rate_limiter", [1, []]),
+    *bad_bodies("PUT", "/entropy", {}),
+    ("running", "PUT", "/entropy", {}, 400, AFTER),
+    ("paused", "PUT", "/entropy", {}, 400, AFTER),
+]
+
+SERIAL = [
+    ("new", "PUT", "/serial", {"serial_out_path": "{folder}/serial", "rate_limiter": BUCKET}, 204, None),
+    ("new", "PUT", "/serial", {}, 204, None),
+    *wrong_values("new", "PUT", "/serial", {}, "serial_out_path", ["", 1]),
+    ("new", "PUT", "/serial", {"rate_limiter": {"bandwidth": BUCKET}}, 400, 'unknown field "bandwidth"'),
+    *bad_bodies("PUT", "/serial", {}),
+    ("running", "PUT", "/serial", {}, 400, AFTER),
+    ("paused", "PUT", "/serial", {}, 400, AFTER),
+]
+
+LOGGER = [
+    ("new", "PUT", "/logger", {}, 204, None),
+    ("new", "PUT", "/logger", {"log_path": "{folder}/log", "level": "Info", "show_level": True, "show_log_origin": True,
+                               "module": None}, 204, None),
+    ("new", "PUT", "/logger", {"level": "warning"}, 204, None),
+    ("new", "PUT", "/logger", {"log_path": "{folder}/no/log"}, 400, "^Logger error: .*No such file or directory"),
+    *wrong_values("new", "PUT", "/logger", {}, "level", ["Loud", 1]),
+    *wrong_values("new", "PUT", "/logger", {}, "show_level", [1, "yes"]),
+    *wrong_values("new", "PUT", "/logger", {}, "show_log_origin", [1, "yes"]),
+    *wrong_values("new", "PUT", "/logger", {}, "log_path", ["", 1]),
+    *wrong_values("new", "PUT", "/logger", {}, "module", ["api"], LATER),
+    *bad_bodies("PUT", "/logger", {}),
+    ("running", "PUT", "/logger", {}, 400, AFTER),
+    ("paused", "PUT", "/logger", {}, 400, AFTER),
+]
+
+METRICS = [
+    ("new", "PUT", "/metrics", {"metrics_path": "{folder}/no/metrics"}, 400, "^Metrics error: .*No such file or directory"),
+    *missing("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, "metrics_path"),
+    *wrong_values("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, "emit_id", [1, "yes"]),
+    *wrong_values("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, "properties", [1, [], {"a": 1}]),
+    *bad_bodies("PUT", "/metrics", {"metrics_path": "{folder}/metrics"}),
+    ("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics", "emit_id": True, "properties": {"a": "b"}}, 204, None),
+    ("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, 400,
+     r"^Metrics error: Reinitialization of metrics not allowed\.$"),
+    ("running", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, 400, AFTER),
+]
+
+ACTIONS = [
+    ("fresh", "PUT", "/actions", {"action_type": "InstanceStart"}, 400,
+     r"^Start microvm error: Cannot start microvm without kernel configuration\.$"),
+    ("new", "PUT", "/actions", {"action_type": "FlushMetrics"}, 400, BEFORE),
+    ("new", "PUT", "/actions", {"action_type": "SendCtrlAltDel"}, 400, BEFORE),
+    ("new", "PUT", "/actions", {"action_type": "SignalEntropyLeak"}, 400, BEFORE),
+    *missing("new", "PUT", "/actions", {"action_type": "FlushMetrics"}, "action_type"),
+    *wrong_values("new", "PUT", "/actions", {}, "action_type", [None, 1, "instancestart", "BlockDeviceRescan"]),
+    *bad_bodies("PUT", "/actions", {"action_type": "FlushMetrics"}),
+    *[row for phase in ("running", "paused") for row in (
+        (phase, "PUT", "/actions", {"action_type": "InstanceStart"}, 400, AFTER),
+        (phase, "PUT", "/actions", {"action_type": "FlushMetrics"}, 204, None),
+        (phase, "PUT", "/actions", {"action_type": "SignalEntropyLeak"}, 204, None))],
+]
+
+VM = [
+    ("new", "PATCH", "/vm", {"state": "Paused"}, 400, BEFORE),
+    ("new", "PATCH", "/vm", {"state": "Resumed"}, 400, BEFORE),
+    *missing("running", "PATCH", "/vm", {"state": "Resumed"}, "state"),
+    *wrong_values("running", "PATCH", "/vm", {}, "state", [None, 1, "Running", "paused"]),
+    *bad_bodies("PATCH", "/vm", {"state": "Resumed"}, "running"),
+    ("running", "PATCH", "/vm", {"state": "Resumed"}, 204, None),
+    ("paused", "PATCH", "/vm", {"state": "Paused"}, 204, None),
+]
+
+SNAPSHOT_CREATE = [
+    ("new", "PUT", "/snapshot/create", CREATE, 400, BEFORE),
+    ("running", "PUT", "/snapshot/create", CREATE, 400, "^Create snapshot error: the microVM is running; pause it first$"),
+    *missing("paused", "PUT", "/snapshot/create", CREATE, "snapshot_path", "mem_file_path"),
+    *wrong_values("paused", "PUT", "/snapshot/create", CREATE, "snapshot_path", [None, "", 1]),
+    *wrong_values("paused", "PUT", "/snapshot/create", CREATE, "mem_file_path", [None, "", 1]),
+    *wrong_values("paused", "PUT", "/snapshot/create", CREATE, "snapshot_type", ["full", 1]),
+    *wrong_values("paused", "PUT", "/snapshot/create", CREATE, "snapshot_type", ["Diff"], LATER),
+    *bad_bodies("PUT", "/snapshot/create", CREATE, "paused"),
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "mem_file_path": "{folder}/state"}, 400, "two different files"),
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "version": "1.0.0"}, 400, 'unknown field "version"'),
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "snapshot_path": "{folder}/no/state"}, 400,
+     "^Create snapshot error: .*No such file or directory"),
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "mem_file_path": "{folder}/no/mem"}, 400,
+     "^Create snapshot error: .*No such file or directory"),
+    ("paused", "PUT", "/snapshot/create", CREATE, 204, None),
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "snapshot_type": "Full"}, 204, None),
+]
+
+SNAPSHOT_LOAD = [
+    ("running", "PUT", "/snapshot/load", LOAD, 400, AFTER),
+    ("paused", "PUT", "/snapshot/load", LOAD, 400, AFTER),
+    ("new", "PUT", "/snapshot/load", LOAD, 400, CONFIGURED),
+    *missing("fresh", "PUT", "/snapshot/load", LOAD, "snapshot_path"),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "snapshot_path", [None, "", 1]),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "resume_vm", [1, "yes"]),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "clock_realtime", [1, "yes"]),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "track_dirty_pages", [True], LATER),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "enable_diff_snapshots", [True], LATER),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "network_overrides",
+                  [[{"iface_id": "1", "host_dev_name": "tap0"}]], LATER),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "vsock_override", [{"uds_path": "/v"}], LATER),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "huge_pages", ["2M"], LATER),
+    ("fresh", "PUT", "/snapshot/load", {"snapshot_path": "{folder}/state"}, 400, "either `mem_backend` or `mem_file_path`"),
+    ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_file_path": "{folder}/mem"}, 400, "^too many fields"),
+    ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_backend": {"backend_path": "/u", "backend_type": "Uffd"}}, 400, LATER),
+    ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_backend": {"backend_path": "/u"}}, 400,
+     'missing field "mem_backend.backend_type"'),
+    *bad_bodies("PUT", "/snapshot/load", LOAD, "fresh"),
+    ("fresh", "PUT", "/snapshot/load", {**LOAD, "snapshot_path": "{folder}/none"}, 400,
+     "^Load snapshot error: .*No such file or directory"),
+    ("fresh", "PUT", "/snapshot/load", {**LOAD, "snapshot_path": "{disk}"}, 400, "^Load snapshot error: "),
+    ("load", "PUT", "/snapshot/load", {**LOAD, "mem_file_path": "{folder}/none"}, 400,
+     "^Load snapshot error: .*No such file or directory"),
+    ("load", "PUT", "/snapshot/load", {**LOAD, "mem_file_path": "{disk}"}, 400, "^Load snapshot error: "),
+    ("load", "PUT", "/snapshot/load", LOAD, 204, None),
+    ("load", "PUT", "/snapshot/load", {**LOAD, "resume_vm": True}, 204, None),
+    ("load", "PUT", "/snapshot/load", BACKEND, 204, None),
+    ("load", "PUT", "/snapshot/load", {**BACKEND, "resume_vm": True, "enable_diff_snapshots": False,
+                                       "track_dirty_pages": False, "network_overrides": [], "vsock_override": None,
+                                       "huge_pages": "Snapshot"}, 204, None),
+]
+
+# GETS come first: they show the defaults.
+TABLE = (GETS + PATHS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + ENTROPY + SERIAL + LOGGER + METRICS + ACTIONS + VM +
+         SNAPSHOT_CREATE + SNAPSHOT_LOAD)
+PHASES = ("new", "fresh", "running", "paused", "load")
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path, timeout=120):
+        super().__init__("localhost", timeout=timeout)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def rows(phase):
+    return [row for row in TABLE if row[0] == phase]
+
+
+def fill(value, files):
+    """Puts paths into the strings of a body."""
+    if isinstance(value, str):
+        for name, path in files.items():
+            value = value.replace("{" + name + "}", str(path))
+        return value
+    if isinstance(value, dict):
+        return {key: fill(item, files) for key, item in value.items()}
+    if isinstance(value, list):
+        return [fill(item, files) for item in value]
+    return value
+
+
+def carry_out(connection, row, files):
+    """Sends the request of a row. None, or a sentence that says what was wrong with the answer."""
+    _, method, path, body, status, pattern = row
+    if body is not None and not isinstance(body, str):
+        body = json.dumps(fill(body, files))
+    connection.request(method, path, body, {"Accept": "application/json", "Content-Type": "application/json"})
+    response = connection.getresponse()
+    text = response.read().decode()
+    where = f"{row[0]}: {method} {path} {(body or '')[:200]}: {response.status} {text}"
+    if response.status != status:
+        return f"{where}: expected status {status}"
+    if response.getheader("Server") != "Firecracker API":
+        return f"{where}: no Server header"
+    if status == 204:
+        return f"{where}: expected no body" if text else None
+    if response.getheader("Content-Type") != "application/json":
+        return f"{where}: expected JSON"
+    if status == 400:
+        fault = json.loads(text)
+        if list(fault) != ["fault_message"]:
+            return f"{where}: expected a fault_message and nothing else"
+        text = fault["fault_message"]
+    return None if re.search(pattern, text) else f"{where}: expected {pattern!r}"
+
+
+def carry_out_phase(connect, phase, files):
+    """connect() gives a connection to a process in that phase: called once, or for each row of "fresh" and "load"."""
+    wrong, connection = [], None
+    for row in rows(phase):
+        if connection is None or phase in ("fresh", "load"):
+            connection = connect()
+        wrong.append(carry_out(connection, row, files))
+    return [text for text in wrong if text]

@@ -1,0 +1,798 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The block device over real files, through the transport. */
+#include "virtio/blk.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <linux/virtio_blk.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "virtio_driver.h"
+
+#define SECTORS	   64u
+#define HEADER_GPA 0x80000u
+#define STATUS_GPA 0x90000u
+#define TABLE_GPA  0xa0000u
+#define DATA_GPA   DRV_DATA_GPA
+#define NO_STATUS  0xee /* what the status byte is before the request */
+
+#define INDIRECT  FEATURE(VIRTIO_RING_F_INDIRECT_DESC)
+#define EVENT_IDX FEATURE(VIRTIO_RING_F_EVENT_IDX)
+#define RO	  FEATURE(VIRTIO_BLK_F_RO)
+#define FLUSH	  FEATURE(VIRTIO_BLK_F_FLUSH)
+
+struct fixture {
+	struct fake_platform fp;
+	struct virtio_driver drv;
+	char dir[64], disk[80], other[80];
+	struct drive_config config;
+	uint16_t slot; /* where the next request's header and status are */
+};
+
+/* Each sector says its number; `mark` tells two files apart. */
+static void make_disk(const char *path, uint64_t bytes, uint8_t mark)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	for (uint64_t at = 0; at < bytes; at += 512) {
+		uint8_t sector[512];
+		size_t n = bytes - at < 512 ? (size_t)(bytes - at) : 512;
+
+		memset(sector, mark, sizeof(sector));
+		sector[0] = (uint8_t)(at / 512);
+		assert_int_equal(write(fd, sector, n), n);
+	}
+	close(fd);
+}
+
+static void plug(struct fixture *f)
+{
+	struct virtio_dev *vdev;
+	struct err e;
+
+	assert_int_equal(blk_new(&f->config, &f->fp.p, &vdev, &e), 0);
+	drv_plug(&f->drv, &f->fp, vdev, "drive.test");
+}
+
+/* A new machine with what the configuration says now. */
+static void replug(struct fixture *f)
+{
+	drv_unplug(&f->drv);
+	fake_platform_fini(&f->fp);
+	fake_platform_init(&f->fp);
+	plug(f);
+	f->slot = 0;
+}
+
+static int setup(void **state)
+{
+	const char *tmp = getenv("TMPDIR");
+	static char id[] = "test";
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	snprintf(f->dir, sizeof(f->dir), "%.40s/test_blk.XXXXXX", tmp ? tmp : "/tmp");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->disk, sizeof(f->disk), "%s/disk", f->dir);
+	snprintf(f->other, sizeof(f->other), "%s/other", f->dir);
+	make_disk(f->disk, SECTORS * 512, 0xd1);
+	f->config.drive_id = id;
+	f->config.path_on_host = f->disk;
+	fake_platform_init(&f->fp);
+	plug(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	drv_unplug(&f->drv);
+	fake_platform_fini(&f->fp);
+	unlink(f->disk);
+	unlink(f->other);
+	rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static struct ring_buf buf(gpa_t gpa, uint32_t len)
+{
+	return (struct ring_buf){ .gpa = gpa, .len = len };
+}
+
+static uint8_t *at(struct fixture *f, gpa_t gpa)
+{
+	return mem_host(&f->fp.mem, gpa, 1);
+}
+
+static void put_header(struct fixture *f, gpa_t gpa, uint32_t type, uint64_t sector)
+{
+	struct virtio_blk_outhdr header = { .type = type, .sector = sector };
+
+	assert_true(mem_write(&f->fp.mem, gpa, &header, sizeof(header)));
+}
+
+static gpa_t status_gpa(uint16_t slot)
+{
+	return STATUS_GPA + slot % 256u;
+}
+
+/* Makes a request with these data buffers available and gives its slot, by which its status is found. */
+static uint16_t submit(struct fixture *f, uint32_t type, uint64_t sector, const struct ring_buf *data, unsigned int num)
+{
+	uint16_t slot = f->slot++;
+	gpa_t header = HEADER_GPA + slot % 256u * 16u;
+	struct ring_buf bufs[258];
+
+	put_header(f, header, type, sector);
+	*at(f, status_gpa(slot)) = NO_STATUS;
+	bufs[0] = buf(header, 16);
+	memcpy(&bufs[1], data, num * sizeof(*data));
+	bufs[1 + num] = buf(status_gpa(slot), 1);
+	if (type == VIRTIO_BLK_T_OUT)
+		ring_add(&f->drv.rings[0], bufs, 1 + num, &bufs[1 + num], 1);
+	else
+		ring_add(&f->drv.rings[0], bufs, 1, &bufs[1], num + 1);
+	return slot;
+}
+
+/* Takes one used buffer and gives the status of the request in that slot; *len as the device says. */
+static uint8_t status_of(struct fixture *f, uint16_t slot, uint32_t *len)
+{
+	struct ring_used used;
+
+	assert_true(ring_get_used(&f->drv.rings[0], &used));
+	if (len)
+		*len = used.len;
+	return *at(f, status_gpa(slot));
+}
+
+/* The whole way of a request with one data buffer. */
+static uint8_t request(struct fixture *f, uint32_t type, uint64_t sector, gpa_t gpa, uint32_t len, uint32_t *used)
+{
+	struct ring_buf data = buf(gpa, len);
+	uint16_t slot = submit(f, type, sector, &data, len ? 1 : 0);
+
+	drv_kick(&f->drv, 0);
+	return status_of(f, slot, used);
+}
+
+static void read_file(const char *path, uint64_t offset, void *data, size_t len)
+{
+	int fd = open(path, O_RDONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, data, len, (off_t)offset), len);
+	close(fd);
+}
+
+static uint64_t capacity(struct fixture *f)
+{
+	return fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG, 8);
+}
+
+static void device_describes_its_disk(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t always = FEATURE(VIRTIO_F_VERSION_1) | INDIRECT | EVENT_IDX | FEATURE(VIRTIO_BLK_F_SEG_MAX) |
+				FEATURE(VIRTIO_BLK_F_SIZE_MAX);
+
+	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_DEVICE_ID), 2);
+	assert_int_equal(f->drv.vdev->offered, always);
+	assert_int_equal(capacity(f), SECTORS);
+	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 8, 4), 256 * 1024);
+	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 12, 4), 254);
+	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 14, 4), 0);
+	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 200, 8), 0);
+	f->config.is_read_only = true;
+	f->config.cache_type = CACHE_WRITEBACK;
+	replug(f);
+	assert_int_equal(f->drv.vdev->offered, always | RO | FLUSH);
+}
+
+static void sectors_are_read_and_written(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t disk[1024];
+	uint32_t used;
+
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 3, DATA_GPA, 1024, &used), VIRTIO_BLK_S_OK);
+	assert_int_equal(used, 1025);
+	read_file(f->disk, 3 * 512, disk, 1024);
+	assert_memory_equal(at(f, DATA_GPA), disk, 1024);
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
+
+	memset(at(f, DATA_GPA), 0x5a, 1024);
+	assert_int_equal(request(f, VIRTIO_BLK_T_OUT, 62, DATA_GPA, 1024, &used), VIRTIO_BLK_S_OK);
+	assert_int_equal(used, 1);
+	read_file(f->disk, 62 * 512, disk, 1024);
+	assert_memory_equal(at(f, DATA_GPA), disk, 1024);
+	read_file(f->disk, 61 * 512, disk, 512);
+	assert_int_equal(disk[0], 61);
+	assert_int_equal(disk[1], 0xd1);
+}
+
+static void request_may_be_cut_anywhere(void **state)
+{
+	/* Lengths of the descriptors: readable ones, 0 as end mark, then writable ones. The device must not care. */
+	static const uint32_t reads[][16] = {
+		{ 16, 0, 1024, 1 },
+		{ 1, 15, 0, 1025 },
+		{ 8, 8, 0, 1, 1023, 1 },
+		{ 4, 4, 4, 4, 0, 1000, 25 },
+		{ 16, 0, 511, 2, 500, 11, 1 },
+		{ 20, 0, 1025 }, /* too much header is ignored */
+	};
+	struct fixture *f = *state;
+
+	drv_start(&f->drv, INDIRECT, 1);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(reads); i++) {
+		const uint32_t *lens = reads[i / 2];
+		struct ring_buf bufs[16];
+		unsigned int num_out = 0, num_in = 0;
+		gpa_t header = HEADER_GPA, data = DATA_GPA;
+		struct ring_used used;
+
+		put_header(f, HEADER_GPA, VIRTIO_BLK_T_IN, 5);
+		memset(at(f, DATA_GPA), 0xee, 1100);
+		for (; lens[num_out]; header += lens[num_out++])
+			bufs[num_out] = buf(header, lens[num_out]);
+		for (; lens[num_out + 1 + num_in]; data += lens[num_out + 1 + num_in++])
+			bufs[num_out + num_in] = buf(data, lens[num_out + 1 + num_in]);
+		if (i % 2)
+			ring_add_indirect(&f->drv.rings[0], TABLE_GPA, bufs, num_out, &bufs[num_out], num_in);
+		else
+			ring_add(&f->drv.rings[0], bufs, num_out, &bufs[num_out], num_in);
+		drv_kick(&f->drv, 0);
+		assert_true(ring_get_used(&f->drv.rings[0], &used));
+		assert_int_equal(used.len, 1025);
+		assert_int_equal(at(f, DATA_GPA)[0], 5);
+		assert_int_equal(at(f, DATA_GPA)[511], 0xd1);
+		assert_int_equal(at(f, DATA_GPA)[512], 6);
+		assert_int_equal(at(f, DATA_GPA)[1024], VIRTIO_BLK_S_OK);
+		assert_int_equal(at(f, DATA_GPA)[1025], 0xee);
+	}
+}
+
+static void largest_request_has_254_segments(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data[254];
+	uint8_t disk[SECTORS * 512];
+	uint16_t slot;
+
+	drv_start(&f->drv, 0, 1);
+	for (unsigned int i = 0; i < 254; i++)
+		data[i] = buf(DATA_GPA + (253 - i) * 1024u, 128); /* 31.75 KiB = 63.5 sectors */
+	data[253].len = 384;
+	slot = submit(f, VIRTIO_BLK_T_IN, 0, data, 254);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(status_of(f, slot, NULL), VIRTIO_BLK_S_OK);
+	read_file(f->disk, 0, disk, sizeof(disk));
+	for (unsigned int i = 0; i < 254; i++)
+		assert_memory_equal(at(f, data[i].gpa), disk + i * 128, data[i].len);
+
+	for (unsigned int i = 0; i < 254; i++)
+		memset(at(f, data[i].gpa), (int)i, data[i].len);
+	slot = submit(f, VIRTIO_BLK_T_OUT, 0, data, 254);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(status_of(f, slot, NULL), VIRTIO_BLK_S_OK);
+	read_file(f->disk, 0, disk, sizeof(disk));
+	for (unsigned int i = 0; i < 254; i++)
+		assert_memory_equal(at(f, data[i].gpa), disk + i * 128, data[i].len);
+}
+
+static void requests_outside_the_disk_are_refused(void **state)
+{
+	static const struct {
+		uint64_t sector;
+		uint32_t len;
+		uint8_t status;
+	} cases[] = {
+		{ SECTORS - 1, 512, VIRTIO_BLK_S_OK },
+		{ SECTORS - 1, 1024, VIRTIO_BLK_S_IOERR },
+		{ SECTORS, 512, VIRTIO_BLK_S_IOERR },
+		{ SECTORS, 0, VIRTIO_BLK_S_OK },
+		{ SECTORS + 1, 0, VIRTIO_BLK_S_IOERR },
+		{ UINT64_MAX, 512, VIRTIO_BLK_S_IOERR },
+		{ UINT64_MAX / 512, 512, VIRTIO_BLK_S_IOERR },
+		{ UINT64_MAX / 512 + 1, 512, VIRTIO_BLK_S_IOERR }, /* byte offset 0, after a wrap */
+		{ 1ull << 55, 512, VIRTIO_BLK_S_IOERR },
+		{ 0, 511, VIRTIO_BLK_S_IOERR },
+		{ 0, 513, VIRTIO_BLK_S_IOERR },
+		{ 0, 1, VIRTIO_BLK_S_IOERR },
+		{ 0, SECTORS * 512, VIRTIO_BLK_S_OK },
+		{ 0, SECTORS * 512 + 512, VIRTIO_BLK_S_IOERR },
+	};
+	struct fixture *f = *state;
+	uint32_t used;
+
+	drv_start(&f->drv, 0, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint8_t in = request(f, VIRTIO_BLK_T_IN, cases[i].sector, DATA_GPA, cases[i].len, &used);
+
+		assert_int_equal(in, cases[i].status);
+		assert_int_equal(used, in ? 1 : cases[i].len + 1);
+		assert_int_equal(request(f, VIRTIO_BLK_T_OUT, cases[i].sector, DATA_GPA, cases[i].len, &used),
+				 cases[i].status);
+	}
+}
+
+static void request_of_more_than_64_mib_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data[16];
+	uint16_t slot;
+
+	/* Sparse; the same 8 MiB of memory several times over. */
+	assert_int_equal(truncate(f->disk, 1 << 30), 0);
+	replug(f);
+	drv_start(&f->drv, 0, 1);
+	for (unsigned int i = 0; i < 16; i++)
+		data[i] = buf(DATA_GPA, 8u << 20);
+	slot = submit(f, VIRTIO_BLK_T_IN, 0, data, 8);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(status_of(f, slot, NULL), VIRTIO_BLK_S_OK);
+	slot = submit(f, VIRTIO_BLK_T_IN, 0, data, 9);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(status_of(f, slot, NULL), VIRTIO_BLK_S_IOERR);
+}
+
+static void read_only_disk_is_not_written(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t disk[512];
+
+	f->config.is_read_only = true;
+	replug(f);
+	drv_start(&f->drv, RO, 1);
+	memset(at(f, DATA_GPA), 0x5a, 512);
+	assert_int_equal(request(f, VIRTIO_BLK_T_OUT, 0, DATA_GPA, 512, NULL), VIRTIO_BLK_S_IOERR);
+	read_file(f->disk, 0, disk, 512);
+	assert_int_equal(disk[1], 0xd1);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 0, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
+}
+
+static void read_only_disk_may_be_a_file_that_nobody_may_write(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.path_on_host = (char[]){ "/proc/self/exe" }; /* ETXTBSY for writers, whoever we are */
+	f->config.is_read_only = true;
+	replug(f);
+	assert_true(capacity(f) > 0);
+}
+
+static void unknown_requests_are_unsupported(void **state)
+{
+	static const uint32_t types[] = { 2, 3, 5, 7, 9, 10, 11, 13, 14, 0x80000000u, 0x80000001u, UINT32_MAX };
+	struct fixture *f = *state;
+	uint32_t used;
+
+	drv_start(&f->drv, 0, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		assert_int_equal(request(f, types[i], 0, DATA_GPA, 512, &used), VIRTIO_BLK_S_UNSUPP);
+		assert_int_equal(used, 1);
+	}
+	/* A flush is one of them if it was not negotiated. */
+	assert_int_equal(request(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0, NULL), VIRTIO_BLK_S_UNSUPP);
+}
+
+static void flush_is_carried_out_for_writeback(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = metrics.block_flush_count;
+
+	f->config.cache_type = CACHE_WRITEBACK;
+	replug(f);
+	drv_start(&f->drv, FLUSH, 1);
+	assert_int_equal(request(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0, NULL), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(f, VIRTIO_BLK_T_FLUSH, UINT64_MAX, 0, 0, NULL), VIRTIO_BLK_S_OK);
+	assert_int_equal(metrics.block_flush_count, before + 2);
+	drv_reset(&f->drv);
+	f->slot = 0;
+	drv_start(&f->drv, 0, 1); /* write-through then */
+	assert_int_equal(request(f, VIRTIO_BLK_T_OUT, 0, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
+}
+
+static void id_is_made_of_the_files_numbers(void **state)
+{
+	struct fixture *f = *state;
+	char expected[80], id[21] = "";
+	struct stat st;
+	uint32_t used;
+
+	assert_int_equal(stat(f->disk, &st), 0);
+	memset(expected, 0, sizeof(expected));
+	snprintf(expected, sizeof(expected), "%llu%llu%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_rdev, (unsigned long long)st.st_ino);
+	drv_start(&f->drv, 0, 1);
+	memset(at(f, DATA_GPA), 0xee, 64);
+	assert_int_equal(request(f, VIRTIO_BLK_T_GET_ID, 0, DATA_GPA, 20, &used), VIRTIO_BLK_S_OK);
+	assert_int_equal(used, 21);
+	memcpy(id, at(f, DATA_GPA), 20);
+	expected[20] = '\0';
+	assert_string_equal(id, expected);
+	assert_int_equal(at(f, DATA_GPA)[20], 0xee);
+	assert_int_equal(request(f, VIRTIO_BLK_T_GET_ID, 0, DATA_GPA, 19, NULL), VIRTIO_BLK_S_IOERR);
+}
+
+static void malformed_requests_do_no_harm(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_driver *ring = &f->drv.rings[0];
+	const struct ring_buf header = buf(HEADER_GPA, 16), short_header = buf(HEADER_GPA, 15),
+			      data = buf(DATA_GPA, 512), outside = buf(FAKE_MEM_SIZE - 512, 1024),
+			      status = buf(STATUS_GPA, 1), bad_status = buf(UINT64_MAX, 1), empty = buf(STATUS_GPA, 0);
+	const struct ring_buf in[][2] = { { data, bad_status }, { outside, status }, { data, status } };
+	struct ring_used used;
+
+	drv_start(&f->drv, 0, 1);
+	put_header(f, HEADER_GPA, VIRTIO_BLK_T_IN, 0);
+
+	ring_add(ring, &header, 1, NULL, 0); /* no place for a status */
+	ring_add(ring, &header, 1, &empty, 1);
+	ring_add(ring, &header, 1, in[0], 2);
+	drv_kick(&f->drv, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_true(ring_get_used(ring, &used));
+		assert_int_equal(used.len, 0);
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		*at(f, STATUS_GPA) = NO_STATUS;
+		memset(at(f, DATA_GPA), 0xee, 512);
+		if (i == 0)
+			ring_add(ring, &short_header, 1, in[2], 2);
+		else if (i == 1)
+			ring_add(ring, NULL, 0, in[2], 2); /* no header at all */
+		else
+			ring_add(ring, &header, 1, in[1], 2); /* data outside memory, status inside */
+		drv_kick(&f->drv, 0);
+		assert_true(ring_get_used(ring, &used));
+		assert_int_equal(used.len, 1);
+		assert_int_equal(*at(f, STATUS_GPA), VIRTIO_BLK_S_IOERR);
+		assert_int_equal(at(f, DATA_GPA)[0], 0xee);
+	}
+	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_STATUS), 15);
+	f->slot = 8;
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 0, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
+
+	ring_publish(ring, 256);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_STATUS), 15 | VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+static void memory_that_is_gone_is_an_io_error(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data[] = { buf(DATA_GPA, 4096), buf(DATA_GPA + 8192, 4096) };
+	uint16_t slot;
+	uint32_t used;
+
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(mprotect(at(f, DATA_GPA + 8192), 4096, PROT_NONE), 0);
+	slot = submit(f, VIRTIO_BLK_T_IN, 0, data, 2);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(status_of(f, slot, &used), VIRTIO_BLK_S_IOERR);
+	assert_true(used <= 4097);
+	assert_int_equal(mprotect(at(f, DATA_GPA + 8192), 4096, PROT_READ | PROT_WRITE), 0);
+	slot = submit(f, VIRTIO_BLK_T_IN, 0, data, 2);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(status_of(f, slot, &used), VIRTIO_BLK_S_OK);
+}
+
+static void file_that_shrinks_gives_io_errors(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t used;
+
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(truncate(f->disk, 10 * 512 + 100), 0);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 20, DATA_GPA, 512, &used), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(used, 1);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 10, DATA_GPA, 512, &used), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(used, 101);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 9, DATA_GPA, 512, &used), VIRTIO_BLK_S_OK);
+}
+
+static void bytes_behind_the_last_sector_are_not_seen(void **state)
+{
+	struct fixture *f = *state;
+
+	make_disk(f->disk, 10 * 512 + 511, 1);
+	replug(f);
+	assert_int_equal(capacity(f), 10);
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 10, DATA_GPA, 512, NULL), VIRTIO_BLK_S_IOERR);
+}
+
+static void full_queue_is_served_with_one_notification(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int with_event_idx = 0; with_event_idx < 2; with_event_idx++) {
+		struct ring_driver *ring = &f->drv.rings[0];
+		struct ring_buf data;
+
+		drv_reset(&f->drv);
+		f->slot = 0;
+		drv_start(&f->drv, with_event_idx ? EVENT_IDX : 0, 1);
+		for (unsigned int i = 0; i < 85; i++) {
+			data = buf(DATA_GPA + i * 512, 512);
+			submit(f, VIRTIO_BLK_T_IN, i % SECTORS, &data, 1);
+		}
+		ring_set_used_event(ring, 84);
+		(void)fake_irqs(&f->fp, f->drv.gsi);
+		drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		fake_run(&f->fp);
+		assert_int_equal(ring_used_idx(ring), 85);
+		if (with_event_idx) {
+			assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
+			assert_int_equal(ring_avail_event(ring), 85);
+		}
+		for (unsigned int i = 0; i < 85; i++)
+			assert_int_equal(at(f, DATA_GPA + i * 512)[0], i % SECTORS);
+	}
+}
+
+static void throttled_request_waits_its_time(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t started_ns;
+	struct ring_buf data = buf(DATA_GPA, 512);
+
+	f->config.rate_limiter.bandwidth = (struct token_bucket_config){ .size = 1024, .refill_time_ms = 600 };
+	replug(f);
+	drv_start(&f->drv, EVENT_IDX, 1);
+	started_ns = clock_now_ns();
+	for (unsigned int i = 0; i < 3; i++)
+		submit(f, VIRTIO_BLK_T_IN, i, &data, 1);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 2);
+	/* What costs nothing has to wait behind it. */
+	data.len = 20;
+	submit(f, VIRTIO_BLK_T_GET_ID, 0, &data, 1);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 2);
+	while (ring_used_idx(&f->drv.rings[0]) < 4 && clock_now_ns() - started_ns < 5000000000u)
+		fake_run_ms(&f->fp, 20);
+	assert_true(clock_now_ns() - started_ns >= 300000000u);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 4);
+}
+
+static void reset_or_pause_leaves_the_timer_nothing_to_do(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data = buf(DATA_GPA, 512);
+
+	f->config.rate_limiter.ops = (struct token_bucket_config){ .size = 1, .refill_time_ms = 100 };
+	for (unsigned int reset = 0; reset < 2; reset++) {
+		replug(f);
+		drv_start(&f->drv, 0, 1);
+		submit(f, VIRTIO_BLK_T_IN, 0, &data, 1);
+		submit(f, VIRTIO_BLK_T_IN, 1, &data, 1);
+		drv_kick(&f->drv, 0);
+		assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1);
+		if (reset)
+			drv_reset(&f->drv);
+		else
+			drv_pause(&f->drv);
+		fake_run_ms(&f->fp, 250);
+		assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1);
+		if (!reset)
+			drv_resume(&f->drv);
+		assert_int_equal(ring_used_idx(&f->drv.rings[0]), reset ? 1 : 2);
+	}
+}
+
+static int update(struct fixture *f, const struct drive_update *u, struct err *e)
+{
+	int r;
+
+	bus_lock(&f->fp.bus);
+	r = blk_update(f->drv.vdev, u, e);
+	bus_unlock(&f->fp.bus);
+	return r;
+}
+
+static void new_file_is_told_to_the_guest(void **state)
+{
+	struct fixture *f = *state;
+	struct drive_update u = { .path_on_host = f->other };
+	uint32_t generation;
+	struct err e;
+
+	make_disk(f->other, 200 * 512, 0xd2);
+	drv_start(&f->drv, 0, 1);
+	generation = drv_read(&f->drv, VIRTIO_MMIO_CONFIG_GENERATION);
+	assert_int_equal(update(f, &u, &e), 0);
+	assert_int_equal(capacity(f), 200);
+	assert_int_not_equal(drv_read(&f->drv, VIRTIO_MMIO_CONFIG_GENERATION), generation);
+	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 199, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
+	assert_int_equal(at(f, DATA_GPA)[0], 199);
+	assert_int_equal(at(f, DATA_GPA)[1], 0xd2);
+}
+
+static void failed_update_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct drive_update u = { .path_on_host = (char[]){ "/nonexistent/disk" }, .has_ops = true };
+	struct ring_buf data = buf(DATA_GPA, 512);
+	struct err e;
+
+	u.rate_limiter.ops = (struct token_bucket_config){ .size = 1, .refill_time_ms = 3600000 };
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(update(f, &u, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/nonexistent/disk"));
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 0);
+	assert_int_equal(capacity(f), SECTORS);
+	for (unsigned int i = 0; i < 4; i++)
+		submit(f, VIRTIO_BLK_T_IN, 0, &data, 1);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 4);
+}
+
+static void new_limits_hold_from_now_on(void **state)
+{
+	struct fixture *f = *state;
+	struct drive_update u = { .has_ops = true };
+	struct ring_buf data = buf(DATA_GPA, 512);
+	struct err e;
+
+	drv_start(&f->drv, 0, 1);
+	u.rate_limiter.ops = (struct token_bucket_config){ .size = 2, .refill_time_ms = 3600000 };
+	assert_int_equal(update(f, &u, &e), 0);
+	for (unsigned int i = 0; i < 5; i++)
+		submit(f, VIRTIO_BLK_T_IN, 0, &data, 1);
+	drv_kick(&f->drv, 0);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 2);
+	/* A limit that is lifted lets go what waits. */
+	u.rate_limiter.ops = (struct token_bucket_config){ .size = 0 };
+	assert_int_equal(update(f, &u, &e), 0);
+	fake_run(&f->fp);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 5);
+}
+
+static void bad_files_are_refused_in_a_sentence(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_dev *vdev;
+	char fifo[80];
+	static const char *const paths[] = { "/nonexistent/disk", "/dev/null", "/", NULL };
+	struct err e;
+
+	snprintf(fifo, sizeof(fifo), "%s/fifo", f->dir);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(paths); i++) {
+		const char *path = paths[i / 2] ? paths[i / 2] : fifo;
+
+		f->config.path_on_host = strdup(path);
+		f->config.is_read_only = i % 2;
+		e.text[0] = '\0';
+		assert_true(blk_new(&f->config, &f->fp.p, &vdev, &e) < 0);
+		assert_non_null(strstr(e.text, path));
+		assert_non_null(strstr(e.text, "drive test"));
+		free(f->config.path_on_host);
+	}
+	unlink(fifo);
+	f->config.path_on_host = f->disk;
+	f->config.io_engine = IO_ENGINE_ASYNC;
+	assert_int_equal(blk_new(&f->config, &f->fp.p, &vdev, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "io_engine"));
+}
+
+/* To root nothing is forbidden: it becomes somebody else for the test. */
+static void file_without_permission_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_dev *vdev;
+	bool root = geteuid() == 0;
+	int writable, readable;
+	struct err e;
+
+	assert_int_equal(chmod(f->disk, 0444), 0);
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_false(root && seteuid(65534));
+	writable = blk_new(&f->config, &f->fp.p, &vdev, &e);
+	f->config.is_read_only = true;
+	readable = blk_new(&f->config, &f->fp.p, &vdev, &e);
+	assert_false(root && seteuid(0));
+	assert_int_equal(writable, -EACCES);
+	assert_int_equal(readable, 0);
+	vdev->ops->free(vdev);
+}
+
+static void disk_survives_a_snapshot(void **state)
+{
+	struct fixture *f = *state, *g = calloc(1, sizeof(*g));
+	struct ring_buf data = buf(DATA_GPA, 512);
+	struct err e;
+	uint8_t *bytes;
+	size_t len;
+
+	f->config.rate_limiter.ops = (struct token_bucket_config){ .size = 2, .refill_time_ms = 3600000 };
+	f->config.cache_type = CACHE_WRITEBACK;
+	replug(f);
+	drv_start(&f->drv, EVENT_IDX | INDIRECT | FLUSH, 1);
+	for (unsigned int i = 0; i < 3; i++)
+		submit(f, VIRTIO_BLK_T_IN, i, &data, 1);
+	drv_kick(&f->drv, 0);
+	drv_pause(&f->drv);
+	bytes = drv_save(&f->drv, &len);
+
+	for (unsigned int grown = 0; grown < 2; grown++) {
+		memset(g, 0, sizeof(*g));
+		g->config = f->config;
+		if (grown)
+			make_disk(f->disk, 100 * 512, 0xd3);
+		fake_platform_init(&g->fp);
+		memcpy(g->fp.mem.regions[0].host, f->fp.mem.regions[0].host, FAKE_MEM_SIZE);
+		plug(g);
+		drv_pause(&g->drv);
+		assert_int_equal(drv_load(&g->drv, &f->drv, bytes, len, &e), 0);
+		(void)fake_irqs(&g->fp, g->drv.gsi);
+		drv_resume(&g->drv);
+		fake_run(&g->fp);
+		/* The spent limit came along. A disk of another size is told of. */
+		assert_int_equal(ring_used_idx(&g->drv.rings[0]), 2);
+		assert_int_equal(drv_read(&g->drv, VIRTIO_MMIO_INTERRUPT_STATUS),
+				 VIRTIO_INT_USED | (grown ? VIRTIO_INT_CONFIG : 0));
+		assert_int_equal(fake_irqs(&g->fp, g->drv.gsi), 1);
+		drv_unplug(&g->drv);
+		fake_platform_fini(&g->fp);
+	}
+	free(bytes);
+	free(g);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(device_describes_its_disk),
+		T(sectors_are_read_and_written),
+		T(request_may_be_cut_anywhere),
+		T(largest_request_has_254_segments),
+		T(requests_outside_the_disk_are_refused),
+		T(request_of_more_than_64_mib_is_refused),
+		T(read_only_disk_is_not_written),
+		T(read_only_disk_may_be_a_file_that_nobody_may_write),
+		T(unknown_requests_are_unsupported),
+		T(flush_is_carried_out_for_writeback),
+		T(id_is_made_of_the_files_numbers),
+		T(malformed_requests_do_no_harm),
+		T(memory_that_is_gone_is_an_io_error),
+		T(file_that_shrinks_gives_io_errors),
+		T(bytes_behind_the_last_sector_are_not_seen),
+		T(full_queue_is_served_with_one_notification),
+		T(throttled_request_waits_its_time),
+		T(reset_or_pause_leaves_the_timer_nothing_to_do),
+		T(new_file_is_told_to_the_guest),
+		T(failed_update_changes_nothing),
+		T(new_limits_hold_from_now_on),
+		T(bad_files_are_refused_in_a_sentence),
+		T(file_without_permission_is_refused),
+		T(disk_survives_a_snapshot),
+	};
+
+	return cmocka_run_group_tests_name("blk", tests, NULL, NULL);
+}

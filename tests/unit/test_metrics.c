@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+/* base/metrics: whole lines of valid JSON, differences for counters, and a reader that cannot hold anybody up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/metrics.h"
+#include "tmpdir.h"
+
+static struct tmpdir dir;
+static char lines[256 * 1024];
+
+static int setup(void **state)
+{
+	(void)state;
+	return tmpdir_make(&dir);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	tmpdir_remove(&dir);
+	return 0;
+}
+
+#define CHECK(condition)                                                        \
+	do {                                                                    \
+		if (!(condition)) {                                             \
+			fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
+			_exit(1);                                               \
+		}                                                               \
+	} while (0)
+
+/* The file can be set once in a process: each test is a process. */
+static void in_child(void (*fn)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		alarm(30);
+		fn();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static json_int_t value(json_t *line, const char *group, const char *name)
+{
+	json_t *number = json_object_get(json_object_get(line, group), name);
+
+	CHECK(json_is_integer(number));
+	return json_integer_value(number);
+}
+
+/* Line number n of the text as JSON. */
+static json_t *parse_line(char *text, int n)
+{
+	json_t *json;
+
+	for (; n > 0; n--) {
+		text = strchr(text, '\n');
+		CHECK(text);
+		text++;
+	}
+	CHECK(strchr(text, '\n'));
+	json = json_loadb(text, (size_t)(strchr(text, '\n') - text), JSON_REJECT_DUPLICATES, NULL);
+	CHECK(json_is_object(json));
+	return json;
+}
+
+static void do_differences(void)
+{
+	struct err e;
+	json_t *line;
+
+	CHECK(metrics_flush(&e) == 0); /* nothing set, nothing to do */
+	CHECK(!metrics_is_open());
+	CHECK(metrics_open(tmpdir_file(&dir, "m"), "vm-1", "{\"zone\":\"a\"}", &e) == 0);
+	CHECK(metrics_is_open());
+	metric_add(entropy, entropy_bytes, 100);
+	metric_inc(block, read_count);
+	metric_set(latencies_us, pause_vm, 77);
+	CHECK(metrics_flush(&e) == 0);
+	metric_add(entropy, entropy_bytes, 5);
+	CHECK(metrics_flush(&e) == 0);
+	CHECK(tmpdir_read(tmpdir_file(&dir, "m"), lines, sizeof(lines)) > 0);
+
+	line = parse_line(lines, 0);
+	CHECK(json_integer_value(json_object_get(line, "utc_timestamp_ms")) > 1600000000000);
+	CHECK(strcmp(json_string_value(json_object_get(line, "id")), "vm-1") == 0);
+	CHECK(strcmp(json_string_value(json_object_get(json_object_get(line, "properties"), "zone")), "a") == 0);
+	CHECK(value(line, "entropy", "entropy_bytes") == 100);
+	CHECK(value(line, "block", "read_count") == 1);
+	CHECK(value(line, "latencies_us", "pause_vm") == 77);
+	CHECK(value(line, "vmgenid", "update_count") == 0);
+	json_decref(line);
+	line = parse_line(lines, 1);
+	CHECK(value(line, "entropy", "entropy_bytes") == 5);
+	CHECK(value(line, "block", "read_count") == 0);
+	CHECK(value(line, "latencies_us", "pause_vm") == 77);
+	json_decref(line);
+}
+
+static void counters_are_differences_and_stores_are_absolute(void **state)
+{
+	(void)state;
+	in_child(do_differences);
+}
+
+static void do_refusals(void)
+{
+	struct err e;
+
+	CHECK(metrics_open(tmpdir_file(&dir, "r"), NULL, "[1]", &e) == -EINVAL);
+	CHECK(metrics_open(tmpdir_file(&dir, "r"), NULL, "{", &e) == -EINVAL);
+	CHECK(metrics_open(tmpdir_file(&dir, "r"), "\xff", NULL, &e) == -EINVAL);
+	CHECK(metrics_open(dir.path, NULL, NULL, &e) == -EISDIR);
+	CHECK(strstr(e.text, dir.path));
+	CHECK(!metrics_is_open());
+	CHECK(metrics_open(tmpdir_file(&dir, "r"), NULL, NULL, &e) == 0);
+	CHECK(metrics_open(tmpdir_file(&dir, "r2"), NULL, NULL, &e) == -EEXIST);
+	CHECK(metrics_flush(&e) == 0);
+	CHECK(tmpdir_read(tmpdir_file(&dir, "r"), lines, sizeof(lines)) > 0);
+	CHECK(!strstr(lines, "\"id\"") && !strstr(lines, "properties"));
+}
+
+static void a_second_file_and_bad_properties_are_refused(void **state)
+{
+	(void)state;
+	in_child(do_refusals);
+}
+
+static void do_fifo(void)
+{
+	size_t have = 0;
+	ssize_t n;
+	struct err e;
+	json_int_t sum = 0;
+	int fd;
+
+	CHECK(mkfifo(tmpdir_file(&dir, "fifo"), 0600) == 0);
+	CHECK(metrics_open(dir.file, NULL, NULL, &e) == 0);
+	fd = open(dir.file, O_RDONLY | O_NONBLOCK);
+	CHECK(fd >= 0);
+	for (int i = 0; i < 100; i++) { /* many times what the pipe holds */
+		metric_inc(uart, write_count);
+		CHECK(metrics_flush(&e) == 0);
+	}
+	CHECK(atomic_load(&metrics.logger_missed_metrics_count) > 0);
+	for (int round = 0; round < 4; round++) {
+		while ((n = read(fd, lines + have, sizeof(lines) - 1 - have)) > 0)
+			have += (size_t)n;
+		CHECK(metrics_flush(&e) == 0);
+	}
+	lines[have] = '\0';
+	CHECK(have > 0 && lines[have - 1] == '\n');
+	for (char *s = lines; *s; s = strchr(s, '\n') + 1) {
+		json_t *line = parse_line(s, 0);
+
+		sum += value(line, "uart", "write_count");
+		json_decref(line);
+	}
+	CHECK(sum == 100); /* dropped lines, but no lost counts */
+	close(fd);
+}
+
+static void a_slow_reader_gets_whole_lines_and_all_counts(void **state)
+{
+	(void)state;
+	in_child(do_fifo);
+}
+
+static void do_full_disk(void)
+{
+	struct rlimit limit = { .rlim_cur = 0, .rlim_max = RLIM_INFINITY };
+	struct err e;
+	json_t *line;
+
+	CHECK(metrics_open(tmpdir_file(&dir, "full"), NULL, NULL, &e) == 0);
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	metric_add(vcpu, exit_io_in, 3);
+	CHECK(metrics_flush(&e) == -EFBIG);
+	CHECK(atomic_load(&metrics.logger_metrics_fails) == 1);
+	limit.rlim_cur = 1000; /* room for the start of a line */
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	CHECK(metrics_flush(&e) == 0);
+	limit.rlim_cur = RLIM_INFINITY;
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	CHECK(metrics_flush(&e) == 0);
+	CHECK(tmpdir_read(tmpdir_file(&dir, "full"), lines, sizeof(lines)) > 0);
+	line = parse_line(lines, 0);
+	CHECK(value(line, "vcpu", "exit_io_in") == 3);
+	json_decref(line);
+	line = parse_line(lines, 1);
+	CHECK(value(line, "vcpu", "exit_io_in") == 0);
+	json_decref(line);
+}
+
+static void a_failed_write_is_reported_and_its_counts_come_later(void **state)
+{
+	(void)state;
+	in_child(do_full_disk);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(counters_are_differences_and_stores_are_absolute),
+		cmocka_unit_test(a_second_file_and_bad_properties_are_refused),
+		cmocka_unit_test(a_slow_reader_gets_whole_lines_and_all_counts),
+		cmocka_unit_test(a_failed_write_is_reported_and_its_counts_come_later),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
