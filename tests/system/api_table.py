@@ -15,10 +15,8 @@ out in order:
 
 The phase of a machine is the same after each row.
 """
-import http.client
 import json
 import re
-import socket
 
 BOOT = {"kernel_image_path": "{kernel}", "initrd_path": "{initrd}", "boot_args": "console=ttyS0 panic=1 reboot=k"}
 DRIVE = {"drive_id": "rootfs", "path_on_host": "{disk}", "is_root_device": True, "is_read_only": True}
@@ -332,19 +330,6 @@ TABLE = (GETS + PATHS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + ENTROPY + SERIAL
 PHASES = ("new", "fresh", "running", "paused", "load")
 
 
-class Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path, timeout=120):
-        super().__init__("localhost", timeout=timeout)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
 def rows(phase):
     return [row for row in TABLE if row[0] == phase]
 
@@ -385,13 +370,3 @@ def carry_out(connection, row, files):
             return f"{where}: expected a fault_message and nothing else"
         text = fault["fault_message"]
     return None if re.search(pattern, text) else f"{where}: expected {pattern!r}"
-
-
-def carry_out_phase(connect, phase, files):
-    """connect() gives a connection to a process in that phase: called once, or for each row of "fresh" and "load"."""
-    wrong, connection = [], None
-    for row in rows(phase):
-        if connection is None or phase in ("fresh", "load"):
-            connection = connect()
-        wrong.append(carry_out(connection, row, files))
-    return [text for text in wrong if text]
