@@ -21,7 +21,9 @@
  * Then the queues change roles and the driver gets its notification. An empty
  * active queue is a late event: the driver has not yet answered the one before.
  * The queues change roles all the same, so that its next request lands in the
- * signalled queue, is used at once, and tells it.
+ * signalled queue, is used at once, and tells it. Further late events before
+ * that change nothing: two changes of roles would cancel each other out, and
+ * the driver's next request would wait as if there had been no event.
  *
  * All or nothing: requests are carried out first and given back when all of
  * them have been. If the host has no random bytes the chains go back where they
@@ -68,6 +70,7 @@ void rng_leak_reset(struct rng_leak *leak)
 {
 	leak->active = VIRTIO_RNG_LEAKQ1;
 	leak->signalled = RNG_LEAK_NONE;
+	leak->late = false;
 }
 
 static unsigned int rng_leak_other(unsigned int q)
@@ -180,9 +183,12 @@ static void rng_leak_undo_all(struct virtq *q, unsigned int num)
 		virtq_unpop(q);
 }
 
-/* The queues change roles. */
-static void rng_leak_swap(struct rng_leak *leak)
+/* The queues change roles, unless a late event that nobody knows of has changed them already. */
+static void rng_leak_swap(struct rng_leak *leak, bool late)
 {
+	if (late && leak->late)
+		return;
+	leak->late = late;
 	leak->signalled = leak->active;
 	leak->active = rng_leak_other(leak->active);
 }
@@ -195,6 +201,7 @@ int rng_leak_event(struct rng *rng, struct err *e)
 	struct virtq *signalled = &rng->vdev.queues[rng_leak_other(leak->active)];
 	struct virtq *active = &rng->vdev.queues[leak->active];
 	unsigned int num_signalled = 0, num_active = 0;
+	bool wanted;
 	int r = 0;
 
 	if (!rng->vdev.driver_ok || !virtio_has(&rng->vdev, VIRTIO_RNG_F_LEAK))
@@ -211,6 +218,8 @@ int rng_leak_event(struct rng *rng, struct err *e)
 
 	rng_leak_finish_all(signalled, leak->done[0], num_signalled, true);
 	rng_leak_finish_all(active, leak->done[1], num_active, false);
+	if (num_signalled)
+		leak->late = false;
 	metric_inc(entropy, leak_event_count);
 	if (r) {
 		log_warn("entropy: a leak queue is broken");
@@ -222,9 +231,12 @@ int rng_leak_event(struct rng *rng, struct err *e)
 		log_info("entropy: a leak event found no request in leak queue %u: the driver learns of it late",
 			 leak->active);
 	}
-	rng_leak_swap(leak);
-	virtio_notify_used(&rng->vdev, signalled);
-	virtio_notify_used(&rng->vdev, active);
+	rng_leak_swap(leak, num_active == 0);
+	/* One notification for both queues; each has its own say, and remembers what it was asked for. */
+	wanted = virtq_need_irq(signalled);
+	wanted |= virtq_need_irq(active);
+	if (wanted)
+		rng->vdev.interrupt(rng->vdev.transport, VIRTIO_INT_USED);
 	return 0;
 }
 
@@ -247,6 +259,7 @@ int rng_leak_notify(struct rng *rng, unsigned int q)
 		if (r)
 			break;
 		rng_leak_finish(vq, &done, true);
+		rng->leak.late = false;
 	}
 	virtio_notify_used(&rng->vdev, vq);
 	if (n == RNG_LEAK_BATCH)
@@ -258,12 +271,14 @@ void rng_leak_save(const struct rng_leak *leak, struct enc *enc)
 {
 	enc_u64(enc, "leak_active", leak->active);
 	enc_u64(enc, "leak_signalled", leak->signalled);
+	enc_bool(enc, "leak_late", leak->late);
 }
 
 void rng_leak_load(struct rng_leak *leak, struct dec *dec)
 {
 	unsigned int active = (unsigned int)dec_u64(dec, "leak_active", VIRTIO_RNG_LEAKQ1, VIRTIO_RNG_LEAKQ2);
 	unsigned int signalled = (unsigned int)dec_u64(dec, "leak_signalled", RNG_LEAK_NONE, VIRTIO_RNG_LEAKQ2);
+	bool late = dec_bool(dec, "leak_late");
 	bool before_any = active == VIRTIO_RNG_LEAKQ1 && signalled == RNG_LEAK_NONE;
 
 	rng_leak_reset(leak);
@@ -274,6 +289,11 @@ void rng_leak_load(struct rng_leak *leak, struct dec *dec)
 		dec_fail(dec, "leak_signalled %u cannot be while leak_active is %u", signalled, active);
 		return;
 	}
+	if (before_any && late) {
+		dec_fail(dec, "leak_late cannot be set before the first event");
+		return;
+	}
 	leak->active = active;
 	leak->signalled = signalled;
+	leak->late = late;
 }
