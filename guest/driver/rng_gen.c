@@ -140,7 +140,7 @@ void rng_gen_set_reseeded(struct rng_gen *gen, unsigned long value)
 void rng_gen_notify(struct rng_gen *gen)
 {
 	char generation[40], name[40];
-	char *envp[] = { generation, name, NULL };
+	char *envp[3] = { generation, name, NULL };
 
 	atomic_long_inc(&gen->announced);
 	sysfs_notify_dirent(gen->counter_node);
@@ -372,15 +372,27 @@ struct rng_gen *rng_gen_new(struct virtio_device *vdev, int index)
 	return gen;
 }
 
+/*
+ * Removing a file wakes nobody who sleeps in poll() on it. Woken before, they
+ * could be asleep again by the time it is gone; now they find that it is.
+ */
+static void gen_wake_last(struct kernfs_node *node)
+{
+	if (!node)
+		return;
+	sysfs_notify_dirent(node);
+	sysfs_put(node);
+}
+
 /* Removes the files and waits for their users. The page stays. */
 void rng_gen_free(struct rng_gen *gen)
 {
 	if (gen->kobj.state_in_sysfs) {
-		sysfs_put(gen->counter_node);
-		sysfs_put(gen->text_node);
 		sysfs_remove_bin_file(&gen->kobj, &counter_attr);
 		sysfs_remove_link(&gen->kobj, "device");
 		sysfs_remove_group(&gen->kobj, &gen_group);
+		gen_wake_last(gen->counter_node);
+		gen_wake_last(gen->text_node);
 		kobject_del(&gen->kobj);
 	}
 	kobject_put(&gen->kobj);

@@ -364,8 +364,32 @@ static void check_stale_bytes(void)
 	no_device();
 }
 
+/* A program that sleeps in poll() and then finds the file dead ends with 0. */
+static pid_t poller_start(void)
+{
+	pid_t pid = fork();
+	unsigned long v;
+	int fd;
+
+	if (pid)
+		return pid;
+	fd = counter_open();
+	counter_read(fd);
+	alarm(10);
+	polls(fd, -1);
+	_exit(read(fd, &v, sizeof(v)) < 0 && errno == ENODEV ? 0 : 1);
+}
+
+static bool poller_woke(pid_t pid)
+{
+	int status = -1;
+
+	return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 static void check_life(void)
 {
+	pid_t poller;
 	char name[64] = "";
 	word *w;
 	FILE *f;
@@ -389,7 +413,10 @@ static void check_life(void)
 	pclose(f);
 	name[strcspn(name, " \n")] = 0;
 	fd = counter_open();
+	poller = poller_start();
+	nap(300);
 	put(DRIVER "unbind", name);
+	promise(poller_woke(poller), "who sleeps in poll is woken when the device goes");
 	promise(*w == 3 && w[1] == 1, "an unbound device leaves the mapping, marked as unwatched");
 	promise(counter_read(fd) == -1UL && errno == ENODEV, "but its file is dead");
 	close(fd);
