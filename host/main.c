@@ -17,6 +17,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "cli/args.h"
+#include "sandbox/sandbox.h"
 #include "snapshot/statefile.h"
 #include "vmm/vmm.h"
 
@@ -106,6 +107,9 @@ static int process_init(struct process *p, struct err *e)
 
 	if (r < 0)
 		return r;
+	r = sandbox_init(!p->args.no_seccomp, e);
+	if (r < 0)
+		return r;
 	p->loop = loop_new();
 	if (!p->loop)
 		return err_errno(e, errno, "cannot create the event loop");
@@ -123,6 +127,10 @@ static int process_init(struct process *p, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	/* From here on others can talk to us, and the files of a machine are read. */
+	r = sandbox_enter(SANDBOX_SETUP, e);
+	if (r < 0)
+		return r;
 	record_startup_time();
 	return p->args.config_file ? vmm_run_config_file(&p->vmm, p->args.config_file, e) : 0;
 }

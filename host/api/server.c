@@ -239,7 +239,7 @@ static void api_refuse_connection(int fd)
 			   sizeof(body) - 1, body);
 
 	_Static_assert(API_MAX_CONNECTIONS == 10, "the text says 10");
-	(void)!send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!send(fd, answer, (size_t)len, MSG_NOSIGNAL); /* fd does not block */
 	close(fd);
 }
 

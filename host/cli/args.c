@@ -32,6 +32,8 @@ enum option_id {
 	OPT_METRICS_PATH,
 	OPT_BOOT_TIMER,
 	OPT_MAX_PAYLOAD,
+	OPT_NO_SECCOMP,
+	OPT_SECCOMP_FILTER,
 	OPT_VERSION,
 	OPT_SNAPSHOT_VERSION,
 	OPT_DESCRIBE_SNAPSHOT,
@@ -58,6 +60,8 @@ static const struct {
 	{ "metrics-path", "PATH", "file or FIFO for the metrics" },
 	{ "boot-timer", NULL, "add the device by which a guest reports its boot time" },
 	{ "http-api-max-payload-size", "BYTES", "largest request body [51200]" },
+	{ "no-seccomp", NULL, "do without the system call filters" },
+	{ "seccomp-filter", "PATH", "not supported yet" },
 	{ "version", NULL, "print the version and exit" },
 	{ "snapshot-version", NULL, "print the version of the snapshot format that is written and exit" },
 	{ "describe-snapshot", "PATH", "print the format version of a state file and exit" },
@@ -167,6 +171,14 @@ static int take_option(struct args *args, enum option_id id, const char *value, 
 		break;
 	case OPT_MAX_PAYLOAD:
 		return parse_size(value, &args->http_api_max_payload_size, e);
+	case OPT_NO_SECCOMP:
+		args->no_seccomp = true;
+		break;
+	case OPT_SECCOMP_FILTER:
+		return err_set(
+			e, ENOTSUP,
+			"The argument 'seccomp-filter' is not supported yet: there are the built-in filters, and "
+			"'no-seccomp'.");
 	case OPT_VERSION:
 		args->version = true;
 		break;

@@ -33,6 +33,7 @@ struct args {
 	const char *metrics_path;
 	bool boot_timer;
 	size_t http_api_max_payload_size;
+	bool no_seccomp;
 	bool version;
 	bool snapshot_version;
 	const char *describe_snapshot;

@@ -29,6 +29,7 @@
 #include "kvm/exit.h"
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"
+#include "sandbox/sandbox.h"
 
 #define VCPU_KICK_SIGNAL SIGRTMIN
 
@@ -126,10 +127,22 @@ static bool vcpu_park(struct vcpu *vcpu, bool ended)
 	return run;
 }
 
+/* A guest does not run without its sandbox. */
+static bool vcpu_enter_sandbox(struct vcpu *vcpu)
+{
+	struct err e;
+
+	if (sandbox_enter(SANDBOX_VCPU, &e) == 0)
+		return true;
+	log_error("vCPU %u: %s", vcpu->index, e.text);
+	vm_report_exit(vcpu->vm, VM_EXIT_ERROR);
+	return false;
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
-	bool ended = false;
+	bool ended;
 	sigset_t kick;
 
 	log_set_thread_name(vcpu->name);
@@ -137,6 +150,7 @@ static void *vcpu_thread(void *arg)
 	sigemptyset(&kick);
 	sigaddset(&kick, VCPU_KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	ended = !vcpu_enter_sandbox(vcpu);
 
 	while (vcpu_park(vcpu, ended)) {
 		if (!vcpu_run_guest(vcpu))

@@ -170,6 +170,7 @@ void vm_free(struct vm *vm)
 	for (unsigned int i = 0; vm->vcpus != NULL && i < vm->num_vcpus; i++)
 		vcpu_fini(&vm->vcpus[i]);
 	free(vm->vcpus);
+	free(vm->arch);
 	if (vm->fd >= 0)
 		close(vm->fd);
 	if (vm->kvm_fd >= 0)

@@ -33,6 +33,7 @@ struct vm {
 	struct vcpu *vcpus; /* owned array */
 	void (*on_exit)(void *ctx, enum vm_exit why);
 	void *on_exit_ctx;
+	void *arch; /* owned; what arch_vm_init() keeps for the vCPUs, malloc'ed */
 	bool has_kvmclock_ctrl;
 	atomic_flag exit_told; /* on_exit was called */
 };

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "machine/internal.h"
+#include "sandbox/sandbox.h"
 
 static int machine_run_leak_event(struct machine *m, struct err *e)
 {
@@ -38,6 +39,9 @@ int machine_resume(struct machine *m, struct err *e)
 	bus_lock(&m->bus);
 	if (m->leak_pending)
 		r = machine_run_leak_event(m, e);
+	/* Nothing is left to build. Before the first instruction of a guest, the loop thread gives up what that took. */
+	if (!r)
+		r = sandbox_enter(SANDBOX_LOOP, e);
 	for (struct device *dev = m->devices; dev && !r; dev = dev->next)
 		if (dev->ops->resume)
 			dev->ops->resume(dev);

@@ -47,6 +47,7 @@ static void nothing_given_means_firecrackers_defaults(void **state)
 	assert_int_equal(res.args.http_api_max_payload_size, 51200);
 	assert_int_equal(res.args.level, LOG_LEVEL_INFO);
 	assert_false(res.args.no_api);
+	assert_false(res.args.no_seccomp);
 }
 
 static void a_value_follows_as_a_word_or_behind_an_equals_sign(void **state)
@@ -58,6 +59,12 @@ static void a_value_follows_as_a_word_or_behind_an_equals_sign(void **state)
 	assert_string_equal(res.args.api_sock, "/tmp/a");
 	assert_string_equal(res.args.id, "x-1");
 	assert_int_equal(res.args.level, LOG_LEVEL_WARN);
+}
+
+static void no_seccomp_is_taken(void **state)
+{
+	(void)state;
+	assert_true(PARSE("--no-seccomp").args.no_seccomp);
 }
 
 static void words_after_two_dashes_are_ignored(void **state)
@@ -96,6 +103,9 @@ static void mistakes_are_named_and_give_firecrackers_status(void **state)
 		{ { "--no-api" }, "Argument 'config-file' required, but not found.", EXIT_CODE_BAD_ARGS },
 		{ { "--http-api-max-payload-size", "-1" }, "'-1', allowed are 1 to", EXIT_CODE_BAD_ARGS },
 		{ { "--http-api-max-payload-size=9k" }, "'9k', allowed are 1 to", EXIT_CODE_BAD_ARGS },
+		{ { "--seccomp-filter", "f" },
+		  "The argument 'seccomp-filter' is not supported yet",
+		  EXIT_CODE_BAD_ARGS },
 		{ { "--level", "loud" }, "level is \"loud\", allowed are off,", EXIT_CODE_BAD_CONFIG },
 		{ { "--id", "a_b" }, "id", EXIT_CODE_BAD_CONFIG },
 	};
@@ -129,6 +139,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_given_means_firecrackers_defaults),
 		cmocka_unit_test(a_value_follows_as_a_word_or_behind_an_equals_sign),
+		cmocka_unit_test(no_seccomp_is_taken),
 		cmocka_unit_test(words_after_two_dashes_are_ignored),
 		cmocka_unit_test(help_and_version_win_over_mistakes),
 		cmocka_unit_test(mistakes_are_named_and_give_firecrackers_status),

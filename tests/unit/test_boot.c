@@ -18,6 +18,7 @@
 #include "arch/x86_64/boot_info.h"
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/mptable.h"
+#include "kvm/vm.h"
 
 #define MIB	   (1ull << 20)
 #define MEMORY	   (32 * MIB)
@@ -213,6 +214,7 @@ static void hostile_elf_numbers_are_refused(void **state)
 	ASSERT_ELF_REFUSED(load_ph.p_memsz, UINT64_MAX, "0x100000 or above");
 	ASSERT_ELF_REFUSED(load_ph.p_memsz, MEMORY, "RAM ends at");
 	ASSERT_ELF_REFUSED(load_ph.p_memsz, 1, "300 bytes in the file but 1 in memory");
+	ASSERT_ELF_REFUSED(load_ph.p_memsz, 0, "300 bytes in the file but 0 in memory");
 	ASSERT_ELF_REFUSED(load_ph.p_filesz, 4096, "ends early");
 	ASSERT_ELF_REFUSED(load_ph.p_offset, UINT64_MAX, "ends early");
 	ASSERT_ELF_REFUSED(note_ph.p_filesz, 65537, "65537 bytes");
@@ -498,6 +500,64 @@ static void the_mp_table_adds_up_and_fits_for_32_processors(void **state)
 	mem_fini(&mem);
 }
 
+/* Writes a file that the test may name; the caller unlinks and frees. */
+static char *write_file(const void *data, size_t len)
+{
+	char *path = strdup("/tmp/snapsafe-boot-XXXXXX");
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, data, len), len);
+	close(fd);
+	return path;
+}
+
+static void assert_boot_refused(const struct arch_boot_config *config, int error, const char *words)
+{
+	struct guest_mem mem = new_memory(MEMORY);
+	struct vm vm = { .mem = &mem };
+	struct err e;
+
+	assert_int_equal(arch_boot(&vm, config, &e), error);
+	if (strstr(e.text, words) == NULL)
+		fail_msg("'%s' is not in '%s'", words, e.text);
+	mem_fini(&mem);
+}
+
+static void a_machine_that_cannot_boot_says_what_is_wrong(void **state)
+{
+	static uint8_t large[31 * MIB];
+	struct elf_file f = elf_file();
+	char *kernel = write_file(&f, sizeof(f)), *empty = write_file("", 0),
+	     *initrd = write_file(large, sizeof(large));
+	struct arch_boot_config config = { .kernel_path = "/nonexistent/vmlinux", .cmdline = "" };
+	char cmdline[ARCH_CMDLINE_MAX + 1];
+
+	(void)state;
+	assert_boot_refused(&config, -ENOENT, "/nonexistent/vmlinux");
+	config.kernel_path = "/tmp";
+	assert_boot_refused(&config, -EINVAL, "/tmp");
+	config.kernel_path = empty;
+	assert_boot_refused(&config, -ENOEXEC, empty);
+	config.kernel_path = kernel;
+	config.initrd_path = "/nonexistent/initrd";
+	assert_boot_refused(&config, -ENOENT, "/nonexistent/initrd");
+	config.initrd_path = empty;
+	assert_boot_refused(&config, -ENOEXEC, "empty");
+	config.initrd_path = initrd;
+	assert_boot_refused(&config, -ENOMEM, "its 32505856 bytes do not fit");
+	memset(cmdline, 'a', sizeof(cmdline));
+	cmdline[ARCH_CMDLINE_MAX] = '\0';
+	config.cmdline = cmdline;
+	assert_boot_refused(&config, -EINVAL, "has 2048 bytes; at most 2047");
+	unlink(kernel);
+	unlink(empty);
+	unlink(initrd);
+	free(kernel);
+	free(empty);
+	free(initrd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -518,6 +578,7 @@ int main(void)
 		cmocka_unit_test(the_memory_map_has_all_ram_but_the_firmware_tables),
 		cmocka_unit_test(the_zero_page_tells_a_linux_kernel_where_everything_is),
 		cmocka_unit_test(start_info_tells_a_pvh_kernel_the_same),
+		cmocka_unit_test(a_machine_that_cannot_boot_says_what_is_wrong),
 		cmocka_unit_test(the_mp_table_adds_up_and_fits_for_32_processors),
 	};
 

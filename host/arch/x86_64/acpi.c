@@ -172,7 +172,7 @@ static int acpi_place(struct acpi_writer *w, const void *table, size_t len, gpa_
 /* Places a table and lists it in the XSDT. */
 static int acpi_place_listed(struct acpi_writer *w, const void *table, size_t len, struct err *e)
 {
-	gpa_t at;
+	gpa_t at = 0;
 	int r = acpi_place(w, table, len, &at, e);
 
 	if (r < 0)
@@ -247,7 +247,7 @@ static int acpi_write_root(struct acpi_writer *w, struct err *e)
 		.signature = "RSD PTR ", .oem_id = ACPI_OEM_ID, .revision = 2, .length = sizeof(rsdp)
 	};
 	size_t len = sizeof(w->xsdt.header) + w->num_entries * sizeof(w->xsdt.entries[0]);
-	gpa_t xsdt;
+	gpa_t xsdt = 0;
 	int r;
 
 	w->xsdt.header = acpi_header("XSDT", len, 1);
@@ -268,7 +268,7 @@ int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct
 {
 	struct acpi_writer w = { .mem = mem, .next = ARCH_ACPI_GPA };
 	_cleanup_free_ struct acpi_header *dsdt = NULL;
-	gpa_t dsdt_at;
+	gpa_t dsdt_at = 0;
 	int r;
 
 	if (num_vcpus > ACPI_MAX_VCPUS || config->num_virtio > ARCH_MAX_VIRTIO)

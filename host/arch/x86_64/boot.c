@@ -41,7 +41,7 @@ static int boot_load_kernel(const struct guest_mem *mem, const char *path, struc
 	if (r < 0)
 		return r;
 	r = kernel_load(fd, size, mem, image, e);
-	return r < 0 ? err_wrap(e, r, "kernel image '%s'", path) : 0;
+	return r < 0 ? err_wrap(e, r, "kernel image \"%s\"", path) : 0;
 }
 
 /* At the top of low RAM, out of the way of a kernel that unpacks itself below. */
@@ -58,21 +58,21 @@ static int boot_load_initrd(const struct guest_mem *mem, const char *path, const
 	if (r < 0)
 		return r;
 	if (size == 0)
-		return err_set(e, ENOEXEC, "initrd '%s': it is empty", path);
+		return err_set(e, ENOEXEC, "initrd \"%s\": it is empty", path);
 	if (size > top || (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE < image->end)
 		return err_set(
 			e, ENOMEM,
-			"initrd '%s': its %llu bytes do not fit between the kernel's end at 0x%llx and 0x%llx: more "
+			"initrd \"%s\": its %llu bytes do not fit between the kernel's end at 0x%llx and 0x%llx: more "
 			"memory is needed",
 			path, (unsigned long long)size, (unsigned long long)image->end, (unsigned long long)top);
 	info->initrd = (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE;
 	info->initrd_len = size;
 	host = mem_host(mem, info->initrd, size);
 	if (host == NULL)
-		return err_set(e, ENOMEM, "initrd '%s': there is no memory at 0x%llx", path,
+		return err_set(e, ENOMEM, "initrd \"%s\": there is no memory at 0x%llx", path,
 			       (unsigned long long)info->initrd);
 	r = fd_pread_all(fd, host, size, 0);
-	return r < 0 ? err_errno(e, -r, "initrd '%s' cannot be read", path) : 0;
+	return r < 0 ? err_errno(e, -r, "initrd \"%s\" cannot be read", path) : 0;
 }
 
 /*

@@ -13,7 +13,6 @@
 
 #include "arch/arch.h"
 #include "arch/x86_64/cpuid_list.h"
-#include "base/cleanup.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -33,15 +32,6 @@ struct cpuid_context {
 	bool amd;
 	bool tsc_deadline;
 };
-
-struct kvm_cpuid2 *cpuid_alloc(uint32_t nent)
-{
-	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + nent * sizeof(cpuid->entries[0]));
-
-	if (cpuid != NULL)
-		cpuid->nent = nent;
-	return cpuid;
-}
 
 const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index)
 {
@@ -212,35 +202,35 @@ bool cpuid_is_vendor(const struct kvm_cpuid2 *cpuid, const char vendor[12])
 	return memcmp(words, vendor, sizeof(words)) == 0;
 }
 
-int cpuid_get_supported(struct vm *vm, struct kvm_cpuid2 **out, struct err *e)
+int cpuid_read_supported(struct vm *vm, struct err *e)
 {
-	struct kvm_cpuid2 *cpuid = cpuid_alloc(CPUID_MAX_ENTRIES);
+	union cpuid_list *list = calloc(1, sizeof(*list));
 	int r;
 
-	if (cpuid == NULL)
+	vm->arch = list;
+	if (list == NULL)
 		return err_errno(e, ENOMEM, "cannot read the processor features");
-	r = kvm_ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
-	if (r < 0) {
-		free(cpuid);
-		return err_errno(e, -r, "KVM does not give the processor features");
-	}
-	*out = cpuid;
-	return 0;
+	list->cpuid.nent = CPUID_MAX_ENTRIES;
+	r = kvm_ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, list);
+	return r < 0 ? err_errno(e, -r, "KVM does not give the processor features") : 0;
+}
+
+const struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm)
+{
+	const union cpuid_list *list = vm->arch;
+
+	return &list->cpuid;
 }
 
 int arch_vcpu_init(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e)
 {
-	_cleanup_free_ struct kvm_cpuid2 *cpuid = NULL;
-	struct cpuid_context c = { .apic_id = vcpu->index, .num_vcpus = num_vcpus };
+	union cpuid_list list = *(const union cpuid_list *)vcpu->vm->arch;
+	struct cpuid_context c = { .cpuid = &list.cpuid, .apic_id = vcpu->index, .num_vcpus = num_vcpus };
 	int r;
 
-	r = cpuid_get_supported(vcpu->vm, &cpuid, e);
-	if (r < 0)
-		return r;
-	c.cpuid = cpuid;
 	c.tsc_deadline = kvm_ioctl_n(vcpu->vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	r = cpuid_build(&c);
 	if (r == 0)
-		r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
+		r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, &list);
 	return r < 0 ? err_errno(e, -r, "KVM refuses the processor features of vCPU %u", vcpu->index) : 0;
 }

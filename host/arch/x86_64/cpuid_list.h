@@ -14,12 +14,17 @@ struct vm;
 /* More than any KVM gives or takes. */
 #define CPUID_MAX_ENTRIES 256u
 
-/* Room for nent entries, all zero; the caller frees it. NULL when out of memory. */
-struct kvm_cpuid2 *cpuid_alloc(uint32_t nent);
+/* A list with room for all that KVM may give or take. */
+union cpuid_list {
+	struct kvm_cpuid2 cpuid;
+	uint8_t room[sizeof(struct kvm_cpuid2) + CPUID_MAX_ENTRIES * sizeof(struct kvm_cpuid_entry2)];
+};
+
 /* NULL if there is no such leaf. */
 const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index);
 bool cpuid_is_vendor(const struct kvm_cpuid2 *cpuid, const char vendor[12]);
-/* What KVM can give on this host; the caller frees *cpuid. */
-int cpuid_get_supported(struct vm *vm, struct kvm_cpuid2 **cpuid, struct err *e) must_check;
+/* Reads what KVM can give on this host, which takes long enough to do it only once: into vm->arch. */
+int cpuid_read_supported(struct vm *vm, struct err *e) must_check;
+const struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm);
 
 #endif

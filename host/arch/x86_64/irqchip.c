@@ -3,6 +3,7 @@
 #include <linux/kvm.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/cpuid_list.h"
 #include "base/cleanup.h"
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"
@@ -37,6 +38,9 @@ int arch_vm_init(struct vm *vm, struct err *e)
 			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
 				       irqchip_needed_caps[i].name);
 	}
+	r = cpuid_read_supported(vm, e);
+	if (r < 0)
+		return r;
 	r = kvm_ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
 	if (r < 0)
 		return err_errno(e, -r, "KVM refuses the identity map page");

@@ -7,18 +7,16 @@
  * ELF-64 object file format; notes: System V ABI, "Note Section".
  */
 #include <elf.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/layout.h"
 #include "arch/x86_64/ram.h"
-#include "base/cleanup.h"
 #include "base/fdio.h"
 
 /* Caps on what a file may ask for; a kernel has a handful of headers and notes of a few hundred bytes. */
 #define KERNEL_ELF_MAX_PHDRS 64
-#define KERNEL_ELF_MAX_NOTES (64u << 10)
+#define KERNEL_ELF_MAX_NOTES (16u << 10)
 
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
 
@@ -57,11 +55,11 @@ static int kernel_elf_load_segment(int fd, uint64_t size, const Elf64_Phdr *ph, 
 {
 	uint64_t end;
 
-	if (ph->p_memsz == 0)
-		return 0;
 	if (ph->p_filesz > ph->p_memsz)
 		return err_set(e, ENOEXEC, "an ELF segment has %llu bytes in the file but %llu in memory",
 			       (unsigned long long)ph->p_filesz, (unsigned long long)ph->p_memsz);
+	if (ph->p_memsz == 0)
+		return 0;
 	if (ph->p_paddr < ARCH_HIMEM_START || __builtin_add_overflow(ph->p_paddr, ph->p_memsz, &end))
 		return err_set(e, ENOEXEC, "an ELF segment wants address 0x%llx; 0x%llx or above is allowed",
 			       (unsigned long long)ph->p_paddr, ARCH_HIMEM_START);
@@ -109,7 +107,7 @@ static bool kernel_elf_find_pvh(const uint8_t *notes, uint64_t len, uint64_t ali
 
 static int kernel_elf_read_notes(int fd, uint64_t size, const Elf64_Phdr *ph, struct kernel_image *image, struct err *e)
 {
-	_cleanup_free_ uint8_t *notes = NULL;
+	uint8_t notes[KERNEL_ELF_MAX_NOTES] = { 0 };
 	uint64_t entry;
 	int r;
 
@@ -118,9 +116,6 @@ static int kernel_elf_read_notes(int fd, uint64_t size, const Elf64_Phdr *ph, st
 	if (ph->p_filesz > KERNEL_ELF_MAX_NOTES)
 		return err_set(e, ENOEXEC, "its ELF notes have %llu bytes; %u are allowed",
 			       (unsigned long long)ph->p_filesz, KERNEL_ELF_MAX_NOTES);
-	notes = malloc(ph->p_filesz);
-	if (notes == NULL)
-		return err_errno(e, ENOMEM, "its ELF notes cannot be read");
 	r = kernel_elf_read(fd, size, ph->p_offset, notes, ph->p_filesz, "ELF note segment", e);
 	if (r < 0)
 		return r;
@@ -143,8 +138,8 @@ static bool kernel_elf_entry_is_loaded(const Elf64_Phdr *phdrs, unsigned int n, 
 
 int kernel_load_elf(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image, struct err *e)
 {
-	Elf64_Phdr phdrs[KERNEL_ELF_MAX_PHDRS];
-	Elf64_Ehdr eh;
+	Elf64_Phdr phdrs[KERNEL_ELF_MAX_PHDRS] = { 0 };
+	Elf64_Ehdr eh = { 0 };
 	int r;
 
 	r = kernel_elf_read(fd, size, 0, &eh, sizeof(eh), "ELF header", e);

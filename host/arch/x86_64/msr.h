@@ -19,9 +19,14 @@ struct vcpu;
 /* Sets n registers in the given order; the error names the register that KVM refuses. */
 int msr_set(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, struct err *e) must_check;
 
-/* Reads all that a snapshot needs, TSC_DEADLINE last; the caller frees *entries. */
-int msr_get_all(struct vcpu *vcpu, struct kvm_msr_entry **entries, size_t *n, struct err *e) must_check;
-/* Sets registers from a snapshot: refuses those that a snapshot does not have. */
-int msr_set_all(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, struct err *e) must_check;
+struct msr_set {
+	size_t n;
+	struct kvm_msr_entry entries[MSR_MAX_SAVED];
+};
+
+/* Reads all that a snapshot needs, TSC_DEADLINE last. */
+int msr_get_all(struct vcpu *vcpu, struct msr_set *set, struct err *e) must_check;
+/* Sets registers from a snapshot; refuses those that a snapshot does not have. */
+int msr_set_all(struct vcpu *vcpu, struct msr_set *set, struct err *e) must_check;
 
 #endif

@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -60,6 +59,11 @@ union msr_request {
 	uint8_t room[sizeof(struct kvm_msrs) + MSR_CHUNK * sizeof(struct kvm_msr_entry)];
 };
 
+union msr_listed {
+	struct kvm_msr_list list;
+	uint8_t room[sizeof(struct kvm_msr_list) + MSR_MAX_LISTED * sizeof(uint32_t)];
+};
+
 struct msr_list {
 	uint32_t indices[MSR_MAX_SAVED];
 	size_t n;
@@ -86,20 +90,15 @@ static void msr_list_add(struct msr_list *list, uint32_t index)
 
 static int msr_list_fill(struct vcpu *vcpu, struct msr_list *list, struct err *e)
 {
-	_cleanup_free_ struct kvm_msr_list *listed = NULL;
-	int r;
+	union msr_listed listed = { .list.nmsrs = MSR_MAX_LISTED };
+	int r = kvm_ioctl(vcpu->vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, &listed);
 
-	listed = calloc(1, sizeof(*listed) + MSR_MAX_LISTED * sizeof(listed->indices[0]));
-	if (listed == NULL)
-		return err_errno(e, ENOMEM, "cannot read the list of MSRs");
-	listed->nmsrs = MSR_MAX_LISTED;
-	r = kvm_ioctl(vcpu->vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, listed);
 	if (r < 0)
 		return err_errno(e, -r, "KVM does not give the list of MSRs");
 
-	for (uint32_t i = 0; i < listed->nmsrs; i++) {
-		if (msr_is_saved(listed->indices[i]) && listed->indices[i] != MSR_TSC_DEADLINE)
-			msr_list_add(list, listed->indices[i]);
+	for (uint32_t i = 0; i < listed.list.nmsrs; i++) {
+		if (msr_is_saved(listed.list.indices[i]) && listed.list.indices[i] != MSR_TSC_DEADLINE)
+			msr_list_add(list, listed.list.indices[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(msr_saved); i++) {
 		for (uint32_t index = msr_saved[i].first; msr_saved[i].unlisted && index <= msr_saved[i].last; index++)
@@ -132,8 +131,7 @@ int msr_set(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, st
 }
 
 /* Reads the registers from list[*done] on into entries; steps over one that cannot be read. */
-static int msr_get_chunk(struct vcpu *vcpu, const struct msr_list *list, size_t *done, struct kvm_msr_entry *entries,
-			 size_t *n)
+static int msr_get_chunk(struct vcpu *vcpu, const struct msr_list *list, size_t *done, struct msr_set *set)
 {
 	size_t chunk = list->n - *done < MSR_CHUNK ? list->n - *done : MSR_CHUNK;
 	union msr_request request;
@@ -146,10 +144,19 @@ static int msr_get_chunk(struct vcpu *vcpu, const struct msr_list *list, size_t 
 	r = kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &request);
 	if (r < 0)
 		return r;
-	memcpy(entries + *n, request.msrs.entries, (size_t)r * sizeof(*entries));
-	*n += (size_t)r;
+	memcpy(set->entries + set->n, request.msrs.entries, (size_t)r * sizeof(set->entries[0]));
+	set->n += (size_t)r;
 	*done += (size_t)r < chunk ? (size_t)r + 1 : chunk;
 	return 0;
+}
+
+static struct kvm_msr_entry *msr_find(struct msr_set *set, uint32_t index)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		if (set->entries[i].index == index)
+			return &set->entries[i];
+	}
+	return NULL;
 }
 
 /*
@@ -157,49 +164,55 @@ static int msr_get_chunk(struct vcpu *vcpu, const struct msr_list *list, size_t 
  * and its interrupt would never come. The present moment instead makes it come
  * at once; a guest that had no timer armed ignores the extra one.
  */
-static void msr_fix_deadline(struct kvm_msr_entry *entries, size_t n)
+static void msr_fix_deadline(struct msr_set *set)
 {
-	struct kvm_msr_entry *deadline = NULL, *tsc = NULL;
+	struct kvm_msr_entry *deadline = msr_find(set, MSR_TSC_DEADLINE), *tsc = msr_find(set, MSR_TSC);
 
-	for (size_t i = 0; i < n; i++) {
-		if (entries[i].index == MSR_TSC_DEADLINE)
-			deadline = &entries[i];
-		else if (entries[i].index == MSR_TSC)
-			tsc = &entries[i];
-	}
 	if (deadline != NULL && tsc != NULL && deadline->data == 0)
 		deadline->data = tsc->data;
 }
 
-int msr_get_all(struct vcpu *vcpu, struct kvm_msr_entry **entries_out, size_t *n_out, struct err *e)
+int msr_get_all(struct vcpu *vcpu, struct msr_set *set, struct err *e)
 {
-	_cleanup_free_ struct kvm_msr_entry *entries = calloc(MSR_MAX_SAVED, sizeof(*entries));
-	_cleanup_free_ struct msr_list *list = calloc(1, sizeof(*list));
-	size_t n = 0;
-	int r;
+	struct msr_list list = { .n = 0 };
+	int r = msr_list_fill(vcpu, &list, e);
 
-	if (entries == NULL || list == NULL)
-		return err_errno(e, ENOMEM, "cannot read the MSRs of vCPU %u", vcpu->index);
-	r = msr_list_fill(vcpu, list, e);
 	if (r < 0)
 		return r;
-	for (size_t done = 0; done < list->n;) {
-		r = msr_get_chunk(vcpu, list, &done, entries, &n);
+	set->n = 0;
+	for (size_t done = 0; done < list.n;) {
+		r = msr_get_chunk(vcpu, &list, &done, set);
 		if (r < 0)
 			return err_errno(e, -r, "KVM does not give the MSRs of vCPU %u", vcpu->index);
 	}
-	msr_fix_deadline(entries, n);
-	*entries_out = take_ptr(entries);
-	*n_out = n;
+	msr_fix_deadline(set);
 	return 0;
 }
 
-int msr_set_all(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, struct err *e)
+/*
+ * KVM takes a TSC that differs by less than a second from what the machine would have by now for an attempt to keep
+ * processors in step, and ignores it: wanted between the processors, but before Linux 6.7 it also compares with the
+ * machine's creation, and the clock of a guest that had just started would go back. A value from far away, first, and
+ * for one processor only, makes KVM forget the creation.
+ */
+static int msr_forget_creation_tsc(struct vcpu *vcpu, const struct kvm_msr_entry *tsc, struct err *e)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (!msr_is_saved(entries[i].index))
+	struct kvm_msr_entry far = { .index = MSR_TSC, .data = tsc->data + (1ull << 40) };
+
+	return msr_set(vcpu, &far, 1, e);
+}
+
+int msr_set_all(struct vcpu *vcpu, struct msr_set *set, struct err *e)
+{
+	const struct kvm_msr_entry *tsc = msr_find(set, MSR_TSC);
+	int r = 0;
+
+	for (size_t i = 0; i < set->n; i++) {
+		if (!msr_is_saved(set->entries[i].index))
 			return err_set(e, EINVAL, "MSR 0x%x of vCPU %u is none that a snapshot may set",
-				       entries[i].index, vcpu->index);
+				       set->entries[i].index, vcpu->index);
 	}
-	return msr_set(vcpu, entries, n, e);
+	if (tsc != NULL && vcpu->index == 0)
+		r = msr_forget_creation_tsc(vcpu, tsc, e);
+	return r < 0 ? r : msr_set(vcpu, set->entries, set->n, e);
 }

@@ -125,7 +125,7 @@ static int regs_set_fpu(struct vcpu *vcpu, struct err *e)
 static int regs_set_lint(struct vcpu *vcpu, struct err *e)
 {
 	enum { LVT_LINT0 = 0x350, LVT_LINT1 = 0x360, MODE_MASK = 0x700, MODE_NMI = 0x400, MODE_EXTINT = 0x700 };
-	struct kvm_lapic_state lapic;
+	struct kvm_lapic_state lapic = { 0 };
 	uint32_t *lint0, *lint1;
 	int r;
 
@@ -154,7 +154,7 @@ int regs_set_common(struct vcpu *vcpu, struct err *e)
 
 static int regs_set_sregs(struct vcpu *vcpu, bool long_mode, struct err *e)
 {
-	struct kvm_sregs sregs;
+	struct kvm_sregs sregs = { 0 };
 	int r;
 
 	r = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);

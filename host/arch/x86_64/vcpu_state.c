@@ -13,7 +13,6 @@
  * refuses ends the load with a sentence that names the state.
  */
 #include <linux/kvm.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "arch/arch.h"
@@ -62,12 +61,12 @@ union vcpu_part_data {
 
 static int vcpu_err_get(struct err *e, int r, const char *key, const struct vcpu *vcpu)
 {
-	return err_errno(e, -r, "KVM does not give the state '%s' of vCPU %u", key, vcpu->index);
+	return err_errno(e, -r, "KVM does not give the state \"%s\" of vCPU %u", key, vcpu->index);
 }
 
 static int vcpu_err_set(struct err *e, int r, const char *key, const struct vcpu *vcpu)
 {
-	return err_errno(e, -r, "KVM refuses the state '%s' of vCPU %u", key, vcpu->index);
+	return err_errno(e, -r, "KVM refuses the state \"%s\" of vCPU %u", key, vcpu->index);
 }
 
 static int vcpu_save_part(struct vcpu *vcpu, const struct vcpu_part *part, struct enc *enc, struct err *e)
@@ -94,50 +93,62 @@ static int vcpu_load_part(struct vcpu *vcpu, const struct vcpu_part *part, struc
 	return r < 0 ? vcpu_err_set(e, r, part->key, vcpu) : 0;
 }
 
-/* Bytes of this VM's XSAVE buffer, and the request that reads all of it. */
-static size_t vcpu_xsave_size(const struct vcpu *vcpu, unsigned long *get)
-{
-	int size = kvm_ioctl_n(vcpu->vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+/* Room for any processor's. */
+struct vcpu_xsave {
+	uint8_t bytes[VCPU_XSAVE_MAX] __attribute__((aligned(64)));
+};
 
-	*get = size > 0 ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
-	return size > (int)VCPU_XSAVE_MIN ? (size_t)size : VCPU_XSAVE_MIN;
+/* *size: bytes of this VM's XSAVE buffer; *get: the request that reads all of it. */
+static int vcpu_xsave_size(const struct vcpu *vcpu, size_t *size, unsigned long *get, struct err *e)
+{
+	int cap = kvm_ioctl_n(vcpu->vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+
+	*get = cap > 0 ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+	*size = cap > (int)VCPU_XSAVE_MIN ? (size_t)cap : VCPU_XSAVE_MIN;
+	if (*size > VCPU_XSAVE_MAX)
+		return err_set(e, ENOTSUP, "this host's processor has %zu bytes of XSAVE state; %u are supported",
+			       *size, VCPU_XSAVE_MAX);
+	return 0;
 }
 
 static int vcpu_save_xsave(struct vcpu *vcpu, struct enc *enc, struct err *e)
 {
-	_cleanup_free_ void *xsave = NULL;
+	struct vcpu_xsave xsave = { 0 };
 	unsigned long get;
-	size_t size = vcpu_xsave_size(vcpu, &get);
+	size_t size = 0;
 	int r;
 
-	xsave = calloc(1, size);
-	r = xsave == NULL ? -ENOMEM : kvm_ioctl(vcpu->fd, get, xsave);
+	r = vcpu_xsave_size(vcpu, &size, &get, e);
+	if (r < 0)
+		return r;
+	r = kvm_ioctl(vcpu->fd, get, &xsave);
 	if (r < 0)
 		return vcpu_err_get(e, r, "xsave", vcpu);
-	enc_bytes(enc, "xsave", xsave, size);
+	enc_bytes(enc, "xsave", xsave.bytes, size);
 	return 0;
 }
 
 /* KVM reads as many bytes as this host's processor has state, whatever the snapshot has. */
 static int vcpu_load_xsave(struct vcpu *vcpu, struct dec *dec, struct err *e)
 {
-	_cleanup_free_ void *xsave = NULL;
+	struct vcpu_xsave xsave = { 0 };
+	const uint8_t *data;
 	unsigned long get;
-	size_t size = vcpu_xsave_size(vcpu, &get), len;
-	const uint8_t *data = dec_blob(dec, "xsave", VCPU_XSAVE_MIN, VCPU_XSAVE_MAX, &len);
-	int r = dec_error(dec, e);
+	size_t size = 0, len;
+	int r;
 
+	data = dec_blob(dec, "xsave", VCPU_XSAVE_MIN, VCPU_XSAVE_MAX, &len);
+	r = dec_error(dec, e);
+	if (r == 0)
+		r = vcpu_xsave_size(vcpu, &size, &get, e);
 	if (r < 0)
 		return r;
 	if (len > size)
 		return err_set(e, EINVAL,
-			       "the state 'xsave' of vCPU %u has %zu bytes; this host's processor has room for %zu",
+			       "the state \"xsave\" of vCPU %u has %zu bytes; this host's processor has room for %zu",
 			       vcpu->index, len, size);
-	xsave = calloc(1, size);
-	if (xsave == NULL)
-		return vcpu_err_set(e, -ENOMEM, "xsave", vcpu);
-	memcpy(xsave, data, len);
-	r = kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, xsave);
+	memcpy(xsave.bytes, data, len);
+	r = kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, &xsave);
 	return r < 0 ? vcpu_err_set(e, r, "xsave", vcpu) : 0;
 }
 
@@ -169,7 +180,7 @@ static int vcpu_load_xcrs(struct vcpu *vcpu, struct dec *dec, struct err *e)
 	if (r < 0 || (len == 0 && !vcpu_has_xcrs(vcpu)))
 		return r;
 	if (len != sizeof(xcrs))
-		return err_set(e, EINVAL, "the state 'xcrs' of vCPU %u has %zu bytes; this host's processor has %zu",
+		return err_set(e, EINVAL, "the state \"xcrs\" of vCPU %u has %zu bytes; this host's processor has %zu",
 			       vcpu->index, len, sizeof(xcrs));
 	memcpy(&xcrs, data, sizeof(xcrs));
 	r = kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
@@ -178,89 +189,87 @@ static int vcpu_load_xcrs(struct vcpu *vcpu, struct dec *dec, struct err *e)
 
 static int vcpu_save_cpuid(struct vcpu *vcpu, struct enc *enc, struct err *e)
 {
-	_cleanup_free_ struct kvm_cpuid2 *cpuid = cpuid_alloc(CPUID_MAX_ENTRIES);
-	int r = cpuid == NULL ? -ENOMEM : kvm_ioctl(vcpu->fd, KVM_GET_CPUID2, cpuid);
+	union cpuid_list list = { .cpuid.nent = CPUID_MAX_ENTRIES };
+	int r = kvm_ioctl(vcpu->fd, KVM_GET_CPUID2, &list);
 
 	if (r < 0)
 		return vcpu_err_get(e, r, "cpuid", vcpu);
-	enc_bytes(enc, "cpuid", cpuid->entries, cpuid->nent * sizeof(cpuid->entries[0]));
+	enc_bytes(enc, "cpuid", list.cpuid.entries, list.cpuid.nent * sizeof(list.cpuid.entries[0]));
 	return 0;
 }
 
-static int vcpu_warn_other_vendor(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct err *e)
+static void vcpu_warn_other_vendor(const struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 {
 	static const char vendors[][13] = { "GenuineIntel", "AuthenticAMD", "HygonGenuine" };
-	_cleanup_free_ struct kvm_cpuid2 *host = NULL;
-	int r = cpuid_get_supported(vcpu->vm, &host, e);
+	const struct kvm_cpuid2 *host = cpuid_get_supported(vcpu->vm);
 
-	if (r < 0 || vcpu->index != 0)
-		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(vendors); i++) {
 		if (cpuid_is_vendor(cpuid, vendors[i]) && !cpuid_is_vendor(host, vendors[i]))
 			log_warn("the snapshot was made on a processor of another vendor (%s); the guest may fail",
 				 vendors[i]);
 	}
-	return 0;
+}
+
+/* An array of items of one size; NULL with an error if what is there is not a whole number of them. */
+static const uint8_t *vcpu_load_array(const struct vcpu *vcpu, struct dec *dec, const char *key, size_t item_size,
+				      size_t max_items, size_t *n, struct err *e)
+{
+	size_t len;
+	const uint8_t *data = dec_blob(dec, key, 0, max_items * item_size, &len);
+
+	if (dec_error(dec, e) < 0)
+		return NULL;
+	*n = len / item_size;
+	if (len % item_size == 0)
+		return data;
+	(void)err_set(e, EINVAL, "the state \"%s\" of vCPU %u has %zu bytes; a multiple of %zu is allowed", key,
+		      vcpu->index, len, item_size);
+	return NULL;
 }
 
 static int vcpu_load_cpuid(struct vcpu *vcpu, struct dec *dec, struct err *e)
 {
-	_cleanup_free_ struct kvm_cpuid2 *cpuid = NULL;
-	const size_t entry = sizeof(struct kvm_cpuid_entry2);
-	size_t len;
-	const uint8_t *data = dec_blob(dec, "cpuid", entry, CPUID_MAX_ENTRIES * entry, &len);
-	int r = dec_error(dec, e);
+	union cpuid_list list = { .cpuid.nent = 0 };
+	size_t n = 0;
+	const uint8_t *data =
+		vcpu_load_array(vcpu, dec, "cpuid", sizeof(list.cpuid.entries[0]), CPUID_MAX_ENTRIES, &n, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	if (len % entry != 0)
-		return err_set(e, EINVAL, "the state 'cpuid' of vCPU %u has %zu bytes; a multiple of %zu is allowed",
-			       vcpu->index, len, entry);
-	cpuid = cpuid_alloc((uint32_t)(len / entry));
-	if (cpuid == NULL)
-		return vcpu_err_set(e, -ENOMEM, "cpuid", vcpu);
-	memcpy(cpuid->entries, data, len);
-	r = vcpu_warn_other_vendor(vcpu, cpuid, e);
-	if (r < 0)
-		return r;
-	r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
+	if (data == NULL)
+		return -EINVAL;
+	list.cpuid.nent = (uint32_t)n;
+	memcpy(list.cpuid.entries, data, n * sizeof(list.cpuid.entries[0]));
+	if (vcpu->index == 0)
+		vcpu_warn_other_vendor(vcpu, &list.cpuid);
+	r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, &list);
 	return r < 0 ? vcpu_err_set(e, r, "cpuid", vcpu) : 0;
 }
 
 static int vcpu_save_msrs(struct vcpu *vcpu, struct enc *enc, struct err *e)
 {
-	_cleanup_free_ struct kvm_msr_entry *entries = NULL;
-	size_t n;
-	int r = msr_get_all(vcpu, &entries, &n, e);
+	struct msr_set set = { .n = 0 };
+	int r = msr_get_all(vcpu, &set, e);
 
 	if (r < 0)
 		return r;
-	enc_bytes(enc, "msrs", entries, n * sizeof(*entries));
+	enc_bytes(enc, "msrs", set.entries, set.n * sizeof(set.entries[0]));
 	return 0;
 }
 
 static int vcpu_load_msrs(struct vcpu *vcpu, struct dec *dec, struct err *e)
 {
-	_cleanup_free_ struct kvm_msr_entry *entries = NULL;
-	size_t len;
-	const uint8_t *data = dec_blob(dec, "msrs", 0, MSR_MAX_SAVED * sizeof(*entries), &len);
-	int r = dec_error(dec, e);
+	struct msr_set set = { .n = 0 };
+	const uint8_t *data = vcpu_load_array(vcpu, dec, "msrs", sizeof(set.entries[0]), MSR_MAX_SAVED, &set.n, e);
 
-	if (r < 0)
-		return r;
-	if (len % sizeof(*entries) != 0)
-		return err_set(e, EINVAL, "the state 'msrs' of vCPU %u has %zu bytes; a multiple of %zu is allowed",
-			       vcpu->index, len, sizeof(*entries));
-	entries = malloc(len + 1); /* a copy that is aligned; never of size 0 */
-	if (entries == NULL)
-		return vcpu_err_set(e, -ENOMEM, "msrs", vcpu);
-	memcpy(entries, data, len);
-	return msr_set_all(vcpu, entries, len / sizeof(*entries), e);
+	if (data == NULL)
+		return -EINVAL;
+	memcpy(set.entries, data, set.n * sizeof(set.entries[0]));
+	return msr_set_all(vcpu, &set, e);
 }
 
 static int vcpu_save_mp_state(struct vcpu *vcpu, struct enc *enc, struct err *e)
 {
-	struct kvm_mp_state mp;
+	struct kvm_mp_state mp = { 0 };
 	int r = kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
 
 	if (r < 0)

@@ -66,7 +66,7 @@ static int vm_load_clock(struct vm *vm, struct dec *dec, bool clock_realtime, st
 		clock.realtime = realtime;
 	}
 	r = kvm_ioctl(vm->fd, KVM_SET_CLOCK, &clock);
-	return r < 0 ? err_errno(e, -r, "KVM refuses the state 'clock_ns'") : 0;
+	return r < 0 ? err_errno(e, -r, "KVM refuses the state \"clock_ns\"") : 0;
 }
 
 int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e)
@@ -76,7 +76,7 @@ int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e)
 
 	r = kvm_ioctl(vm->fd, KVM_GET_PIT2, &pit);
 	if (r < 0)
-		return err_errno(e, -r, "KVM does not give the state 'pit'");
+		return err_errno(e, -r, "KVM does not give the state \"pit\"");
 	enc_bytes(enc, "pit", &pit, sizeof(pit));
 	r = vm_save_clock(vm, enc, e);
 	for (size_t i = 0; i < ARRAY_SIZE(vm_irqchips) && r == 0; i++) {
@@ -84,7 +84,7 @@ int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e)
 
 		r = kvm_ioctl(vm->fd, KVM_GET_IRQCHIP, &chip);
 		if (r < 0)
-			return err_errno(e, -r, "KVM does not give the state '%s'", vm_irqchips[i].key);
+			return err_errno(e, -r, "KVM does not give the state \"%s\"", vm_irqchips[i].key);
 		enc_bytes(enc, vm_irqchips[i].key, &chip.chip, sizeof(chip.chip));
 	}
 	return r;
@@ -101,7 +101,7 @@ int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err
 		return r;
 	r = kvm_ioctl(vm->fd, KVM_SET_PIT2, &pit);
 	if (r < 0)
-		return err_errno(e, -r, "KVM refuses the state 'pit'");
+		return err_errno(e, -r, "KVM refuses the state \"pit\"");
 	r = vm_load_clock(vm, dec, clock_realtime, e);
 	for (size_t i = 0; i < ARRAY_SIZE(vm_irqchips) && r == 0; i++) {
 		struct kvm_irqchip chip = { .chip_id = vm_irqchips[i].id };
@@ -112,7 +112,7 @@ int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err
 			return r;
 		r = kvm_ioctl(vm->fd, KVM_SET_IRQCHIP, &chip);
 		if (r < 0)
-			return err_errno(e, -r, "KVM refuses the state '%s'", vm_irqchips[i].key);
+			return err_errno(e, -r, "KVM refuses the state \"%s\"", vm_irqchips[i].key);
 	}
 	return r;
 }

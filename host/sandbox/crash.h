@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a process that broke its list of system calls or hit a fault: a line in the log, the terminal, the metrics. */
+#ifndef SANDBOX_CRASH_H
+#define SANDBOX_CRASH_H
+
+#include "base/err.h"
+
+/* Exit statuses, as clients of Firecracker know them. */
+enum crash_exit {
+	CRASH_EXIT_UNEXPECTED = 2,
+	CRASH_EXIT_SIGSYS = 148,
+	CRASH_EXIT_SIGBUS = 149,
+	CRASH_EXIT_SIGSEGV = 150,
+	CRASH_EXIT_SIGXCPU = 154,
+	CRASH_EXIT_SIGILL = 157,
+};
+
+/* Handlers for the process. */
+int crash_init(struct err *e) must_check;
+
+/* For each thread: unblocks those signals, and gives the handlers a stack that is there when the thread's own is used up. */
+int crash_init_thread(struct err *e) must_check;
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The programs that mkfilters makes of rules.c, at build time. */
+#ifndef SANDBOX_FILTERS_H
+#define SANDBOX_FILTERS_H
+
+#include <linux/filter.h>
+
+#include "sandbox/sandbox.h"
+
+/*
+ * Stands for the process's own id, which nobody knows at build time: sandbox_enter() puts it in. No process has this id, the
+ * kernel's limit is 4194304.
+ */
+#define SANDBOX_OWN_PID 0x7f5a5a5au
+
+#define SANDBOX_MAX_INSNS 1024
+
+struct sandbox_program {
+	const struct sock_filter *insns;
+	unsigned short num_insns;
+};
+
+extern const struct sandbox_program sandbox_programs[SANDBOX_NUM_FILTERS];
+
+/* NULL for a number that libseccomp did not know at build time. Async-signal-safe. */
+const char *sandbox_syscall_name(int number);
+
+#endif

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Every system call that the monitor may make. What is not here ends it. A rule
+ * without a reason is one that the system tests see in use, in each filter that
+ * has it; the others say what they are for. A call that gets its arguments in
+ * memory cannot be checked for them: a filter sees registers only.
+ *
+ * Most arguments are an int: the kernel looks at their lower half alone, and so
+ * do we. Constants are the kernel's own, from its headers.
+ */
+#include "sandbox/rules.h"
+
+#include <asm/termbits.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sandbox/filters.h"
+
+#define INT_MASK 0xffffffffu
+
+/* Argument number arg is this int; has none of these bits; has these values in these bits. */
+#define IS(arg, value)		 SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, INT_MASK, (uint32_t)(value))
+#define LACKS(arg, bits)	 SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, (uint32_t)(bits), 0)
+#define MASKED(arg, bits, value) SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, (uint32_t)(bits), (uint32_t)(value))
+
+#define CALL(where, name, why)                                     \
+	{                                                          \
+		where, 0, #name, SCMP_SYS(name), 0, { { 0 } }, why \
+	}
+#define CALL1(where, name, a, why)                             \
+	{                                                      \
+		where, 0, #name, SCMP_SYS(name), 1, { a }, why \
+	}
+#define CALL2(where, name, a, b, why)                             \
+	{                                                         \
+		where, 0, #name, SCMP_SYS(name), 2, { a, b }, why \
+	}
+#define FAIL(where, name, error, why)                                  \
+	{                                                              \
+		where, error, #name, SCMP_SYS(name), 0, { { 0 } }, why \
+	}
+#define IOCTL(where, request, why) CALL1(where, ioctl, IS(1, request), why)
+
+#define SETUP RULE_SETUP
+#define LOOP  RULE_LOOP
+#define VCPU  RULE_VCPU
+#define BOTH  RULE_BOTH
+
+#define FUTEX_OPERATION (INT_MASK & FUTEX_CMD_MASK)
+#define MAP_KIND	(MAP_TYPE | MAP_ANONYMOUS)
+#define KICK_SIGNAL	34 /* SIGRTMIN: glibc keeps the two before it for itself */
+#define SETXID_SIGNAL	33
+
+/* What glibc passes for a thread. */
+#define THREAD_FLAGS                                                                                       \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+
+#define ABORT		"abort(3), when an assertion fails"
+#define MALLOC		"malloc(3): which one it uses depends on sizes and on what was freed before"
+#define CRASH		"the handler of a fatal signal puts the terminal right; tcsetattr(3) reads what it has set"
+#define CLOCK		"the vDSO asks the kernel where the host's clock cannot be read from user space"
+#define HOST_LACKS_XCRS "the testbed's processors have no XSAVE"
+
+const struct rule rules[] = {
+	/* The guest. First, since it is by far the most frequent. */
+	IOCTL(VCPU, KVM_RUN, NULL),
+	IOCTL(VCPU, KVM_KVMCLOCK_CTRL, NULL),
+
+	/* Open files: descriptors say which, and what they are good for. */
+	CALL(LOOP, read, NULL),
+	CALL(BOTH, write, NULL),
+	CALL(LOOP, pread64, NULL),
+	CALL(LOOP, pwrite64, NULL),
+	CALL(LOOP, preadv, NULL),
+	CALL(LOOP, pwritev, NULL),
+	CALL(LOOP, lseek, NULL),
+	CALL(LOOP, fsync, NULL),
+	CALL(LOOP, fdatasync, NULL),
+	CALL(LOOP, ftruncate, NULL),
+	CALL(LOOP, copy_file_range, NULL),
+	CALL1(LOOP, flock, IS(1, LOCK_EX | LOCK_NB), NULL),
+	CALL(LOOP, close, NULL),
+	CALL(LOOP, newfstatat, NULL),
+	CALL(LOOP, fstat, "fstat(3) of glibc before 2.33 and after 2.38"),
+	CALL1(LOOP, fcntl, IS(1, F_GETFL), NULL),
+	CALL1(LOOP, fcntl, IS(1, F_SETFL), NULL),
+	CALL1(SETUP, fcntl, IS(1, F_DUPFD_CLOEXEC), NULL),
+	CALL(BOTH, poll, NULL),
+
+	/* Files by name: what a client names, and the snapshot's temporary files. */
+	CALL(LOOP, openat, NULL),
+	CALL(LOOP, readlink, NULL),
+	CALL(LOOP, getcwd, NULL),
+	CALL(LOOP, rename, NULL),
+	CALL(LOOP, unlink, NULL),
+
+	/* The terminal. Every thread may have to put its settings back before it ends the process. */
+	IOCTL(LOOP, TCGETS, NULL),
+	IOCTL(LOOP, TCSETS, NULL),
+	IOCTL(VCPU, TCGETS, CRASH),
+	IOCTL(VCPU, TCSETS, CRASH),
+	IOCTL(BOTH, TCGETS2, "instead of TCGETS with glibc after 2.41"),
+	IOCTL(BOTH, TCSETS2, "instead of TCSETS with glibc after 2.41"),
+	IOCTL(SETUP, TIOCGPGRP, NULL),
+	CALL(SETUP, getpgrp, NULL),
+
+	/* The event loop. */
+	CALL(LOOP, epoll_wait, NULL),
+	CALL(LOOP, epoll_ctl, NULL),
+	CALL1(SETUP, eventfd2, IS(1, EFD_CLOEXEC | EFD_NONBLOCK), NULL),
+	CALL2(SETUP, timerfd_create, IS(0, CLOCK_MONOTONIC), IS(1, TFD_CLOEXEC | TFD_NONBLOCK), NULL),
+	CALL1(BOTH, timerfd_settime, IS(1, 0), NULL),
+
+	/* The API: connections to the socket that listens already. There is no socket(2), no connect(2). */
+	CALL1(LOOP, accept4, IS(3, SOCK_CLOEXEC | SOCK_NONBLOCK), NULL),
+	CALL(LOOP, recvfrom, NULL),
+	CALL1(LOOP, sendto, IS(3, MSG_NOSIGNAL), NULL),
+	CALL1(LOOP, sendmsg, IS(2, MSG_NOSIGNAL), NULL),
+	CALL(LOOP, shutdown, NULL),
+	FAIL(LOOP, setsockopt, EOPNOTSUPP, "the HTTP library tries options of TCP, and gets this answer anyway"),
+
+	/* Memory: never executable; from files only while a machine is built. */
+	CALL1(SETUP, mmap, LACKS(2, PROT_EXEC), NULL),
+	CALL2(LOOP, mmap, LACKS(2, PROT_EXEC), MASKED(3, MAP_KIND, MAP_PRIVATE | MAP_ANONYMOUS), NULL),
+	CALL(LOOP, munmap, NULL),
+	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
+	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
+	CALL(LOOP, brk, NULL),
+	CALL1(BOTH, madvise, IS(2, MADV_DONTNEED), NULL),
+	CALL1(SETUP, madvise, IS(2, MADV_DONTDUMP), NULL),
+	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NULL),
+	CALL(LOOP, getrandom, NULL),
+
+	/* Threads. */
+	FAIL(SETUP, clone3, ENOSYS, "its flags are in memory: pthread_create(3) takes clone(2) instead"),
+	CALL1(SETUP, clone, IS(0, THREAD_FLAGS), NULL),
+	CALL(SETUP, set_robust_list, NULL),
+	CALL(SETUP, rseq, NULL),
+	CALL(SETUP, sigaltstack, NULL),
+	CALL1(SETUP, prctl, IS(0, PR_SET_NAME), NULL),
+	CALL2(SETUP, prctl, IS(0, PR_SET_SECCOMP), IS(1, SECCOMP_MODE_FILTER), NULL),
+	CALL1(BOTH, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), NULL),
+	CALL1(BOTH, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), NULL),
+	CALL1(BOTH, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), NULL),
+	CALL(VCPU, exit, NULL),
+
+	/* Signals. */
+	CALL1(SETUP, rt_sigaction, IS(0, KICK_SIGNAL), NULL),
+	CALL1(SETUP, rt_sigaction, IS(0, SETXID_SIGNAL), NULL),
+	CALL(BOTH, rt_sigprocmask, NULL),
+	CALL(BOTH, rt_sigreturn, NULL),
+	CALL(LOOP, getpid, NULL),
+	CALL2(LOOP, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, KICK_SIGNAL), NULL),
+	CALL(BOTH, restart_syscall, "poll(2) that a stopped process goes on with"),
+
+	/* The end, good or bad. */
+	CALL(BOTH, exit_group, NULL),
+	CALL1(BOTH, writev, IS(0, STDERR_FILENO), ABORT),
+	CALL(VCPU, getpid, ABORT),
+	CALL(BOTH, gettid, ABORT),
+	CALL2(BOTH, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, SIGABRT), ABORT),
+
+	CALL(BOTH, clock_gettime, CLOCK),
+
+	/* KVM: a machine is built. */
+	IOCTL(SETUP, KVM_GET_API_VERSION, NULL),
+	IOCTL(SETUP, KVM_GET_VCPU_MMAP_SIZE, NULL),
+	IOCTL(SETUP, KVM_GET_SUPPORTED_CPUID, NULL),
+	IOCTL(SETUP, KVM_CREATE_VM, NULL),
+	IOCTL(SETUP, KVM_SET_IDENTITY_MAP_ADDR, NULL),
+	IOCTL(SETUP, KVM_SET_TSS_ADDR, NULL),
+	IOCTL(SETUP, KVM_CREATE_IRQCHIP, NULL),
+	IOCTL(SETUP, KVM_CREATE_PIT2, NULL),
+	IOCTL(SETUP, KVM_SET_USER_MEMORY_REGION, NULL),
+	IOCTL(SETUP, KVM_CREATE_VCPU, NULL),
+	IOCTL(SETUP, KVM_IRQFD, NULL),
+	/* KVM: its state is set, for a boot or from a snapshot. */
+	IOCTL(SETUP, KVM_SET_CPUID2, NULL),
+	IOCTL(SETUP, KVM_SET_REGS, NULL),
+	IOCTL(SETUP, KVM_SET_SREGS, NULL),
+	IOCTL(SETUP, KVM_SET_FPU, NULL),
+	IOCTL(SETUP, KVM_SET_XSAVE, NULL),
+	IOCTL(SETUP, KVM_SET_XCRS, HOST_LACKS_XCRS),
+	IOCTL(SETUP, KVM_SET_DEBUGREGS, NULL),
+	IOCTL(SETUP, KVM_SET_LAPIC, NULL),
+	IOCTL(SETUP, KVM_SET_MSRS, NULL),
+	IOCTL(SETUP, KVM_SET_VCPU_EVENTS, NULL),
+	IOCTL(SETUP, KVM_SET_MP_STATE, NULL),
+	IOCTL(SETUP, KVM_SET_TSC_KHZ, "only if the snapshot's host had another frequency"),
+	IOCTL(SETUP, KVM_SET_IRQCHIP, NULL),
+	IOCTL(SETUP, KVM_SET_PIT2, NULL),
+	IOCTL(SETUP, KVM_SET_CLOCK, NULL),
+	/* KVM: its state is read, for a snapshot; doorbells are taken away when a machine ends. */
+	IOCTL(LOOP, KVM_CHECK_EXTENSION, NULL),
+	IOCTL(LOOP, KVM_GET_MSR_INDEX_LIST, NULL),
+	IOCTL(LOOP, KVM_GET_CPUID2, NULL),
+	IOCTL(LOOP, KVM_GET_REGS, NULL),
+	IOCTL(LOOP, KVM_GET_SREGS, NULL),
+	IOCTL(LOOP, KVM_GET_XSAVE2, NULL),
+	IOCTL(LOOP, KVM_GET_XSAVE, "instead of KVM_GET_XSAVE2 on Linux before 5.17"),
+	IOCTL(LOOP, KVM_GET_XCRS, HOST_LACKS_XCRS),
+	IOCTL(LOOP, KVM_GET_DEBUGREGS, NULL),
+	IOCTL(LOOP, KVM_GET_LAPIC, NULL),
+	IOCTL(LOOP, KVM_GET_MSRS, NULL),
+	IOCTL(LOOP, KVM_GET_VCPU_EVENTS, NULL),
+	IOCTL(LOOP, KVM_GET_MP_STATE, NULL),
+	IOCTL(LOOP, KVM_GET_TSC_KHZ, NULL),
+	IOCTL(LOOP, KVM_GET_IRQCHIP, NULL),
+	IOCTL(LOOP, KVM_GET_PIT2, NULL),
+	IOCTL(LOOP, KVM_GET_CLOCK, NULL),
+	IOCTL(LOOP, KVM_IOEVENTFD, NULL),
+};
+
+const size_t num_rules = ARRAY_SIZE(rules);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The list of allowed system calls, as data: at build time mkfilters makes the filters of it. */
+#ifndef SANDBOX_RULES_H
+#define SANDBOX_RULES_H
+
+#include <stddef.h>
+#include <seccomp.h>
+
+#define RULE_MAX_ARGS 3
+
+/* Filters that have a rule. SANDBOX_SETUP has every one: vCPU threads inherit it, and the loop thread keeps it. */
+enum rule_where {
+	RULE_SETUP = 0,
+	RULE_LOOP = 1 << 0,
+	RULE_VCPU = 1 << 1,
+	RULE_BOTH = RULE_LOOP | RULE_VCPU,
+};
+
+struct rule {
+	enum rule_where where;
+	int error; /* 0: allowed; else the call fails with it */
+	const char *name;
+	int call;
+	unsigned int num_args; /* conditions, all of which must hold */
+	struct scmp_arg_cmp args[RULE_MAX_ARGS];
+	const char *why; /* NULL: tests/system/test_sandbox.py sees it used in each filter that has it */
+};
+
+extern const struct rule rules[];
+extern const size_t num_rules;
+
+#endif

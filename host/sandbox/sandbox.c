@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Installing a filter: prctl(2) and the program that the build has made, with
+ * the process's own id put in. Nothing is compiled at run time.
+ */
+#include "sandbox/sandbox.h"
+
+#include <linux/seccomp.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sandbox/asan.h"
+#include "sandbox/crash.h"
+#include "sandbox/filters.h"
+
+static const char *const sandbox_names[SANDBOX_NUM_FILTERS] = {
+	[SANDBOX_SETUP] = "setup",
+	[SANDBOX_LOOP] = "loop",
+	[SANDBOX_VCPU] = "vcpu",
+};
+
+static bool sandbox_filters;	  /* set once, before there is a second thread */
+static bool sandbox_loop_entered; /* loop thread only */
+
+int sandbox_init(bool filters, struct err *e)
+{
+	int r = crash_init(e);
+
+	if (r < 0)
+		return r;
+	/* Reads the time zone: later, localtime_r(3) opens no file any more. */
+	tzset();
+	sandbox_filters = filters && !SANDBOX_UNDER_ASAN;
+	/* Without this only root may install filters. Nothing that we could execute would gain rights, either. */
+	if (sandbox_filters && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_errno(e, errno, "cannot give up the gaining of privileges");
+	return 0;
+}
+
+/* On the stack: a vCPU's thread allocates nothing, so that its list needs nothing for it. */
+static int sandbox_install(const struct sandbox_program *program)
+{
+	struct sock_filter insns[SANDBOX_MAX_INSNS];
+	const struct sock_fprog prog = { .len = program->num_insns, .filter = insns };
+
+	memcpy(insns, program->insns, program->num_insns * sizeof(*insns));
+	for (unsigned int i = 0; i < program->num_insns; i++)
+		if (insns[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && insns[i].k == SANDBOX_OWN_PID)
+			insns[i].k = (uint32_t)getpid();
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0 ? -errno : 0;
+}
+
+int sandbox_enter(enum sandbox_filter filter, struct err *e)
+{
+	/* The loop thread has called us before it enters this one. */
+	int r = filter == SANDBOX_LOOP ? 0 : crash_init_thread(e);
+
+	if (r < 0 || !sandbox_filters || (filter == SANDBOX_LOOP && sandbox_loop_entered))
+		return r;
+	r = sandbox_install(&sandbox_programs[filter]);
+	if (r < 0)
+		return err_errno(e, -r, "cannot install the system call filter \"%s\"; --no-seccomp does without",
+				 sandbox_names[filter]);
+	if (filter == SANDBOX_LOOP)
+		sandbox_loop_entered = true;
+	return 0;
+}

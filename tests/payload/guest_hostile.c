@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A guest that does what it must not: random accesses to the windows and ports
+ * of all devices, rings of garbage that change while they are read, and rings
+ * that are broken in one known way. After each attack on a virtio device it
+ * resets the device and checks that it works.
+ *
+ * The command line has "seed=N rounds=N"; the same seed is the same attack. It
+ * ends early when "q" is typed. The last line on the console is the verdict.
+ * Then the guest resets the machine.
+ */
+#include "guest.h"
+#include "virtio.h"
+
+#include <linux/virtio_blk.h>
+
+/* As host/arch/x86_64/layout.h and the order of the devices have it: the drive, then the entropy device. */
+#define BLOCK_WINDOW	     0xC0001000ull
+#define ENTROPY_WINDOW	     0xC0002000ull
+#define BOOT_TIMER_WINDOW    0xC0000000ull
+#define SERIAL_PORT	     0x3f8
+#define I8042_PORT	     0x60
+#define I8042_COMMAND_RESET  0xfe
+#define I8042_COMMAND_OUTPUT 0xd1
+#define I8042_COMMAND_READ   0x20
+#define RAM_END		     0x2000000ull
+#define ZERO_PAGE_CMDLINE    0x228
+#define STATUS_NEEDS_RESET   0x40
+#define FEATURES	     (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX)
+#define FEATURE_LEAK	     1ull
+
+static struct virtio_device block = { .base = BLOCK_WINDOW, .num_queues = 1, .is_block = true };
+static struct virtio_device entropy = { .base = ENTROPY_WINDOW, .num_queues = 3 };
+static uint64_t random_state;
+static unsigned int num_needs_reset;
+static unsigned int num_used;
+
+static uint64_t hostile_random(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state * 0x2545f4914f6cdd1d >> 16 | random_state << 48;
+}
+
+static unsigned int hostile_below(unsigned int n)
+{
+	return (unsigned int)((hostile_random() >> 8) % n);
+}
+
+static void hostile_print_number(unsigned int n)
+{
+	char text[12];
+	unsigned int at = sizeof(text) - 1;
+
+	text[at] = '\0';
+	do
+		text[--at] = (char)('0' + n % 10);
+	while ((n /= 10) != 0);
+	guest_print(text + at);
+}
+
+/* No device may ever be told to write where this guest itself lies. */
+static uint64_t hostile_address(void)
+{
+	switch (hostile_below(8)) {
+	case 0:
+		return RAM_END - hostile_below(600);
+	case 1:
+		return 1ull << 40 | hostile_random();
+	case 2:
+		return 0xC0000000 + hostile_below(0x40000000);
+	case 3:
+		return UINT64_MAX - hostile_below(5000);
+	case 4:
+		return VIRTIO_TABLES + hostile_below(4096) * 16ull;
+	default:
+		return VIRTIO_DATA + hostile_below(0x400000);
+	}
+}
+
+static uint32_t hostile_length(void)
+{
+	switch (hostile_below(8)) {
+	case 0:
+		return (uint32_t)hostile_random();
+	case 1:
+		return 0x100000 + hostile_below(3) - 1;
+	case 2:
+		return 0;
+	case 3:
+		return 1;
+	case 4:
+		return sizeof(struct virtio_blk_outhdr);
+	case 5:
+		return hostile_below(5000);
+	default:
+		return 512 * hostile_below(20);
+	}
+}
+
+static void hostile_desc(struct vring_desc *at)
+{
+	volatile struct vring_desc *desc = at;
+
+	desc->addr = hostile_address();
+	desc->len = hostile_length();
+	/* NEXT and WRITE mostly; INDIRECT, and bits that mean nothing, now and then. */
+	desc->flags = (uint16_t)(hostile_below(16) ? hostile_below(4) : hostile_random());
+	desc->next = (uint16_t)(hostile_below(16) ? hostile_below(VIRTIO_QUEUE_SIZE) : hostile_random());
+}
+
+/* Block requests that look like some: the header is where a descriptor may point. */
+static void hostile_headers(void)
+{
+	for (unsigned int i = 0; i < 64; i++) {
+		volatile struct virtio_blk_outhdr *header =
+			(volatile struct virtio_blk_outhdr *)(VIRTIO_DATA + hostile_below(0x400000) / 16 * 16);
+
+		header->type = hostile_below(8) ? hostile_below(16) : (uint32_t)hostile_random();
+		header->sector = hostile_below(4) ? hostile_below(3000) : hostile_random();
+	}
+}
+
+static void hostile_chain(struct virtio_ring *ring, unsigned int head)
+{
+	unsigned int num = 1 + hostile_below(6), readable = hostile_below(num + 1);
+
+	for (unsigned int i = 0; i < num; i++) {
+		uint16_t flags =
+			(uint16_t)((i < readable ? 0 : VRING_DESC_F_WRITE) | (i + 1 < num ? VRING_DESC_F_NEXT : 0));
+
+		virtio_set_desc(ring, head + i, hostile_address(), hostile_length(), flags,
+				(uint16_t)((head + i + 1) % VIRTIO_QUEUE_SIZE));
+	}
+	virtio_publish(ring, (uint16_t)(head % VIRTIO_QUEUE_SIZE));
+}
+
+/* Garbage in all rings and tables, and it goes on changing while the device looks. */
+static void attack_rings(struct virtio_device *dev)
+{
+	(void)virtio_start(dev, FEATURES * hostile_below(2) | (dev->is_block ? 0 : FEATURE_LEAK * hostile_below(2)));
+	hostile_headers();
+	for (unsigned int i = 0; i < 256; i++)
+		hostile_desc((struct vring_desc *)VIRTIO_TABLES + i);
+	for (unsigned int i = 0; i < 40; i++) {
+		unsigned int q = hostile_below(dev->num_queues);
+		struct virtio_ring *ring = &dev->rings[q];
+
+		if (!ring->desc)
+			continue;
+		if (hostile_below(4))
+			hostile_chain(ring, hostile_below(VIRTIO_QUEUE_SIZE));
+		else
+			hostile_desc(&ring->desc[hostile_below(VIRTIO_QUEUE_SIZE)]);
+		if (hostile_below(30) == 0)
+			virtio_publish(ring, (uint16_t)hostile_random());
+		if (hostile_below(3) == 0)
+			virtio_kick(dev, q);
+	}
+	virtio_kick(dev, 0);
+	for (unsigned int i = 0; i < 2000; i++)
+		hostile_desc(&dev->rings[0].desc[hostile_below(VIRTIO_QUEUE_SIZE)]);
+}
+
+/* Rings that break a rule of virtio 1.2, section 2.7: the device must say that it needs a reset. */
+static bool attack_by_broken_ring(struct virtio_device *dev)
+{
+	struct virtio_ring *ring = &dev->rings[0];
+	struct vring_desc *table = (struct vring_desc *)VIRTIO_TABLES;
+	const uint16_t next = VRING_DESC_F_NEXT, write = VRING_DESC_F_WRITE, indirect = VRING_DESC_F_INDIRECT;
+
+	if (!virtio_start(dev, FEATURES))
+		return false;
+	virtio_set_desc(ring, 0, VIRTIO_DATA, 16, next, 1);
+	virtio_set_desc(ring, 1, VIRTIO_DATA, 16, next, 0); /* a loop, if nothing is changed */
+	switch (hostile_below(8)) {
+	case 0: /* a head behind the table */
+		virtio_publish(ring, VIRTIO_QUEUE_SIZE);
+		break;
+	case 1: /* further ahead than the ring is long */
+		ring->avail_idx = VIRTIO_QUEUE_SIZE;
+		virtio_publish(ring, 0);
+		break;
+	case 2:
+		virtio_set_desc(ring, 0, VIRTIO_DATA, 16, next | write, 1);
+		virtio_set_desc(ring, 1, VIRTIO_DATA, 16, 0, 0);
+		virtio_publish(ring, 0);
+		break;
+	case 3:
+		virtio_set_desc(ring, 0, VIRTIO_DATA, 16, next, 0xffff);
+		virtio_publish(ring, 0);
+		break;
+	case 4: /* a table in a table */
+		virtio_set_desc(ring, 0, VIRTIO_TABLES, 16, indirect, 0);
+		*table = (struct vring_desc){ .addr = VIRTIO_TABLES, .len = 16, .flags = indirect };
+		virtio_publish(ring, 0);
+		break;
+	case 5:
+		virtio_set_desc(ring, 0, VIRTIO_TABLES, 15, indirect, 0);
+		virtio_publish(ring, 0);
+		break;
+	case 6:
+		virtio_set_desc(ring, 0, RAM_END - 16, 32, indirect, 0);
+		virtio_publish(ring, 0);
+		break;
+	default:
+		virtio_publish(ring, 0);
+	}
+	virtio_kick(dev, 0);
+	return virtio_wait_status(dev, STATUS_NEEDS_RESET);
+}
+
+/* Any register, also those that do not exist, in any width, in any order. */
+static void attack_window(uint64_t window)
+{
+	for (unsigned int i = 0; i < 150; i++) {
+		uint64_t at = window + (hostile_below(8) ? hostile_below(0x48) * 4u : hostile_below(0xff8));
+		uint64_t value = hostile_below(2) ? hostile_below(16) : hostile_random();
+
+		switch (hostile_below(12)) {
+		case 0:
+			*(volatile uint8_t *)at = (uint8_t)value;
+			break;
+		case 1:
+			*(volatile uint16_t *)at = (uint16_t)value;
+			break;
+		case 2:
+			*(volatile uint64_t *)at = value;
+			break;
+		case 3:
+			(void)*(volatile uint8_t *)at;
+			break;
+		case 4:
+			(void)*(volatile uint64_t *)at;
+			break;
+		case 5:
+			(void)*(volatile uint32_t *)at;
+			break;
+		default:
+			*(volatile uint32_t *)at = (uint32_t)value;
+		}
+	}
+}
+
+/* What a guest may not ask for by accident here is the reset that ends the attack. */
+static void attack_i8042(void)
+{
+	for (unsigned int i = 0; i < 40; i++) {
+		uint8_t value = (uint8_t)hostile_random();
+
+		if (value != I8042_COMMAND_RESET && value != I8042_COMMAND_OUTPUT)
+			guest_outb(I8042_PORT + 4, value);
+		guest_outb(I8042_PORT, (uint8_t)hostile_random());
+		guest_outl((uint16_t)(I8042_PORT + 1 + hostile_below(3)), (uint32_t)hostile_random());
+		guest_outl(I8042_PORT + 4, I8042_COMMAND_RESET);
+		(void)guest_inl((uint16_t)(I8042_PORT + hostile_below(5)));
+	}
+	guest_outb(I8042_PORT + 4, I8042_COMMAND_READ);
+}
+
+static uint8_t hostile_inb(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+	return value;
+}
+
+/* What was typed, or 0. */
+static uint8_t hostile_typed(void)
+{
+	return hostile_inb(SERIAL_PORT + 5) & 1 ? hostile_inb(SERIAL_PORT) : 0;
+}
+
+/* All registers but the one that prints; in loopback mode that one, too. Then back to what a console needs. */
+static void attack_serial(void)
+{
+	for (unsigned int i = 0; i < 40; i++) {
+		guest_outb((uint16_t)(SERIAL_PORT + 1 + hostile_below(7)), (uint8_t)hostile_random());
+		(void)guest_inl((uint16_t)(SERIAL_PORT + hostile_below(8)));
+		guest_outl((uint16_t)(SERIAL_PORT + hostile_below(8)), (uint32_t)hostile_random());
+	}
+	guest_outb(SERIAL_PORT + 3, 3);
+	guest_outb(SERIAL_PORT + 4, 0x10);
+	for (unsigned int i = 0; i < 100; i++)
+		guest_outb(SERIAL_PORT, (uint8_t)hostile_random());
+	guest_outb(SERIAL_PORT + 4, 0);
+	guest_outb(SERIAL_PORT + 2, 7); /* forget what came back */
+}
+
+/* Ports that nobody has, but not those of the devices that KVM has itself. */
+static void attack_ports(void)
+{
+	for (unsigned int i = 0; i < 20; i++) {
+		uint16_t port = (uint16_t)(0x1000 + hostile_below(0xe000));
+
+		guest_outl(port, (uint32_t)hostile_random());
+		(void)guest_inl(port);
+	}
+}
+
+static bool entropy_works(void)
+{
+	struct virtio_ring *ring = &entropy.rings[0];
+	volatile uint64_t *data = (volatile uint64_t *)VIRTIO_DATA;
+
+	if (!virtio_start(&entropy, FEATURE_LEAK))
+		return false;
+	data[0] = data[1] = data[2] = 0;
+	virtio_set_desc(ring, 0, VIRTIO_DATA, 16, VRING_DESC_F_WRITE, 0);
+	virtio_publish(ring, 0);
+	virtio_kick(&entropy, 0);
+	return virtio_wait_used(&entropy, 0, 1) && (data[0] | data[1]) != 0 && data[2] == 0;
+}
+
+static bool block_transfer(uint32_t type, uint64_t sector, uint64_t data, uint16_t count)
+{
+	struct virtio_blk_outhdr *header = (struct virtio_blk_outhdr *)VIRTIO_TABLES;
+	volatile uint8_t *status = (volatile uint8_t *)VIRTIO_TABLES + 512;
+	struct virtio_ring *ring = &block.rings[0];
+	uint16_t flags = type == VIRTIO_BLK_T_IN ? VRING_DESC_F_NEXT | VRING_DESC_F_WRITE : VRING_DESC_F_NEXT;
+
+	*header = (struct virtio_blk_outhdr){ .type = type, .sector = sector };
+	*status = 0xff;
+	virtio_set_desc(ring, 0, VIRTIO_TABLES, sizeof(*header), VRING_DESC_F_NEXT, 1);
+	virtio_set_desc(ring, 1, data, 512, flags, 2);
+	virtio_set_desc(ring, 2, VIRTIO_TABLES + 512, 1, VRING_DESC_F_WRITE, 0);
+	virtio_publish(ring, 0);
+	virtio_kick(&block, 0);
+	return virtio_wait_used(&block, 0, count) && *status == VIRTIO_BLK_S_OK;
+}
+
+static bool block_works(void)
+{
+	volatile uint64_t *out = (volatile uint64_t *)VIRTIO_DATA, *in = (volatile uint64_t *)(VIRTIO_DATA + 4096);
+	uint64_t sector = hostile_below(100);
+	bool same = true;
+
+	if (!virtio_start(&block, 0))
+		return false;
+	for (unsigned int i = 0; i < 64; i++)
+		out[i] = hostile_random();
+	if (!block_transfer(VIRTIO_BLK_T_OUT, sector, VIRTIO_DATA, 1) ||
+	    !block_transfer(VIRTIO_BLK_T_IN, sector, VIRTIO_DATA + 4096, 2))
+		return false;
+	for (unsigned int i = 0; i < 64; i++)
+		same = same && in[i] == out[i];
+	return same;
+}
+
+/* NULL, or what went wrong. */
+static const char *hostile_round(void)
+{
+	struct virtio_device *dev = hostile_below(2) ? &block : &entropy;
+
+	switch (hostile_below(6)) {
+	case 0:
+		attack_window(dev->base);
+		break;
+	case 1:
+		if (!attack_by_broken_ring(dev))
+			return "a broken ring did not make the device need a reset";
+		break;
+	case 2:
+		attack_i8042();
+		attack_serial();
+		attack_ports();
+		attack_window(BOOT_TIMER_WINDOW);
+		break;
+	default:
+		attack_rings(dev);
+	}
+	if (*virtio_reg(dev, VIRTIO_MMIO_STATUS) & STATUS_NEEDS_RESET)
+		num_needs_reset++;
+	if (dev->rings[0].used)
+		num_used += dev->rings[0].used[1];
+	if (!block_works())
+		return "the block device does not work after a reset";
+	return entropy_works() ? NULL : "the entropy device does not work after a reset";
+}
+
+/* The number behind name in the command line. */
+static unsigned int hostile_option(const char *cmdline, const char *name)
+{
+	for (; *cmdline != '\0'; cmdline++) {
+		const char *c = cmdline, *n = name;
+		unsigned int value = 0;
+
+		while (*n != '\0' && *c == *n)
+			c++, n++;
+		if (*n != '\0')
+			continue;
+		while (*c >= '0' && *c <= '9')
+			value = 10 * value + (unsigned int)(*c++ - '0');
+		return value;
+	}
+	return 0;
+}
+
+void guest_main(const uint8_t *zero_page)
+{
+	const char *cmdline = (const char *)(uintptr_t) * (const uint32_t *)(zero_page + ZERO_PAGE_CMDLINE);
+	unsigned int rounds = hostile_option(cmdline, "rounds="), round = 0;
+	const char *wrong = NULL;
+
+	random_state = 0x9e3779b97f4a7c15 + hostile_option(cmdline, "seed=");
+	guest_map_mmio();
+	guest_print("hostile: begins\n");
+	while (round < rounds && !wrong && hostile_typed() != 'q') {
+		round++;
+		wrong = hostile_round();
+	}
+	guest_print("\nhostile: ");
+	hostile_print_number(round);
+	guest_print(" rounds, ");
+	hostile_print_number(num_needs_reset);
+	guest_print(" resets needed, ");
+	hostile_print_number(num_used);
+	guest_print(" buffers used: ");
+	guest_print(wrong ? wrong : "all is well");
+	guest_print("\n");
+	guest_reset();
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Guests without an operating system on real KVM, through kvm/ and arch/ alone.
+ * Exits with 77 and a reason where the processor offers no virtualisation.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "arch/arch.h"
+#include "base/cleanup.h"
+#include "base/codec.h"
+#include "kvm/vcpu.h"
+#include "ports.h"
+#include "rig.h"
+
+#define EXIT_SKIPPED 77
+
+/* Enough to hit every instruction of the counting guest at every stage. */
+#define PAUSES	     3000
+#define CLONES	     30
+#define MAX_DELAY_NS 400000
+
+static void sleep_random(unsigned int *seed)
+{
+	struct timespec delay = { .tv_nsec = rand_r(seed) % MAX_DELAY_NS };
+
+	nanosleep(&delay, NULL);
+}
+
+static void assert_counts_agree(const struct rig *rig)
+{
+	assert_int_equal(rig->ports.verdict, 0);
+	assert_int_equal(rig->ports.errors, 0);
+	assert_int_equal(rig->mmio.errors, 0);
+	assert_int_equal(rig->exits, 0);
+}
+
+static void a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_reset(void **state)
+{
+	struct rig *rig = rig_boot("guest_hello", 1, "a=b --", "guest_initrd");
+
+	(void)state;
+	vm_run(rig->vm);
+	rig_wait_exit(rig);
+	vm_pause(rig->vm);
+	assert_string_equal(rig->text, "long mode\na=b --\nRSDP\n3 E820 entries\nThis is the initrd.\n");
+	assert_int_equal(rig->exits, 1);
+	assert_int_equal(rig->exit_why, VM_EXIT_RESET);
+	rig_free(rig);
+}
+
+static void a_pvh_kernel_starts_in_protected_mode_with_start_info(void **state)
+{
+	struct rig *rig = rig_boot("guest_pvh", 1, "console=hvc0", NULL);
+
+	(void)state;
+	vm_run(rig->vm);
+	rig_wait_exit(rig);
+	vm_pause(rig->vm);
+	assert_string_equal(rig->text, "protected mode\nconsole=hvc0");
+	assert_true(rig->has_reset);
+	rig_free(rig);
+}
+
+static void pausing_thousands_of_times_loses_and_doubles_no_access(void **state)
+{
+	struct rig *rig = rig_boot("guest_count", 2, "", NULL); /* the second processor is never started */
+	unsigned int seed = 1;
+	uint32_t before = 0;
+
+	(void)state;
+	for (int i = 0; i < PAUSES; i++) {
+		vm_run(rig->vm);
+		sleep_random(&seed);
+		vm_pause(rig->vm);
+		assert_counts_agree(rig);
+	}
+	assert_true(rig->ports.next_write > 100);
+	before = rig->ports.next_write;
+	sleep_random(&seed);
+	assert_int_equal(rig->ports.next_write, before); /* paused means paused */
+	print_message("%d pauses, %u rounds of the guest\n", PAUSES, before);
+	rig_free(rig);
+}
+
+static void a_machine_goes_on_in_another_one_where_it_was_saved(void **state)
+{
+	struct rig *rig = rig_boot("guest_count", 2, "", NULL);
+	unsigned int seed = 2;
+	uint32_t before;
+
+	(void)state;
+	for (int i = 0; i < CLONES; i++) {
+		struct rig *clone;
+
+		before = rig->ports.next_write;
+		vm_run(rig->vm);
+		do {
+			sleep_random(&seed);
+			bus_lock(&rig->bus);
+			bus_unlock(&rig->bus);
+		} while (rig->ports.next_write < before + 3);
+		vm_pause(rig->vm);
+		assert_counts_agree(rig);
+		clone = rig_clone(rig);
+		rig_free(rig);
+		rig = clone;
+	}
+	rig_free(rig);
+}
+
+static void a_halted_machine_pauses_saves_and_ends(void **state)
+{
+	struct rig *rig = rig_boot("guest_halt", 2, "", NULL);
+	struct rig *clone;
+
+	(void)state;
+	vm_run(rig->vm);
+	rig_wait_text(rig, "halt");
+	for (int i = 0; i < 200; i++) {
+		vm_pause(rig->vm);
+		vm_pause(rig->vm);
+		vm_run(rig->vm);
+		vm_run(rig->vm);
+	}
+	vm_pause(rig->vm);
+	clone = rig_clone(rig);
+	rig_free(rig);
+	vm_run(clone->vm);
+	vm_pause(clone->vm);
+	vm_run(clone->vm);
+	rig_free(clone); /* while it runs */
+}
+
+/* A vCPU's state with one string replaced: by one of another size, or by all ones. */
+static int load_with(struct rig *rig, struct dec *good, const char *replaced, bool all_ones, struct err *e)
+{
+	static const char *const keys[] = { "regs",  "sregs", "xsave", "xcrs",	"debugregs",
+					    "lapic", "cpuid", "msrs",  "events" };
+	struct enc *enc = enc_new();
+	struct dec *dec;
+	uint8_t *data;
+	size_t len;
+	int r;
+
+	enc_u64(enc, "tsc_khz", dec_u64(good, "tsc_khz", 0, UINT64_MAX));
+	enc_u64(enc, "mp_state", dec_u64(good, "mp_state", 0, UINT64_MAX));
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const uint8_t *blob = dec_blob(good, keys[i], 0, 1 << 20, &len);
+		uint8_t *copy = malloc(len + 1);
+
+		assert_non_null(copy);
+		memcpy(copy, blob, len);
+		if (strcmp(keys[i], replaced) == 0 && all_ones)
+			memset(copy, 0xff, len);
+		else if (strcmp(keys[i], replaced) == 0)
+			copy[len++] = 0;
+		enc_bytes(enc, keys[i], copy, len);
+		free(copy);
+	}
+	assert_int_equal(enc_finish(enc, &data, &len), 0);
+	enc_free(enc);
+	assert_int_equal(dec_new(data, len, &dec, e), 0);
+	free(data);
+	r = arch_vcpu_load(&rig->vm->vcpus[0], dec, e);
+	dec_free(dec);
+	return r;
+}
+
+static struct dec *save_vcpu(struct rig *rig)
+{
+	struct enc *enc = enc_new();
+	struct dec *dec;
+	uint8_t *data;
+	size_t len;
+	struct err e;
+
+	assert_int_equal(arch_vcpu_save(&rig->vm->vcpus[0], enc, &e), 0);
+	assert_int_equal(enc_finish(enc, &data, &len), 0);
+	enc_free(enc);
+	assert_int_equal(dec_new(data, len, &dec, &e), 0);
+	free(data);
+	return dec;
+}
+
+static void a_hostile_vcpu_state_is_refused_by_name_or_harms_only_the_guest(void **state)
+{
+	static const char *const sized[] = { "regs", "sregs", "xcrs", "debugregs", "lapic", "cpuid", "msrs", "events" };
+	static const char *const any[] = { "regs", "sregs", "xsave", "debugregs", "lapic", "cpuid", "msrs", "events" };
+	struct rig *rig = rig_boot("guest_count", 1, "", NULL);
+	struct dec *good = save_vcpu(rig);
+	unsigned int seed = 3;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sized); i++) {
+		assert_int_equal(load_with(rig, good, sized[i], false, &e), -EINVAL);
+		if (strstr(e.text, sized[i]) == NULL)
+			fail_msg("'%s' does not name '%s'", e.text, sized[i]);
+	}
+	rig_free(rig);
+	for (size_t i = 0; i < ARRAY_SIZE(any); i++) {
+		rig = rig_boot("guest_count", 1, "", NULL);
+		if (load_with(rig, good, any[i], true, &e) < 0)
+			print_message("%s\n", e.text);
+		vm_run(rig->vm);
+		sleep_random(&seed);
+		vm_pause(rig->vm);
+		rig_free(rig);
+	}
+	dec_free(good);
+}
+
+/* delay_ns: how long the machine is stopped before it is saved; the timer's time passes or does not. */
+static void save_and_wait_for_timer(long delay_ns)
+{
+	struct timespec delay = { .tv_sec = delay_ns / 1000000000, .tv_nsec = delay_ns % 1000000000 };
+	struct rig *rig = rig_boot("guest_timer", 1, "", NULL), *clone;
+
+	vm_run(rig->vm);
+	rig_wait_text(rig, "armed");
+	vm_pause(rig->vm);
+	nanosleep(&delay, NULL);
+	clone = rig_clone(rig);
+	rig_free(rig);
+	vm_run(clone->vm);
+	rig_wait_text(clone, "timer");
+	rig_free(clone);
+}
+
+static void a_timer_that_is_armed_comes_after_the_load(void **state)
+{
+	(void)state;
+	save_and_wait_for_timer(0);
+}
+
+static void a_timer_that_ran_out_while_the_machine_stood_comes_after_the_load(void **state)
+{
+	(void)state;
+	save_and_wait_for_timer(1500000000);
+}
+
+static void an_eventfd_interrupts_the_guest_and_a_doorbell_rings_an_eventfd(void **state)
+{
+	struct rig *rig = rig_boot("guest_irq", 1, "", NULL);
+	int irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	eventfd_t rings = 0;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(vm_irqfd(rig->vm, PAYLOAD_GSI, irq, &e), 0);
+	assert_int_equal(vm_ioeventfd(rig->vm, PAYLOAD_DOORBELL_GPA, PAYLOAD_DOORBELL_VALUE, doorbell, true, &e), 0);
+	vm_run(rig->vm);
+	rig_wait_text(rig, "ready\n");
+	assert_null(strstr(rig->text, "interrupt"));
+	assert_int_equal(eventfd_write(irq, 1), 0);
+	rig_wait_exit(rig);
+	assert_non_null(strstr(rig->text, "interrupt\n"));
+	assert_int_equal(eventfd_read(doorbell, &rings), 0);
+	assert_int_equal(rings, 1);
+	assert_int_equal(vm_ioeventfd(rig->vm, PAYLOAD_DOORBELL_GPA, PAYLOAD_DOORBELL_VALUE, doorbell, false, &e), 0);
+	rig_free(rig);
+	close(irq);
+	close(doorbell);
+}
+
+/* NULL, or why guests cannot run here. That /dev/kvm opens proves nothing. */
+static const char *reason_to_skip(void)
+{
+	bool has_flag = false;
+	char *line = NULL;
+	size_t size = 0;
+	FILE *f;
+
+	if (access("/dev/kvm", R_OK | W_OK) < 0)
+		return "/dev/kvm cannot be opened";
+	f = fopen("/proc/cpuinfo", "re");
+	while (f != NULL && !has_flag && getline(&line, &size, f) > 0)
+		has_flag = strncmp(line, "flags", 5) == 0 &&
+			   (strstr(line, " vmx") != NULL || strstr(line, " svm") != NULL);
+	free(line);
+	if (f != NULL)
+		fclose(f);
+	return has_flag ? NULL : "the processor has neither VMX nor SVM";
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_reset),
+		cmocka_unit_test(a_pvh_kernel_starts_in_protected_mode_with_start_info),
+		cmocka_unit_test(pausing_thousands_of_times_loses_and_doubles_no_access),
+		cmocka_unit_test(a_machine_goes_on_in_another_one_where_it_was_saved),
+		cmocka_unit_test(a_halted_machine_pauses_saves_and_ends),
+		cmocka_unit_test(a_hostile_vcpu_state_is_refused_by_name_or_harms_only_the_guest),
+		cmocka_unit_test(a_timer_that_is_armed_comes_after_the_load),
+		cmocka_unit_test(a_timer_that_ran_out_while_the_machine_stood_comes_after_the_load),
+		cmocka_unit_test(an_eventfd_interrupts_the_guest_and_a_doorbell_rings_an_eventfd),
+	};
+	const char *reason = reason_to_skip();
+
+	if (reason != NULL) {
+		printf("skipped: %s\n", reason);
+		return EXIT_SKIPPED;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

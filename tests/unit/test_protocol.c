@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What test_rng_leak.c leaves open of docs/leak-protocol.md: the edges of the
+ * device's rules, where a driver does what is barely allowed, or is not.
+ */
+#include "virtio/rng.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/metrics.h"
+#include "fake_rand.h"
+#include "virtio_driver.h"
+#include "virtio_rng_leak.h"
+
+#define Q1	  VIRTIO_RNG_LEAKQ1
+#define Q2	  VIRTIO_RNG_LEAKQ2
+#define LEAK	  FEATURE(VIRTIO_RNG_F_LEAK)
+#define INDIRECT  FEATURE(VIRTIO_RING_F_INDIRECT_DESC)
+#define TABLE_GPA 0x80000u
+#define FAILED	  (15 | VIRTIO_CONFIG_S_NEEDS_RESET)
+
+struct fixture {
+	struct fake_platform fp;
+	struct virtio_driver drv;
+	struct metrics before;
+};
+
+#define COUNTED(f, name) (metrics.entropy_##name - (f)->before.entropy_##name)
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct entropy_config config = { .present = true, .leak_reporting = true };
+	struct virtio_dev *vdev;
+	struct err e;
+
+	fake_rand_set_calls_left(-1);
+	fake_platform_init(&f->fp);
+	assert_int_equal(rng_new(&config, &f->fp.p, &vdev, &e), 0);
+	drv_plug(&f->drv, &f->fp, vdev, "entropy");
+	memcpy(&f->before, &metrics, sizeof(metrics));
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	drv_unplug(&f->drv);
+	fake_platform_fini(&f->fp);
+	free(f);
+	return 0;
+}
+
+static uint8_t *at(struct fixture *f, gpa_t gpa)
+{
+	return mem_host(&f->fp.mem, gpa, 1);
+}
+
+static struct ring_driver *ring(struct fixture *f, unsigned int q)
+{
+	return &f->drv.rings[q];
+}
+
+static void arm_fill(struct fixture *f, unsigned int q, gpa_t gpa, uint32_t len)
+{
+	struct ring_buf in = { gpa, len };
+
+	ring_add(ring(f, q), NULL, 0, &in, 1);
+}
+
+static void arm_copy(struct fixture *f, unsigned int q, gpa_t from, gpa_t to, uint32_t len)
+{
+	struct ring_buf out = { from, len }, in = { to, len };
+
+	ring_add(ring(f, q), &out, 1, &in, 1);
+}
+
+static int64_t used_len(struct fixture *f, unsigned int q)
+{
+	struct ring_used used;
+
+	return ring_get_used(ring(f, q), &used) ? (int64_t)used.len : -1;
+}
+
+static uint32_t status(struct fixture *f)
+{
+	return drv_read(&f->drv, VIRTIO_MMIO_STATUS);
+}
+
+static void event(struct fixture *f)
+{
+	struct err e;
+
+	drv_pause(&f->drv);
+	assert_int_equal(drv_leak(&f->drv, &e), 0);
+	drv_resume(&f->drv);
+}
+
+/* Rule 1 */
+
+static uint32_t queue_num_max(struct fixture *f, unsigned int q)
+{
+	drv_write(&f->drv, VIRTIO_MMIO_QUEUE_SEL, q);
+	return drv_read(&f->drv, VIRTIO_MMIO_QUEUE_NUM_MAX);
+}
+
+static void leak_queues_exist_only_with_the_feature(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(drv_negotiate(&f->drv, 0));
+	assert_int_equal(queue_num_max(f, VIRTIO_RNG_REQUESTQ), 256);
+	assert_int_equal(queue_num_max(f, Q1), 0);
+	assert_int_equal(queue_num_max(f, Q2), 0);
+	assert_false(drv_set_up_queue(&f->drv, Q1, 16));
+	drv_reset(&f->drv);
+	assert_true(drv_negotiate(&f->drv, LEAK));
+	assert_int_equal(queue_num_max(f, Q1), 256);
+	assert_int_equal(queue_num_max(f, Q2), 256);
+	assert_int_equal(queue_num_max(f, Q2 + 1), 0);
+}
+
+/* Rules 4 and 6 */
+
+static void refused_request_stops_no_other(void **state)
+{
+	struct fixture *f = *state;
+
+	drv_start(&f->drv, LEAK, 3);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	arm_fill(f, Q1, UINT64_MAX - 7, 16);
+	arm_copy(f, Q1, DRV_DATA_GPA, DRV_DATA_GPA + 64, 16);
+	arm_copy(f, Q1, FAKE_MEM_SIZE - 8, DRV_DATA_GPA + 128, 16);
+	arm_copy(f, Q1, DRV_DATA_GPA + 64, DRV_DATA_GPA + 192, 16);
+	event(f);
+	assert_int_equal(used_len(f, Q1), 16);
+	assert_int_equal(used_len(f, Q1), 0);
+	assert_int_equal(used_len(f, Q1), 16);
+	assert_int_equal(used_len(f, Q1), 0);
+	assert_int_equal(used_len(f, Q1), 16);
+	assert_memory_equal(at(f, DRV_DATA_GPA), at(f, DRV_DATA_GPA + 192), 16);
+	assert_int_equal(COUNTED(f, leak_refused_count), 2);
+	assert_int_equal(status(f), 15);
+}
+
+static void buffers_come_back_in_the_order_in_which_they_were_made_available(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf in = { DRV_DATA_GPA, 16 };
+	uint16_t heads[64];
+
+	drv_start(&f->drv, LEAK | INDIRECT, 3);
+	for (unsigned int i = 0; i < ARRAY_SIZE(heads); i++) {
+		heads[i] = i % 3 ? ring_add(ring(f, Q1), NULL, 0, &in, 1)
+				 : ring_add_indirect(ring(f, Q1), TABLE_GPA + 16 * i, NULL, 0, &in, 1);
+	}
+	event(f);
+	for (unsigned int i = 0; i < ARRAY_SIZE(heads); i++) {
+		struct ring_used used;
+
+		assert_true(ring_get_used(ring(f, Q1), &used));
+		assert_int_equal(used.id, heads[i]);
+	}
+}
+
+/* Buffers of both queues come back, and the driver is told once. */
+static void event_sends_one_notification_for_both_queues(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	drv_start(&f->drv, LEAK, 3);
+	event(f);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	arm_fill(f, Q2, DRV_DATA_GPA + 64, 16);
+	(void)fake_irqs(&f->fp, f->drv.gsi);
+	drv_pause(&f->drv);
+	assert_int_equal(drv_leak(&f->drv, &e), 0);
+	assert_int_equal(used_len(f, Q1), 16);
+	assert_int_equal(used_len(f, Q2), 16);
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
+	drv_resume(&f->drv);
+}
+
+/* Rules 7 and 8: an event is over when it is over. */
+static void buffers_of_an_event_do_not_wait_for_the_loop(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	drv_start(&f->drv, LEAK, 3);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	drv_pause(&f->drv);
+	assert_int_equal(drv_leak(&f->drv, &e), 0);
+	assert_int_equal(used_len(f, Q1), 16); /* the loop has not run, nor a vCPU */
+	drv_resume(&f->drv);
+	fake_run(&f->fp);
+	assert_int_equal(used_len(f, Q1), -1);
+	assert_int_equal(COUNTED(f, leak_event_count), 1);
+}
+
+/* Rule 10 */
+
+static void driver_that_gave_up_has_no_events(void **state)
+{
+	struct fixture *f = *state;
+
+	drv_start(&f->drv, LEAK, 3);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	drv_write(&f->drv, VIRTIO_MMIO_STATUS, 15 | VIRTIO_CONFIG_S_FAILED);
+	event(f);
+	assert_int_equal(used_len(f, Q1), -1);
+	assert_int_equal(COUNTED(f, leak_event_count), 0);
+}
+
+/* Rule 11 */
+
+#define NUM_BROKEN 7
+
+static void arm_broken(struct fixture *f, unsigned int q, unsigned int which)
+{
+	const struct guest_mem *mem = &f->fp.mem;
+	struct ring_driver *r = ring(f, q);
+	uint16_t head = r->next_desc, next = (uint16_t)(head + 1);
+	struct ring_buf table = { TABLE_GPA, 16 };
+
+	switch (which) {
+	case 0: /* a loop */
+		ring_set_desc(mem, r->desc, head, DRV_DATA_GPA, 8, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, head);
+		ring_publish(r, head);
+		break;
+	case 1: /* a head, and a next, out of range */
+		ring_publish(r, 256);
+		break;
+	case 2:
+		ring_set_desc(mem, r->desc, head, DRV_DATA_GPA, 8, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 256);
+		ring_publish(r, head);
+		break;
+	case 3: /* readable behind writable */
+		ring_set_desc(mem, r->desc, head, DRV_DATA_GPA, 8, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, next);
+		ring_set_desc(mem, r->desc, next, DRV_DATA_GPA, 8, 0, 0);
+		ring_publish(r, head);
+		break;
+	case 4: /* an index that runs ahead too far */
+		ring_set_avail_idx(r, (uint16_t)(r->avail_idx + 300));
+		break;
+	case 5: /* an indirect table with a loop in it */
+		ring_set_desc(mem, TABLE_GPA, 0, DRV_DATA_GPA, 8, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 0);
+		ring_set_desc(mem, r->desc, head, TABLE_GPA, 16, VRING_DESC_F_INDIRECT, 0);
+		ring_publish(r, head);
+		break;
+	default: /* an indirect table in an indirect table */
+		ring_add_indirect(r, TABLE_GPA + 64, &table, 1, NULL, 0);
+		ring_set_desc(mem, TABLE_GPA + 64, 0, TABLE_GPA, 16, VRING_DESC_F_INDIRECT, 0);
+	}
+}
+
+static void expect_device_works_after_reset(struct fixture *f)
+{
+	drv_reset(&f->drv);
+	drv_start(&f->drv, LEAK | INDIRECT, 3);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	event(f);
+	assert_int_equal(used_len(f, Q1), 16);
+	assert_int_equal(status(f), 15);
+}
+
+static void queue_that_breaks_a_rule_fails_the_device_and_not_the_machine(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int which = 0; which < NUM_BROKEN; which++) {
+		/* In the active queue, behind a good request: found by the event. */
+		drv_reset(&f->drv);
+		drv_start(&f->drv, LEAK | INDIRECT, 3);
+		arm_fill(f, Q1, DRV_DATA_GPA + 4096, 16);
+		arm_broken(f, Q1, which);
+		event(f);
+		assert_int_equal(status(f), FAILED);
+		expect_device_works_after_reset(f);
+
+		/* In the signalled one: found by the doorbell, or by the event if that comes first. */
+		for (unsigned int by_event = 0; by_event < 2; by_event++) {
+			drv_reset(&f->drv);
+			drv_start(&f->drv, LEAK | INDIRECT, 3);
+			event(f);
+			arm_broken(f, Q1, which);
+			if (by_event)
+				event(f);
+			else
+				drv_kick(&f->drv, Q1);
+			assert_int_equal(status(f), FAILED);
+			expect_device_works_after_reset(f);
+		}
+	}
+}
+
+static void indirect_buffers_need_their_feature(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf in = { DRV_DATA_GPA, 16 };
+
+	drv_start(&f->drv, LEAK, 3);
+	ring_add_indirect(ring(f, Q1), TABLE_GPA, NULL, 0, &in, 1);
+	event(f);
+	assert_int_equal(status(f), FAILED);
+	expect_device_works_after_reset(f);
+}
+
+/* Rule 13 */
+
+static void late_event_is_remembered_by_a_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_driver before;
+	struct err e;
+	uint8_t *data;
+	size_t len;
+
+	drv_start(&f->drv, LEAK, 3);
+	event(f); /* late: nothing was armed */
+	drv_pause(&f->drv);
+	data = drv_save(&f->drv, &len);
+	before = f->drv;
+	drv_reset(&f->drv);
+	assert_int_equal(drv_load(&f->drv, &before, data, len, &e), 0);
+	free(data);
+	drv_resume(&f->drv);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	drv_kick(&f->drv, Q1);
+	assert_int_equal(used_len(f, Q1), 16); /* by rule 8: so the driver learns of it */
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(leak_queues_exist_only_with_the_feature),
+		T(refused_request_stops_no_other),
+		T(buffers_come_back_in_the_order_in_which_they_were_made_available),
+		T(event_sends_one_notification_for_both_queues),
+		T(buffers_of_an_event_do_not_wait_for_the_loop),
+		T(driver_that_gave_up_has_no_events),
+		T(queue_that_breaks_a_rule_fails_the_device_and_not_the_machine),
+		T(indirect_buffers_need_their_feature),
+		T(late_event_is_remembered_by_a_snapshot),
+	};
+
+	return cmocka_run_group_tests_name("protocol", tests, NULL, NULL);
+}
