@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random bytes in advance, for many threads. Theory of operation: random.c.
+ */
+#ifndef LIB_POOL_H
+#define LIB_POOL_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define SNS_POOL_SLOTS 64
+#define SNS_POOL_KEY   32
+#define SNS_POOL_BLOCK 1536 /* key of the next block, then bytes to hand out; a multiple of 512 suits the cipher */
+#define SNS_POOL_BYTES (SNS_POOL_BLOCK - SNS_POOL_KEY)
+
+/* One generator. In memory that is wiped in a forked child. */
+struct sns_slot {
+	alignas(64) _Atomic uint64_t id; /* of its seed, never used twice; 0: wiped, or never seeded */
+	uint64_t generation;		 /* of its seed */
+	uint32_t left;			 /* bytes at the end of block not yet handed out */
+	uint32_t refills;		 /* blocks left before the kernel is asked again */
+	uint8_t block[SNS_POOL_BLOCK];
+};
+
+/* In memory that is not wiped: who holds a slot when a process forks, holds it in both. */
+struct sns_slot_lock {
+	alignas(64) _Atomic uint32_t taken;
+};
+
+struct sns_pool {
+	_Atomic(struct sns_slot *) slots; /* owned; NULL until first used, or if memory cannot be wiped */
+	struct sns_slot_lock locks[SNS_POOL_SLOTS];
+};
+
+void sns_pool_fini(struct sns_pool *pool);
+
+#endif /* LIB_POOL_H */

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libsnapsafe: programs that notice when their machine was snapshotted or
+ * restored, and random bytes that are never the same in two machines.
+ *
+ * Every function that takes a handle accepts NULL: the process's default
+ * handle. It needs no initialisation, no closing, and costs nothing where there
+ * is no device; the program then behaves as one without this library.
+ *
+ * Errors are negative errno values. No function ends the process, installs a
+ * signal handler, starts a thread, or prints. All functions may be called from
+ * any thread; those marked "signal-safe" from signal handlers, too. After
+ * fork() a child goes on using the handles of its parent.
+ *
+ * What it cannot do: bytes that left a function of this library before a
+ * snapshot, and are used after it, are in both machines. Only the program that
+ * uses them can see to that: see snapsafe_token().
+ */
+#ifndef SNAPSAFE_H
+#define SNAPSAFE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SNAPSAFE_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define SNAPSAFE_MUST_CHECK
+#endif
+
+struct snapsafe; /* a handle: one generation counter */
+
+/* How much a handle's answers are worth. */
+enum snapsafe_state {
+	SNAPSAFE_ABSENT = 0,	/* there is no counter; nothing will be noticed */
+	SNAPSAFE_ACTIVE = 1,	/* every leak is noticed */
+	SNAPSAFE_UNWATCHED = 2, /* the counter is there, but its device or driver is gone: nothing will be noticed */
+	SNAPSAFE_LOST = 3,	/* the counter itself is gone; nothing will be noticed */
+};
+
+/* What a handle can do: snapsafe_info.features. */
+#define SNAPSAFE_F_MAPPED   (1u << 0) /* the generation is a load; otherwise each look is a system call */
+#define SNAPSAFE_F_IDENTITY (1u << 1) /* the machine has an identity now */
+#define SNAPSAFE_F_BUFFERED (1u << 2) /* random bytes come from a buffer; otherwise from getrandom(2) each time */
+#define SNAPSAFE_F_RESEEDED (1u << 3) /* the kernel says that its generator is fresh in this generation */
+
+struct snapsafe_info {
+	size_t size; /* set by the caller: sizeof(struct snapsafe_info) */
+	enum snapsafe_state state;
+	unsigned int features; /* SNAPSAFE_F_* */
+	int error;	       /* ABSENT: why (negative errno); otherwise 0 */
+	const char *path;      /* of the counter, "" if ABSENT; good until the handle is closed */
+};
+
+#define SNAPSAFE_IDENTITY_LEN 16
+
+/*
+ * A moment in the life of this process. Fields are the library's business; a
+ * token may be copied, and compares to nothing.
+ */
+struct snapsafe_token {
+	uint64_t generation;
+	uint64_t process;
+	uint32_t handle;
+	uint32_t state;
+};
+
+/*
+ * snapsafe_version() - the library's version as text, "1.0.0". Signal-safe.
+ */
+const char *snapsafe_version(void);
+
+/*
+ * snapsafe_open() - a handle of one's own
+ * @ret: where to put it; untouched on errors
+ * @path: a counter file, or NULL for this machine's first one: the variable
+ *	SNAPSAFE_DEVICE (ignored in setuid programs; "none" for no device), else
+ *	/sys/virtio-rng/virtio_rng.N/vm_gen_counter with the lowest N, else
+ *	/dev/sysgenid
+ *
+ * Returns 0; -ENOENT or -ENODEV if there is none; -EACCES; -EINVAL if the file
+ * is too short or cannot be a counter; -ENOMEM.
+ *
+ * Only memory that cannot vanish is mapped: pages that the driver marks so,
+ * SysGenID devices, memory files sealed with F_SEAL_SHRINK. Any other file is
+ * read at each look: slower, but never a SIGBUS.
+ */
+int snapsafe_open(struct snapsafe **ret, const char *path) SNAPSAFE_MUST_CHECK;
+
+/*
+ * snapsafe_close() - gives a handle back; no thread may be using it
+ * @s: from snapsafe_open(); NULL does nothing
+ */
+void snapsafe_close(struct snapsafe *s);
+
+/*
+ * snapsafe_get_info() - what this handle is and can do, now. Signal-safe.
+ * @info: info->size must be set; fields beyond it are not touched
+ *
+ * Returns 0, or -EINVAL if info->size is smaller than in version 1.0.
+ */
+int snapsafe_get_info(struct snapsafe *s, struct snapsafe_info *info);
+
+/*
+ * snapsafe_generation() - the number of this machine's generation. Signal-safe.
+ *
+ * One load from the mapped page. It changes with every leak before the first
+ * instruction runs afterwards; compare for equality only. 0 where there is no
+ * counter; the last value if it is lost.
+ */
+uint64_t snapsafe_generation(struct snapsafe *s);
+
+/*
+ * snapsafe_identity() - 128 bits that no other machine has. Signal-safe.
+ * @id: SNAPSAFE_IDENTITY_LEN bytes
+ *
+ * Clones of one snapshot have equal generations, but never equal identities.
+ * The identity changes with each generation. It is public: every program in
+ * the machine can read it. Not a secret, not a key.
+ *
+ * Returns 0; -ENODEV without a counter; -ENOTSUP if the counter has no identity.
+ */
+int snapsafe_identity(struct snapsafe *s, unsigned char *id) SNAPSAFE_MUST_CHECK;
+
+/*
+ * snapsafe_wait() - sleeps until the generation is another one
+ * @generation: the one that the caller knows; set to the new one on success
+ * @timeout_ms: milliseconds; 0 only looks; negative waits for ever
+ *
+ * For tasks such as restarting a service. It wakes up some time after the
+ * restore; to protect a secret use a token.
+ *
+ * Returns 1 if it changed, 0 at the timeout, -EINTR after a signal, -ENODEV if
+ * there is no counter or it has been lost.
+ */
+int snapsafe_wait(struct snapsafe *s, uint64_t *generation, int timeout_ms) SNAPSAFE_MUST_CHECK;
+
+/*
+ * snapsafe_fd() - a descriptor for one's own event loop
+ *
+ * Readable (POLLIN, EPOLLIN; use it level-triggered) when snapsafe_dispatch()
+ * should be called. It may be readable although nothing has changed. It belongs
+ * to the handle: do not read or close it. A process forked later needs a handle
+ * of its own for this.
+ *
+ * Returns the descriptor; -ENODEV without a counter; -EMFILE and the like.
+ */
+int snapsafe_fd(struct snapsafe *s) SNAPSAFE_MUST_CHECK;
+
+/*
+ * snapsafe_on_change() - registers a function to be called by snapsafe_dispatch()
+ * @fn: gets @data and the new generation; may call any function of this library
+ *	but snapsafe_close() on this handle
+ *
+ * Returns 0; -EEXIST if (fn, data) is there already; -ENOSPC after 32.
+ */
+int snapsafe_on_change(struct snapsafe *s, void (*fn)(void *data, uint64_t generation), void *data) SNAPSAFE_MUST_CHECK;
+
+/*
+ * snapsafe_off_change() - forgets (fn, data); another thread may still be in it
+ *
+ * Returns 0, or -ENOENT.
+ */
+int snapsafe_off_change(struct snapsafe *s, void (*fn)(void *data, uint64_t generation), void *data);
+
+/*
+ * snapsafe_dispatch() - calls the registered functions if the generation is
+ * another one than at the last call (at the first one: than when the first
+ * function was registered or snapsafe_fd() was called), in the caller's thread,
+ * in the order of registration. Several leaks in between count as one.
+ *
+ * Returns 1 if it had changed, 0 if not, -ENODEV if there is no counter or it
+ * has been lost.
+ */
+int snapsafe_dispatch(struct snapsafe *s);
+
+/*
+ * snapsafe_random() - random bytes for secrets, keys, nonces. Signal-safe.
+ *
+ * They come from the kernel's generator, by way of a buffer for each thread if
+ * the counter is mapped, and are of the generation that is current when the
+ * function returns: bytes that were prepared before a leak, or inherited by
+ * fork(), are thrown away. The machine's identity is mixed in, so clones differ
+ * even while their kernels still repeat each other. Blocks, as getrandom(2)
+ * does, until the kernel has been seeded.
+ *
+ * Returns 0; what getrandom(2) failed with (-ENOSYS, -EPERM under a strict
+ * seccomp filter); -EAGAIN if the counter does not stand still long enough.
+ * @buf is all zeros then, and must not be used.
+ */
+int snapsafe_random(struct snapsafe *s, void *buf, size_t len) SNAPSAFE_MUST_CHECK;
+
+/*
+ * snapsafe_token() - remembers this moment. Signal-safe.
+ *
+ * Take it before making something that must be unique (a key, a nonce, a
+ * number, a lease); ask snapsafe_holds() as the last thing before the result
+ * leaves the process, and throw the result away if it does not hold:
+ *
+ *	do {
+ *		token = snapsafe_token(NULL);
+ *		make(&message);
+ *	} while (!snapsafe_holds(NULL, &token));
+ *	send(&message);
+ *
+ * What remains is the time between the answer and the end of send(): a protocol
+ * that can, should carry snapsafe_identity() or detect the double on the other
+ * side.
+ */
+struct snapsafe_token snapsafe_token(struct snapsafe *s);
+
+/*
+ * snapsafe_holds() - whether this is still the machine and the process of the
+ * token. Signal-safe.
+ *
+ * Returns 1 if there was no leak, no fork() in between, and the counter has not
+ * been lost, left unwatched or replaced since; 0 otherwise. Where there is no
+ * counter only fork() is noticed: ask snapsafe_get_info() if you must know.
+ */
+int snapsafe_holds(struct snapsafe *s, const struct snapsafe_token *token) SNAPSAFE_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SNAPSAFE_H */
