@@ -20,6 +20,8 @@
  * is done only if the device reports leaks. The core's own thread takes whole
  * buffers: it stirs them into the kernel's pool and gives them to nobody.
  *
+ * The same queue brings the machine's first identity, onto the counter page.
+ *
  * Out of reach: bytes that another hwrng left in the core's buffer before this
  * one was selected, and bytes that a program has already got.
  */
@@ -59,6 +61,31 @@ static int entropy_request(struct rng_entropy *e)
 	e->pending = true;
 	virtqueue_kick(e->vq);
 	return 0;
+}
+
+/*
+ * Posts a request for the first identity, once, straight onto the counter page.
+ * At each leak the device fills another one in the same place; whichever comes
+ * last, no two machines have the same. The lock is held.
+ */
+static void entropy_request_identity(struct rng_entropy *e)
+{
+	u8 *identity = rng_gen_identity(e->gen);
+	struct scatterlist sg;
+
+	if (!rng_gen_is_watched(e->gen))
+		return;
+	sg_init_one(&sg, identity, RNG_GEN_IDENTITY_LEN);
+	/* If there is no room, the first leak brings the first identity. */
+	if (!virtqueue_add_inbuf(e->vq, &sg, 1, identity, GFP_ATOMIC))
+		virtqueue_kick(e->vq);
+}
+
+/* Part of one is none, and nobody would renew one that nobody watches. */
+static void entropy_take_identity(struct rng_entropy *e, unsigned int len)
+{
+	if (len < RNG_GEN_IDENTITY_LEN || !rng_gen_is_watched(e->gen))
+		rng_gen_clear_identity(e->gen);
 }
 
 /*
@@ -175,9 +202,14 @@ void rng_entropy_done(struct rng_entropy *e)
 {
 	unsigned long flags;
 	unsigned int len;
+	void *what;
 
 	spin_lock_irqsave(&e->lock, flags);
-	if (e->running && virtqueue_get_buf(e->vq, &len)) {
+	while (e->running && (what = virtqueue_get_buf(e->vq, &len))) {
+		if (what != e->buf) {
+			entropy_take_identity(e, len);
+			continue;
+		}
 		e->len = min_t(unsigned int, len, RNG_ENTROPY_LEN);
 		e->empty = !len;
 		WRITE_ONCE(e->pending, false);
@@ -208,6 +240,8 @@ void rng_entropy_start(struct rng_entropy *e, struct virtqueue *vq)
 	e->vq = vq;
 	e->pending = false;
 	e->running = true;
+	if (e->gen)
+		entropy_request_identity(e);
 	entropy_request(e); /* if not, the next read tries and says why */
 	spin_unlock_irq(&e->lock);
 }

@@ -6,17 +6,12 @@
  *	vm_gen_counter	    the counter, a native unsigned long: read, mmap, poll
  *	generation	    the same in decimal, for people
  *	reseed_generation   last generation for which the CRNG has been reseeded
+ *	identity	    of this life of the machine, in hexadecimal; public
  *	last_seed	    only with expose_seed=1: its SHA-256, for tests
  *	device		    the virtio device
  *
- * The page. The counter must never go back for whoever has it mapped, whatever
- * becomes of the driver, so the page does not belong to the device: it is the
- * only page of a memory file, there is one for each name virtio_rng.N, and it
- * stays when the device is unbound. The next device of that name continues
- * where it was. A mapping refers to that memory file, not to the file in sysfs
- * (which would be cut off, with SIGBUS, when the device goes), and keeps the
- * page even when the module is gone. Nobody moves the counter then: the page's
- * second word is 1 while leaks are not being reported.
+ * The counter is on a page that programs map and that outlives the device:
+ * rng_page.c.
  *
  * Reading. The file has no offset to speak of: each read gives the current
  * value, or as many bytes of it as fit. So that `cat` ends, a read that is not
@@ -29,37 +24,26 @@
 #include <crypto/sha2.h>
 #include <linux/device.h>
 #include <linux/err.h>
-#include <linux/file.h>
 #include <linux/kernfs.h>
 #include <linux/kobject.h>
-#include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/pagemap.h>
 #include <linux/seq_file.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/sysfs.h>
 #include <linux/virtio.h>
-#include <linux/xarray.h>
 
 #include "rng_compat.h"
-
-/* One for each N, kept until the module goes. */
-struct rng_gen_page {
-	struct file *file; /* owned; the memory file */
-	struct page *page; /* owned */
-	struct rng_gen_words *words;
-};
+#include "rng_page.h"
+#include "rng_sysgenid.h"
 
 struct rng_gen {
 	struct kobject kobj;
 	struct virtio_device *vdev;
-	struct rng_gen_page *page;
+	struct rng_page *page;
 	bool reused; /* the page has served a device before */
 	struct kernfs_node *counter_node, *text_node;
 	atomic_long_t announced; /* notifications so far */
-	unsigned long reseeded;
 
 	spinlock_t seed_lock; /* guards the two below */
 	bool have_seed;
@@ -71,8 +55,7 @@ module_param(expose_seed, bool, 0400);
 MODULE_PARM_DESC(expose_seed,
 		 "For tests: a file last_seed (root only) with the SHA-256 of the last seed that the device delivered (default: off).");
 
-static struct kobject *gen_root;      /* /sys/virtio-rng */
-static DEFINE_XARRAY(gen_pages);       /* N -> struct rng_gen_page */
+static struct kobject *gen_root; /* /sys/virtio-rng */
 
 static struct rng_gen *to_gen(struct kobject *kobj)
 {
@@ -82,12 +65,12 @@ static struct rng_gen *to_gen(struct kobject *kobj)
 /* The word that the device writes. It never moves. */
 unsigned long *rng_gen_word(struct rng_gen *gen)
 {
-	return &gen->page->words->generation;
+	return rng_page_word(gen->page);
 }
 
 unsigned long rng_gen_read(const struct rng_gen *gen)
 {
-	return READ_ONCE(gen->page->words->generation);
+	return rng_page_generation(gen->page);
 }
 
 /* True if the page has served before: leaks may have gone unreported since. */
@@ -111,9 +94,44 @@ void rng_gen_raise(struct rng_gen *gen, unsigned long value)
 	}
 }
 
+/*
+ * Any context. What nobody renews is nobody's: without reporting there is no
+ * identity. The caller clears it again if the device may still fill.
+ */
 void rng_gen_set_watched(struct rng_gen *gen, bool watched)
 {
-	WRITE_ONCE(gen->page->words->unwatched, !watched);
+	rng_page_set_watched(gen->page, watched);
+	if (watched)
+		return;
+	smp_mb(); /* who fills it later looks at the watch later: see below */
+	rng_page_clear_identity(gen->page);
+	rng_sysgenid_notify();
+}
+
+/* Where the device puts the identity. It never moves. */
+u8 *rng_gen_identity(struct rng_gen *gen)
+{
+	return gen->page->content->identity;
+}
+
+void rng_gen_clear_identity(struct rng_gen *gen)
+{
+	rng_page_clear_identity(gen->page);
+}
+
+/*
+ * Whether it makes sense to have the identity filled. Asked again after it was:
+ * either this is false by then, or the identity will be cleared yet.
+ */
+bool rng_gen_is_watched(const struct rng_gen *gen)
+{
+	smp_mb(); /* pairs with rng_gen_set_watched() */
+	return rng_page_is_watched(gen->page);
+}
+
+struct rng_page *rng_gen_page(struct rng_gen *gen)
+{
+	return gen->page;
 }
 
 /* Any context. Only a digest is kept: the seed itself is never shown. */
@@ -133,7 +151,7 @@ void rng_gen_set_seed(struct rng_gen *gen, const void *seed, unsigned int len)
 
 void rng_gen_set_reseeded(struct rng_gen *gen, unsigned long value)
 {
-	WRITE_ONCE(gen->reseeded, value);
+	rng_page_set_reseeded(gen->page, value);
 }
 
 /* Wakes poll() and sends a uevent from the virtio device. Sleeps. */
@@ -145,6 +163,7 @@ void rng_gen_notify(struct rng_gen *gen)
 	atomic_long_inc(&gen->announced);
 	sysfs_notify_dirent(gen->counter_node);
 	sysfs_notify_dirent(gen->text_node);
+	rng_sysgenid_notify();
 
 	snprintf(generation, sizeof(generation), "VM_GENERATION=%lu",
 		 rng_gen_read(gen));
@@ -181,16 +200,8 @@ static int vm_gen_counter_mmap(struct file *filp, struct kobject *kobj,
 			       rng_bin_attribute *attr,
 			       struct vm_area_struct *vma)
 {
-	struct rng_gen *gen = to_gen(kobj);
-
-	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PAGE_SIZE)
-		return -EINVAL;
-	if (vma->vm_flags & VM_WRITE)
-		return -EPERM;
-	rng_vma_make_readonly(vma);
 	/* kernfs leaves a mapping alone that refers to another file. */
-	vma_set_file(vma, gen->page->file);
-	return rng_call_mmap(vma);
+	return rng_page_mmap(to_gen(kobj)->page, vma);
 }
 
 static struct bin_attribute counter_attr = {
@@ -208,7 +219,16 @@ static ssize_t generation_show(struct kobject *kobj,
 static ssize_t reseed_generation_show(struct kobject *kobj,
 				      struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%lu\n", READ_ONCE(to_gen(kobj)->reseeded));
+	return sysfs_emit(buf, "%lu\n", rng_page_reseeded(to_gen(kobj)->page));
+}
+
+static ssize_t identity_show(struct kobject *kobj, struct kobj_attribute *attr,
+			     char *buf)
+{
+	u8 id[RNG_GEN_IDENTITY_LEN];
+
+	rng_page_read_identity(to_gen(kobj)->page, id);
+	return sysfs_emit(buf, "%*phN\n", (int)sizeof(id), id);
 }
 
 static ssize_t last_seed_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -231,11 +251,13 @@ static ssize_t last_seed_show(struct kobject *kobj, struct kobj_attribute *attr,
 static struct kobj_attribute generation_attr = __ATTR_RO(generation);
 static struct kobj_attribute reseed_generation_attr =
 	__ATTR_RO(reseed_generation);
+static struct kobj_attribute identity_attr = __ATTR_RO(identity);
 static struct kobj_attribute last_seed_attr = __ATTR_RO_MODE(last_seed, 0400);
 
 static struct attribute *gen_attrs[] = {
 	&generation_attr.attr,
 	&reseed_generation_attr.attr,
+	&identity_attr.attr,
 	&last_seed_attr.attr,
 	NULL,
 };
@@ -262,62 +284,6 @@ static const struct kobj_type gen_type = {
 	.release = gen_release,
 	.sysfs_ops = &kobj_sysfs_ops,
 };
-
-static void gen_page_free(struct rng_gen_page *p)
-{
-	if (p->page)
-		put_page(p->page);
-	if (!IS_ERR_OR_NULL(p->file))
-		fput(p->file);
-	kfree(p);
-}
-
-static struct rng_gen_page *gen_page_new(void)
-{
-	struct rng_gen_page *p = kzalloc(sizeof(*p), GFP_KERNEL);
-	struct page *page;
-
-	if (!p)
-		return ERR_PTR(-ENOMEM);
-	p->file = shmem_file_setup("vm_gen_counter", PAGE_SIZE, VM_NORESERVE);
-	if (IS_ERR(p->file)) {
-		page = ERR_CAST(p->file);
-		goto err;
-	}
-	/* The device knows the page by its address: it must stay where it is. */
-	mapping_set_unevictable(p->file->f_mapping);
-	page = shmem_read_mapping_page_gfp(p->file->f_mapping, 0, GFP_KERNEL);
-	if (IS_ERR(page))
-		goto err;
-	p->page = page;
-	set_page_dirty(page);
-	p->words = page_address(page);
-	p->words->unwatched = 1;
-	return p;
-err:
-	gen_page_free(p);
-	return ERR_CAST(page);
-}
-
-/* The page for virtio_rng.<index>: the one of old, or a new one. */
-static struct rng_gen_page *gen_page_get(int index, bool *reused)
-{
-	struct rng_gen_page *p = xa_load(&gen_pages, index);
-	int err;
-
-	*reused = p;
-	if (p)
-		return p;
-	p = gen_page_new();
-	if (IS_ERR(p))
-		return p;
-	err = xa_err(xa_store(&gen_pages, index, p, GFP_KERNEL));
-	if (err) {
-		gen_page_free(p);
-		return ERR_PTR(err);
-	}
-	return p;
-}
 
 static int gen_create_files(struct rng_gen *gen)
 {
@@ -346,20 +312,19 @@ static int gen_create_files(struct rng_gen *gen)
 struct rng_gen *rng_gen_new(struct virtio_device *vdev, int index)
 {
 	struct rng_gen *gen = kzalloc(sizeof(*gen), GFP_KERNEL);
-	struct rng_gen_page *page;
+	struct rng_page *page;
 	int err;
 
 	if (!gen)
 		return ERR_PTR(-ENOMEM);
 	spin_lock_init(&gen->seed_lock);
 	gen->vdev = vdev;
-	page = gen_page_get(index, &gen->reused);
+	page = rng_page_get(index, &gen->reused);
 	if (IS_ERR(page)) {
 		kfree(gen);
 		return ERR_CAST(page);
 	}
 	gen->page = page;
-	gen->reseeded = rng_gen_read(gen);
 
 	err = kobject_init_and_add(&gen->kobj, &gen_type, gen_root,
 				   "virtio_rng.%d", index);
@@ -406,11 +371,6 @@ int rng_gen_init(void)
 
 void rng_gen_exit(void)
 {
-	struct rng_gen_page *p;
-	unsigned long index;
-
-	xa_for_each(&gen_pages, index, p)
-		gen_page_free(p);
-	xa_destroy(&gen_pages);
+	rng_page_free_all();
 	kobject_put(gen_root);
 }

@@ -8,17 +8,13 @@
 
 #include <linux/types.h>
 
-struct rng_gen;
-struct virtio_device;
+#include "snapsafe_page.h"
 
-/*
- * What a program finds at the start of the page that it maps. The rest of the
- * page is zero.
- */
-struct rng_gen_words {
-	unsigned long generation; /* +1 with every leak; written by the host */
-	unsigned long unwatched;  /* 1 while nobody reports leaks */
-};
+#define RNG_GEN_IDENTITY_LEN SNAPSAFE_PAGE_IDENTITY_LEN
+
+struct rng_gen;
+struct rng_page;
+struct virtio_device;
 
 int rng_gen_init(void);
 void rng_gen_exit(void);
@@ -31,6 +27,10 @@ unsigned long rng_gen_read(const struct rng_gen *gen);
 bool rng_gen_reused(const struct rng_gen *gen);
 void rng_gen_raise(struct rng_gen *gen, unsigned long value);
 void rng_gen_set_watched(struct rng_gen *gen, bool watched);
+bool rng_gen_is_watched(const struct rng_gen *gen);
+u8 *rng_gen_identity(struct rng_gen *gen);
+void rng_gen_clear_identity(struct rng_gen *gen);
+struct rng_page *rng_gen_page(struct rng_gen *gen);
 
 void rng_gen_set_seed(struct rng_gen *gen, const void *seed, unsigned int len);
 void rng_gen_set_reseeded(struct rng_gen *gen, unsigned long value);

@@ -9,11 +9,16 @@
  * The device handles it while no vCPU runs, by carrying out what the driver
  * put into one of two queues beforehand. Per queue the driver arms
  *
- *	fill	64 bytes that the device fills with new random bytes, then
+ *	fill	64 bytes, the seed, and the 16 bytes of the identity on the counter
+ *		page, that the device fills with new random bytes, then
  *	copy	one word that the device copies onto the counter page.
  *
  * fill comes first, and each queue has a seed buffer of its own: whoever sees
- * the counter changed may rely on the seed being in memory.
+ * the counter changed may rely on the seed being in memory. The identity has
+ * only one place, which is in both queues' fills: no processor of this machine
+ * has to do anything for it to be new, and none ever writes one (rng_page.c).
+ * Seed and identity are different bytes of the device. The seed is secret, and
+ * only mixed in; the identity is public, and mixed into nothing.
  *
  * The device's side, in short (the host's documentation has it in full): it
  * keeps `active`, at first leakq1, and `signalled`, at first none. An event
@@ -51,7 +56,8 @@
  *    driver cannot tell how old the seed is that it has already mixed in. It
  *    asks for another, by a fill alone in that queue: it is signalled, so a
  *    seed comes at once. Until then that generation does not count as handled.
- *    A fill that was asked for is no sign of an event.
+ *    A fill that was asked for is no sign of an event. It renews the identity
+ *    once more, for the same reason.
  * 7. The queues are used in another order than believed (events before both
  *    were armed, with a kick that the host had not served yet). A queue may
  *    then hold a value that the counter has already passed. The copy source is
@@ -59,9 +65,18 @@
  *
  * Values are given out in rising order, one a copy request, and no value comes
  * twice. What is not covered: one leak between fill and copy, and two more
- * before the callback for it has run (or three while starting up). The driver
- * cannot tell what happened then. Programs see a change, but the counter may
- * take one step back, or the last of the three may have no seed of its own.
+ * before the callback for it has run (or three while starting up), or five
+ * without a rest. The driver cannot tell what happened then: the counter may
+ * take one step back, and the last of them may have no seed of its own, or not
+ * be seen at all (tests/model/leak.pml has the traces). The
+ * machines that come from one late event have the same identity for as long as
+ * they have the same counter, and if it hit a queue with only its copy left (6)
+ * until the fill that is asked for is used: microseconds, but not none.
+ *
+ * The first identity comes from the device as well, by the request queue
+ * (rng_entropy.c), not from this kernel's generator, which is the same in
+ * machines that were copied before this driver was there. Whenever reporting
+ * ends, the identity is cleared: nobody would renew it.
  *
  * Nothing here loops on the device's behaviour: a callback takes what is there
  * (two buffers a queue at most), arms once, and leaves. A device that uses
@@ -81,7 +96,6 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "rng_gen.h"
 #include "rng_reseed.h"
 
 /* More events than this in one second: arm again only after a pause. */
@@ -105,13 +119,16 @@ static void leak_give_up(struct rng_leak *leak, const char *why)
 	dev_warn(leak->dev, "%s: leak reporting is off\n", why);
 }
 
-static int leak_add_fill(struct rng_leak_queue *q)
+static int leak_add_fill(struct rng_leak *leak, struct rng_leak_queue *q)
 {
-	struct scatterlist sg;
+	struct scatterlist sg[2];
 	int err;
 
-	sg_init_one(&sg, q->buf->seed, sizeof(q->buf->seed));
-	err = virtqueue_add_inbuf(q->vq, &sg, 1, q->buf->seed, GFP_ATOMIC);
+	sg_init_table(sg, ARRAY_SIZE(sg));
+	sg_set_buf(&sg[0], q->buf->seed, sizeof(q->buf->seed));
+	sg_set_buf(&sg[1], rng_gen_identity(leak->gen), RNG_GEN_IDENTITY_LEN);
+	err = virtqueue_add_inbuf(q->vq, sg, ARRAY_SIZE(sg), q->buf->seed,
+				  GFP_ATOMIC);
 	if (err)
 		return err;
 	q->fill_pending = true;
@@ -145,7 +162,7 @@ static void leak_arm(struct rng_leak *leak, unsigned int i)
 	if (leak->broken || (q->fill_pending && q->copy_pending))
 		return;
 	if (!q->fill_pending)
-		err = leak_add_fill(q);
+		err = leak_add_fill(leak, q);
 	if (!err && !q->copy_pending)
 		err = leak_add_copy(leak, q);
 	virtqueue_kick(q->vq);
@@ -173,7 +190,8 @@ static void leak_renew_values(struct rng_leak *leak)
 
 /*
  * The device has used a fill request: mix the seed, even a short one. False if
- * there is none.
+ * there is none. An identity that was not filled whole, or that will not be the
+ * next time, is none.
  */
 static bool leak_take_seed(struct rng_leak *leak, struct rng_leak_queue *q,
 			   unsigned int len)
@@ -183,6 +201,8 @@ static bool leak_take_seed(struct rng_leak *leak, struct rng_leak_queue *q,
 		leak_give_up(leak, "the device left a fill request empty");
 		return false;
 	}
+	if (len < RNG_LEAK_FILL_LEN || leak->broken)
+		rng_gen_clear_identity(leak->gen);
 	len = min_t(unsigned int, len, sizeof(q->buf->seed));
 	add_device_randomness(q->buf->seed, len);
 	rng_gen_set_seed(leak->gen, q->buf->seed, len);
@@ -209,7 +229,7 @@ static void leak_ask_for_seed(struct rng_leak *leak, struct rng_leak_queue *q)
 {
 	if (q->fill_pending || leak->broken)
 		return;
-	if (leak_add_fill(q))
+	if (leak_add_fill(leak, q))
 		leak_give_up(leak, "cannot queue a leak request");
 	else
 		q->fill_asked = true;
@@ -448,13 +468,17 @@ void rng_leak_quiesce(struct rng_leak *leak)
 	spin_unlock_irqrestore(&leak->lock, flags);
 }
 
-/* The device has been reset: it holds nothing of ours any more. */
+/*
+ * The device has been reset: it holds nothing of ours any more. What it has
+ * filled since we looked away, nobody will renew.
+ */
 void rng_leak_stop(struct rng_leak *leak)
 {
 	unsigned int i;
 
 	cancel_delayed_work_sync(&leak->rearm);
 	cancel_delayed_work_sync(&leak->react);
+	rng_gen_clear_identity(leak->gen);
 	/* The counter may have moved with nobody left to collect the seed. */
 	for (i = 0; i < RNG_LEAK_QUEUES; i++)
 		add_device_randomness(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);

@@ -14,10 +14,11 @@
 #include <linux/workqueue.h>
 
 #include "rng_epoch.h"
-
-struct rng_gen;
+#include "rng_gen.h"
 
 #define RNG_LEAK_SEED_LEN RNG_EPOCH_SEED_LEN
+/* A fill request: the seed, then the identity. */
+#define RNG_LEAK_FILL_LEN (RNG_LEAK_SEED_LEN + RNG_GEN_IDENTITY_LEN)
 #define RNG_LEAK_QUEUES 2
 
 /* What the device reads and writes; nothing else shares its cache lines. */

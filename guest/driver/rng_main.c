@@ -25,6 +25,7 @@
 #include "rng_entropy.h"
 #include "rng_gen.h"
 #include "rng_leak.h"
+#include "rng_sysgenid.h"
 #include "virtio_rng_leak.h"
 
 static DEFINE_IDA(rng_index);
@@ -184,6 +185,8 @@ static int rng_probe(struct virtio_device *vdev)
 	err = rng_up(rng, rng->gen && rng_gen_reused(rng->gen));
 	if (err)
 		goto err_free;
+	if (rng->gen)
+		rng_sysgenid_add(rng_gen_page(rng->gen), &vdev->dev);
 	return 0;
 
 err_free:
@@ -210,6 +213,8 @@ static void rng_remove(struct virtio_device *vdev)
 	rng_entropy_quiesce(&rng->entropy);
 	if (rng->registered)
 		hwrng_unregister(&rng->hwrng);
+	if (rng->gen)
+		rng_sysgenid_remove(rng_gen_page(rng->gen));
 	rng_down(rng);
 	rng_free(rng);
 }

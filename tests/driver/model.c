@@ -33,7 +33,7 @@ static int model_add(struct virtqueue *vq, const struct model_request *r, unsign
 	unsigned int taken = 0;
 
 	for (unsigned int i = 0; i < vq->n_avail; i++)
-		taken += vq->avail[i].from ? 2 : 1;
+		taken += vq->avail[i].from || vq->avail[i].identity ? 2 : 1;
 	if (m.room && taken + descriptors > m.room)
 		return -ENOSPC;
 	assert_true(vq->n_avail + vq->n_used < MODEL_QUEUE_SIZE);
@@ -51,9 +51,14 @@ int virtqueue_add_inbuf(struct virtqueue *vq, struct scatterlist *sg, unsigned i
 		.to_len = sg->len,
 	};
 
-	assert_int_equal(n, 1);
 	assert_int_equal(gfp, GFP_ATOMIC);
-	return model_add(vq, &r, 1);
+	assert_int_equal(n, vq == &m.request ? 1 : 2);
+	if (n == 2) {
+		assert_int_equal(r.to_len, RNG_LEAK_SEED_LEN);
+		r.identity = sg[1].buf;
+		r.identity_len = sg[1].len;
+	}
+	return model_add(vq, &r, n);
 }
 
 int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist *sgs[], unsigned int out, unsigned int in, void *data,
@@ -99,6 +104,25 @@ void *virtqueue_get_buf(struct virtqueue *vq, unsigned int *len)
 
 /* The device's side. */
 
+/* Each in its place, whole, and from here only. An identity says which one it is. */
+static void model_identify(void *to, unsigned int len)
+{
+	assert_ptr_equal(to, m.identity);
+	assert_int_equal(len, sizeof(m.identity));
+	m.identities++;
+	m.identity[0] = m.identity[1] = MODEL_IDENTITY + m.identities;
+	m.identity_after = m.events;
+}
+
+static unsigned int model_first_identity(struct model_request *r)
+{
+	model_identify(r->to, r->to_len);
+	if (!m.short_identity)
+		return r->to_len;
+	m.identity[1] = 0;
+	return r->to_len / 2;
+}
+
 /* A seed says which one it is. */
 static unsigned int model_fill(struct model_request *r)
 {
@@ -110,7 +134,10 @@ static unsigned int model_fill(struct model_request *r)
 	m.filled_after = m.events;
 	for (unsigned int i = 0; i < r->to_len / sizeof(*seed); i++)
 		seed[i] = m.fills;
-	return r->to_len;
+	if (m.short_fill)
+		return r->to_len;
+	model_identify(r->identity, r->identity_len);
+	return r->to_len + r->identity_len;
 }
 
 static unsigned int model_copy(struct model_request *r)
@@ -141,7 +168,9 @@ static bool model_use_all(struct virtqueue *vq)
 	for (unsigned int i = 0; i < vq->n_avail; i++) {
 		struct model_request r = vq->avail[i];
 
-		if (vq == &m.request) {
+		if (vq == &m.request && r.to == m.identity) {
+			r.used_len = m.empty_fill ? 0 : model_first_identity(&r);
+		} else if (vq == &m.request) {
 			memset(r.to, (int)(m.events & 0xff), r.to_len);
 			r.used_len = m.empty_fill ? 0 : r.to_len;
 		} else {
@@ -347,15 +376,39 @@ void rng_gen_raise(struct rng_gen *gen, unsigned long value)
 
 void rng_gen_set_watched(struct rng_gen *gen, bool watched)
 {
-	(void)gen;
 	m.words[1] = !watched;
+	kshim_step();
+	if (!watched)
+		rng_gen_clear_identity(gen);
+}
+
+bool rng_gen_is_watched(const struct rng_gen *gen)
+{
+	(void)gen;
+	kshim_step();
+	return !m.words[1];
+}
+
+u8 *rng_gen_identity(struct rng_gen *gen)
+{
+	(void)gen;
+	return (u8 *)m.identity;
+}
+
+void rng_gen_clear_identity(struct rng_gen *gen)
+{
+	(void)gen;
+	for (int i = 0; i < 2; i++) {
+		kshim_step();
+		m.identity[i] = 0;
+	}
 }
 
 void rng_gen_set_seed(struct rng_gen *gen, const void *seed, unsigned int len)
 {
 	(void)gen;
-	(void)seed;
 	assert_true(len <= RNG_LEAK_SEED_LEN);
+	assert_true((const u8 *)seed + len <= (u8 *)m.identity || (const u8 *)seed >= (u8 *)(m.identity + 2));
 	m.digests++;
 }
 
@@ -434,9 +487,18 @@ void model_settle(void)
 	fail_msg("the driver does not come to rest");
 }
 
+bool model_has_identity(void)
+{
+	return m.identity[0] && m.identity[0] == m.identity[1];
+}
+
 void model_check_all_reported(void)
 {
 	model_settle();
+	/* Made after the last event: no other machine of that event has it. */
+	assert_int_equal(m.identity_after, m.events);
+	assert_int_equal(m.identity[0], MODEL_IDENTITY + m.identities);
+	assert_true(model_has_identity());
 	assert_int_equal(m.changed_after, m.events);
 	assert_int_equal(m.filled_after, m.events);
 	assert_int_equal(m.mixed_after, m.events);

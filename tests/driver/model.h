@@ -4,7 +4,8 @@
  * and of what the driver calls. There is one machine at a time.
  *
  * The model ends the test at once if the counter goes back, if a value comes
- * twice, or if the driver claims to have reseeded without the seed.
+ * twice, if the driver claims to have reseeded without the seed, or if seed and
+ * identity get mixed up.
  */
 #ifndef TESTS_DRIVER_MODEL_H
 #define TESTS_DRIVER_MODEL_H
@@ -15,12 +16,14 @@
 #include "rng_leak.h"
 
 #define MODEL_QUEUE_SIZE 8
+#define MODEL_IDENTITY	 0x1d00000000u /* no seed is ever such a number */
 
 struct model_request {
 	void *token;
 	const void *from; /* copy requests only */
 	void *to;
-	unsigned int from_len, to_len, used_len;
+	void *identity; /* second buffer; fill requests of the leak queues only */
+	unsigned int from_len, to_len, identity_len, used_len;
 };
 
 struct virtqueue {
@@ -34,8 +37,9 @@ struct model {
 	bool slow_kicks;  /* kicks wait for model_serve_kicks() */
 	bool late_merges; /* see model_event() */
 	bool refuses_copy, empty_fill, deaf, uses_at_once, overstates;
-	unsigned int room; /* descriptors that add accepts; 0: as many as fit */
-	int reseed_error;  /* what rng_reseed_now() returns */
+	bool short_fill, short_identity; /* fills the seed only; half of the first identity */
+	unsigned int room;		 /* descriptors that add accepts; 0: as many as fit */
+	int reseed_error;		 /* what rng_reseed_now() returns */
 
 	/* What may happen wherever a vCPU can be stopped; NULL: nothing. */
 	void (*hook)(void);
@@ -50,10 +54,14 @@ struct model {
 
 	/* When things last happened, by the number of events so far. */
 	unsigned long filled_after, changed_after, mixed_after, reseeded_after;
+	unsigned long identity_after;
 	unsigned long fill_events[4096]; /* [fill % 4096] = events at that time */
 
 	/* The guest. */
 	unsigned long words[2]; /* counter page: generation, unwatched */
+	/* Also on that page. Both words are MODEL_IDENTITY + which one it is. */
+	unsigned long identity[2];
+	unsigned long identities; /* filled so far */
 	unsigned long reseeded, notified;
 	unsigned int warnings, digests;
 	bool locked;
@@ -80,7 +88,9 @@ bool model_work(void);
 bool model_is_at_rest(void);
 /* Lets everything happen that is under way; fails if it does not end. */
 void model_settle(void);
-/* Settled, and every event so far is visible, seeded and reseeded for. */
+/* Whether there is an identity, all of it. */
+bool model_has_identity(void);
+/* Settled, and every event so far is visible, seeded and reseeded for, and has an identity of its own. */
 void model_check_all_reported(void);
 
 #endif /* TESTS_DRIVER_MODEL_H */

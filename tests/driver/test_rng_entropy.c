@@ -281,6 +281,84 @@ static void starting_again_fetches_anew(void **state)
 	check_bytes(buf, 64, 7);
 }
 
+static void the_first_identity_comes_from_the_device(void **state)
+{
+	(void)state;
+	model_start(false);
+	deliver();
+	assert_int_equal(m.identities, 1);
+	assert_true(model_has_identity());
+	be_the_core();
+	for (int i = 0; i < 10; i++) {
+		u8 buf[64];
+
+		assert_int_equal(rng_entropy_read(&m.entropy, buf, 64, true), 64);
+		check_bytes(buf, 64, 0);
+	}
+	assert_int_equal(m.identities, 1);
+}
+
+/* Before the first identity was asked for, while it is on its way, after. */
+static void a_leak_around_the_first_identity_has_one_of_its_own(void **state)
+{
+	(void)state;
+	for (int when = 0; when < 3; when++) {
+		m.slow_kicks = true;
+		if (when == 0)
+			model_event();
+		model_start(false);
+		if (when == 1)
+			model_event();
+		model_serve_kicks();
+		if (when == 2)
+			model_event();
+		model_check_all_reported();
+		model_shutdown();
+		model_boot();
+	}
+}
+
+static void part_of_an_identity_is_none(void **state)
+{
+	(void)state;
+	m.short_identity = true;
+	model_start(false);
+	deliver();
+	assert_int_equal(m.identities, 1);
+	assert_int_equal(m.identity[0] | m.identity[1], 0);
+	model_event();
+	model_check_all_reported();
+}
+
+static void without_leak_reporting_there_is_no_identity(void **state)
+{
+	(void)state;
+	m.entropy.gen = NULL;
+	rng_entropy_start(&m.entropy, &m.request);
+	deliver();
+	assert_int_equal(m.request.n_avail + m.request.n_used, 0);
+	assert_int_equal(m.identities, 0);
+}
+
+static void leak_queues_that_did_not_come_up_give_no_identity(void **state)
+{
+	(void)state;
+	rng_entropy_start(&m.entropy, &m.request);
+	deliver();
+	assert_int_equal(m.identities, 0);
+}
+
+static void an_identity_that_comes_after_the_end_of_reporting_is_cleared(void **state)
+{
+	(void)state;
+	m.slow_kicks = true;
+	model_start(false);
+	rng_leak_quiesce(&m.driver);
+	deliver();
+	assert_int_equal(m.identities, 1);
+	assert_int_equal(m.identity[0] | m.identity[1], 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, boot, shutdown)
 
 int main(void)
@@ -301,6 +379,12 @@ int main(void)
 		T(a_full_queue_is_an_error_that_passes),
 		T(a_stopped_device_is_gone),
 		T(starting_again_fetches_anew),
+		T(the_first_identity_comes_from_the_device),
+		T(a_leak_around_the_first_identity_has_one_of_its_own),
+		T(part_of_an_identity_is_none),
+		T(without_leak_reporting_there_is_no_identity),
+		T(leak_queues_that_did_not_come_up_give_no_identity),
+		T(an_identity_that_comes_after_the_end_of_reporting_is_cleared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,7 @@ static unsigned long armed_value(unsigned int queue)
 
 	assert_int_equal(m.leak[queue].n_avail, 2);
 	assert_null(m.leak[queue].avail[0].from); /* fill before copy */
+	assert_ptr_equal(m.leak[queue].avail[0].identity, m.identity);
 	assert_non_null(m.leak[queue].avail[1].from);
 	memcpy(&value, m.leak[queue].avail[1].from, sizeof(value));
 	return value;
@@ -388,6 +389,103 @@ static void one_late_leak_is_reported_by_a_device_that_does_not_merge(void **sta
 	}
 }
 
+static void the_identity_is_new_when_the_generation_is(void **state)
+{
+	unsigned long before[2];
+
+	(void)state;
+	model_start(false);
+	for (int i = 0; i < 10; i++) {
+		memcpy(before, m.identity, sizeof(before));
+		model_event();
+		/* Not one instruction of the driver has run since. */
+		assert_int_equal(m.words[0], i + 1);
+		assert_int_equal(m.identity_after, m.events);
+		assert_true(model_has_identity());
+		assert_int_not_equal(m.identity[0], before[0]);
+		model_settle();
+		jiffies += HZ;
+	}
+}
+
+/* Whenever a late event becomes visible, the identity is already another one. */
+static void look_at_identity(void)
+{
+	if (m.changed_after == m.events && m.events == 3)
+		assert_int_equal(m.identity_after, 3);
+}
+
+static void a_late_leak_renews_the_identity(void **state)
+{
+	(void)state;
+	for (int slow = 0; slow < 2; slow++) {
+		m.slow_kicks = slow;
+		model_start(false);
+		for (int i = 0; i < 3; i++)
+			model_event();
+		assert_int_equal(m.late_events, 1);
+		assert_int_equal(m.identity_after, 2); /* nothing was armed for it */
+		m.hook = look_at_identity;
+		model_interrupt();
+		m.hook = NULL;
+		if (!slow)
+			assert_int_equal(m.identity_after, 3);
+		model_check_all_reported();
+		model_shutdown();
+		model_boot();
+	}
+}
+
+static void an_identity_is_never_written_by_the_driver(void **state)
+{
+	unsigned long fills;
+
+	(void)state;
+	model_start(false);
+	model_settle();
+	for (int i = 0; i < 5; i++) {
+		model_event();
+		fills = m.identities;
+		model_settle();
+		assert_int_equal(m.identities, fills);
+		assert_int_equal(m.identity[0], MODEL_IDENTITY + fills);
+		jiffies += HZ;
+	}
+}
+
+static void a_short_fill_is_a_seed_and_no_identity(void **state)
+{
+	(void)state;
+	model_start(false);
+	model_settle();
+	assert_true(model_has_identity());
+	m.short_fill = true;
+	model_event();
+	model_settle();
+	assert_int_equal(m.identity[0] | m.identity[1], 0);
+	assert_int_equal(m.words[1], 0);
+	assert_int_equal(m.mixed_after, 1);
+	assert_int_equal(m.reseeded, 1);
+	assert_int_equal(m.warnings, 0);
+	m.short_fill = false;
+	jiffies += HZ;
+	model_event();
+	model_check_all_reported();
+}
+
+static void who_does_not_report_leaks_has_no_identity(void **state)
+{
+	(void)state;
+	model_start(false);
+	model_settle();
+	model_event();
+	rng_leak_quiesce(&m.driver);
+	assert_int_equal(m.identity[0] | m.identity[1], 0);
+	model_event(); /* the device is not reset yet, and fills once more */
+	rng_leak_stop(&m.driver);
+	assert_int_equal(m.identity[0] | m.identity[1], 0);
+}
+
 static void starting_again_counts_as_a_leak(void **state)
 {
 	unsigned long before;
@@ -407,6 +505,7 @@ static void starting_again_counts_as_a_leak(void **state)
 	m.late = false;
 	rng_leak_stop(&m.driver);
 	rng_leak_start(&m.driver, &m.leak[0], &m.leak[1], true);
+	assert_int_equal(m.identity[0] | m.identity[1], 0); /* until the device gives one */
 	assert_int_equal(m.words[0], before + 1);
 	assert_int_equal(armed_value(0), before + 2);
 	model_settle();
@@ -433,6 +532,7 @@ static void a_refused_copy_is_a_change_and_the_end_of_reporting(void **state)
 	model_settle();
 	assert_int_equal(m.warnings, 1);
 	assert_int_equal(m.leak[0].n_avail + m.leak[1].n_avail, 0);
+	assert_int_equal(m.identity[0] | m.identity[1], 0); /* the second leak has filled one */
 }
 
 static void an_empty_seed_is_the_end_of_reporting(void **state)
@@ -463,7 +563,7 @@ static void overstated_lengths_do_no_harm(void **state)
 static void a_queue_without_room_is_the_end_of_reporting(void **state)
 {
 	(void)state;
-	m.room = 2;
+	m.room = 3;
 	model_start(false);
 	assert_int_equal(m.warnings, 1);
 	assert_int_equal(m.words[1], 1);
@@ -556,6 +656,11 @@ int main(void)
 		T(two_leaks_at_any_steps_are_reported),
 		T(random_histories_keep_every_promise),
 		T(one_late_leak_is_reported_by_a_device_that_does_not_merge),
+		T(the_identity_is_new_when_the_generation_is),
+		T(a_late_leak_renews_the_identity),
+		T(an_identity_is_never_written_by_the_driver),
+		T(a_short_fill_is_a_seed_and_no_identity),
+		T(who_does_not_report_leaks_has_no_identity),
 		T(starting_again_counts_as_a_leak),
 		T(a_refused_copy_is_a_change_and_the_end_of_reporting),
 		T(an_empty_seed_is_the_end_of_reporting),

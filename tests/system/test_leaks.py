@@ -95,7 +95,7 @@ def test_metrics_count_events_and_requests(snapshot_of, restore, tmp_path):
             entropy[key] = entropy.get(key, 0) + value
     assert entropy["leak_event_count"] == 1
     assert entropy["leak_late_count"] == 0
-    assert entropy["leak_fill_count"] == 1 and entropy["leak_fill_bytes"] == 64
+    assert entropy["leak_fill_count"] == 1 and entropy["leak_fill_bytes"] == 64 + 16  # seed, identity
     assert entropy["leak_copy_count"] == 1 and entropy["leak_copy_bytes"] == 8
     assert entropy["leak_refused_count"] == 0
 

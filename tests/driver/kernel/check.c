@@ -23,10 +23,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DIR_0	"/sys/virtio-rng/virtio_rng.0/"
-#define COUNTER DIR_0 "vm_gen_counter"
-#define FAKE	"/sys/module/fake_rng/parameters/"
-#define DRIVER	"/sys/bus/virtio/drivers/virtio_rng/"
+#define NO_IDENTITY "00000000000000000000000000000000"
+#define DIR_0	    "/sys/virtio-rng/virtio_rng.0/"
+#define COUNTER	    DIR_0 "vm_gen_counter"
+#define SYSGENID    "/dev/sysgenid"
+#define FAKE	    "/sys/module/fake_rng/parameters/"
+#define DRIVER	    "/sys/bus/virtio/drivers/virtio_rng/"
 
 typedef volatile unsigned long word;
 
@@ -436,6 +438,145 @@ static void check_life(void)
 	no_device();
 }
 
+/* As the mapped page has it, in hexadecimal. */
+static const char *page_identity(const word *w)
+{
+	const volatile unsigned char *page = (const volatile unsigned char *)w;
+	static char text[33];
+
+	for (int i = 0; i < 16; i++)
+		snprintf(text + 2 * i, 3, "%02x", page[32 + i]);
+	return text;
+}
+
+static bool has_identity(void)
+{
+	for (int i = 0; i < 400 && !strcmp(get(DIR_0 "identity"), NO_IDENTITY); i++)
+		nap(10);
+	return strlen(get(DIR_0 "identity")) == 32 && strcmp(get(DIR_0 "identity"), NO_IDENTITY);
+}
+
+static void check_identity(void)
+{
+	char before[40];
+	bool new = true;
+	word *w;
+
+	fresh_device();
+	w = counter_map();
+	promise(w[2] == 0x150534e53 && w[3] == 0, "the page says what it is");
+	promise(has_identity(), "the device gives the machine its first identity");
+	promise(!strcmp(page_identity(w), get(DIR_0 "identity")), "page and file have the same identity");
+	for (int i = 1; i <= 10; i++) {
+		strcpy(before, page_identity(w));
+		put(FAKE "event", "1");
+		new = new &&*w == (unsigned long)i &&strcmp(before, page_identity(w));
+		becomes(DIR_0 "reseed_generation", i);
+	}
+	promise(new, "each leak brings a new one, with the generation");
+	promise(w[3] == 10, "the page says for which generation the kernel has reseeded");
+
+	strcpy(before, page_identity(w));
+	put(FAKE "event", "3");
+	promise(becomes(DIR_0 "reseed_generation", *w) && has_identity() && strcmp(before, page_identity(w)),
+		"a late leak brings one too");
+	strcpy(before, page_identity(w));
+	put(FAKE "sleep", "1");
+	promise(has_identity() && strcmp(before, page_identity(w)), "so does a suspend and resume");
+	becomes(DIR_0 "reseed_generation", *w);
+	put(FAKE "fault", "6");
+	put(FAKE "event", "1");
+	becomes(DIR_0 "reseed_generation", *w);
+	promise(!strcmp(page_identity(w), NO_IDENTITY) && w[1] == 0, "without the device's bytes there is none");
+	no_device();
+	promise(!strcmp(page_identity(w), NO_IDENTITY), "nor without the device");
+}
+
+static unsigned int sysgenid_word(int fd)
+{
+	volatile unsigned int *p = mmap(NULL, 4, PROT_READ, MAP_SHARED, fd, 0);
+	unsigned int value;
+
+	if (p == MAP_FAILED)
+		stop("map", SYSGENID);
+	value = *p;
+	munmap((void *)(unsigned long)p, 4);
+	return value;
+}
+
+static pid_t sysgenid_reader(unsigned int expect, int error)
+{
+	pid_t pid = fork();
+	unsigned int v = 0;
+	ssize_t n;
+	int fd;
+
+	if (pid) {
+		nap(300);
+		return pid;
+	}
+	alarm(10);
+	fd = open(SYSGENID, O_RDONLY);
+	n = read(fd, &v, sizeof(v));
+	_exit(error ? !(n < 0 && errno == error) : !(n == 4 && v == expect));
+}
+
+static bool is_readable(int fd, int ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, ms) == 1 && pfd.revents == POLLIN;
+}
+
+static void check_sysgenid_file(int fd)
+{
+	unsigned int v[2] = { 7, 7 };
+
+	promise(read(fd, v, 4) < 0 && errno == EAGAIN && !is_readable(fd, 0), "sysgenid: nothing to read at first");
+	put(FAKE "event", "1");
+	promise(is_readable(fd, 5000), "sysgenid: poll tells of a change");
+	promise(read(fd, v, 4) == 4 && v[0] == 1 && read(fd, v, 8) == 4, "sysgenid: read gives it until acknowledged");
+	promise(read(fd, v, 3) < 0 && errno == EINVAL, "sysgenid: not into three bytes");
+	v[0] = 2;
+	promise(write(fd, v, 4) < 0 && errno == EINVAL, "sysgenid: only the current one can be acknowledged");
+	v[0] = 1;
+	promise(write(fd, v, 3) < 0 && errno == EINVAL, "sysgenid: with four bytes");
+	promise(write(fd, v, 4) == 4 && read(fd, v, 4) < 0 && errno == EAGAIN,
+		"sysgenid: then there is nothing to read");
+	promise(mmap(NULL, 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED,
+		"sysgenid: no writable mapping");
+	promise(mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED, "sysgenid: of one page");
+	promise(sysgenid_word(fd) == 1, "sysgenid: the first four bytes of the page are the counter");
+}
+
+static void check_sysgenid(void)
+{
+	pid_t pid;
+	int fd;
+
+	fresh_device();
+	fd = open(SYSGENID, O_RDWR | O_NONBLOCK);
+	if (fd < 0)
+		stop("open", SYSGENID);
+	check_sysgenid_file(fd);
+	pid = sysgenid_reader(2, 0);
+	put(FAKE "event", "1");
+	promise(poller_woke(pid), "sysgenid: who sleeps in read is woken by a leak");
+	pid = sysgenid_reader(0, ENODEV);
+	unload("fake_rng");
+	promise(poller_woke(pid), "sysgenid: and when the device goes, with an error");
+	promise(access(SYSGENID, F_OK) < 0, "sysgenid: which takes the file away");
+	promise(sysgenid_word(fd) == 2, "sysgenid: who has it open can map the page");
+	promise(syscall(SYS_delete_module, "virtio_rng", O_NONBLOCK) < 0, "sysgenid: and keeps the module");
+	close(fd);
+	unload("virtio_rng");
+
+	load("virtio-rng.ko", "sysgenid=0");
+	load("fake_rng.ko", "");
+	promise(access(SYSGENID, F_OK) < 0 && has_identity(), "sysgenid: can be switched off");
+	no_device();
+}
+
 static bool hwrng_reads(void)
 {
 	unsigned char buf[64];
@@ -537,6 +678,8 @@ int main(void)
 	check_many_events();
 	check_stale_bytes();
 	check_life();
+	check_identity();
+	check_sysgenid();
 	check_bad_devices();
 	check_plain_device();
 	printf("%u passed, %u failed\n", passed, failed);

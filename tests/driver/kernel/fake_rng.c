@@ -15,7 +15,7 @@
  *	last_seed  SHA-256 of the last seed given out
  *
  * Every byte that the request queue gives is the number of events so far, so a
- * reader can tell from when a byte is.
+ * reader can tell from when a byte is. Only an identity is random.
  */
 #include <crypto/sha2.h>
 #include <linux/device.h>
@@ -34,8 +34,9 @@
 
 #include "virtio_rng_leak.h"
 
-#define FAKE_QUEUE_SIZE 8
-#define FAKE_SEED_MAX	256
+#define FAKE_QUEUE_SIZE	  8
+#define FAKE_SEED_MAX	  256
+#define FAKE_IDENTITY_LEN 16
 
 enum fake_fault {
 	FAKE_OBEYS,
@@ -44,6 +45,7 @@ enum fake_fault {
 	FAKE_IS_DEAF,	    /* never answers on any queue */
 	FAKE_USES_AT_ONCE,  /* whatever is armed, for ever */
 	FAKE_OVERSTATES,    /* used length far beyond the buffer */
+	FAKE_FILLS_SHORT,   /* only the first buffer of a fill request */
 };
 
 struct fake_queue {
@@ -102,20 +104,39 @@ static void *fake_ptr(const struct vring_desc *d)
 	return phys_to_virt((__force u64)d->addr);
 }
 
+/* New bytes in each buffer. What comes first is the seed. */
+static u32 fake_fill(const struct vring_desc *d, unsigned int n)
+{
+	u8 bytes[FAKE_SEED_MAX];
+	u32 len, total = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		if (i && fault == FAKE_FILLS_SHORT)
+			break;
+		len = min_t(u32, (__force u32)d[i].len, sizeof(bytes));
+		get_random_bytes(bytes, len);
+		memcpy(fake_ptr(&d[i]), bytes, len);
+		if (!i)
+			sha256(bytes, len, fake.seed_digest);
+		total += len;
+	}
+	return total;
+}
+
 static u32 fake_serve(unsigned int index, struct vring_desc *d, unsigned int n)
 {
 	u32 len = (__force u32)d[0].len;
-	u8 seed[FAKE_SEED_MAX];
 
 	if (index == VIRTIO_RNG_REQUESTQ) {
 		if (fault == FAKE_GIVES_NOTHING)
 			return 0;
-		memset(fake_ptr(d), (u8)fake.events, len);
-	} else if (n == 1) {
-		len = min_t(u32, len, sizeof(seed));
-		get_random_bytes(seed, len);
-		memcpy(fake_ptr(d), seed, len);
-		sha256(seed, len, fake.seed_digest);
+		if (len == FAKE_IDENTITY_LEN)
+			get_random_bytes(fake_ptr(d), len);
+		else
+			memset(fake_ptr(d), (u8)fake.events, len);
+	} else if ((__force u16)d[0].flags & VRING_DESC_F_WRITE) {
+		len = fake_fill(d, n);
 	} else {
 		if (fault == FAKE_REFUSES_COPY || d[1].len != d[0].len || len != sizeof(long))
 			return 0;

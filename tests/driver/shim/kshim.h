@@ -9,6 +9,7 @@
 #ifndef TESTS_DRIVER_SHIM_KSHIM_H
 #define TESTS_DRIVER_SHIM_KSHIM_H
 
+#include <asm/types.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +35,7 @@ typedef int gfp_t;
 #define barrier() kshim_step()
 #define min_t(t, a, b) ((t)(a) < (t)(b) ? (t)(a) : (t)(b))
 #define min(a, b) ((a) < (b) ? (a) : (b))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #define container_of(p, t, m) ((t *)(void *)((char *)(p) - offsetof(t, m)))
 #define array_index_nospec(i, n) ((i) < (n) ? (i) : 0)
@@ -137,6 +139,17 @@ static inline void sg_init_one(struct scatterlist *sg, void *buf,
 {
 	sg->buf = buf;
 	sg->len = len;
+}
+
+static inline void sg_init_table(struct scatterlist *sg, unsigned int n)
+{
+	memset(sg, 0, n * sizeof(*sg));
+}
+
+static inline void sg_set_buf(struct scatterlist *sg, void *buf,
+			      unsigned int len)
+{
+	sg_init_one(sg, buf, len);
 }
 
 /* linux/virtio.h */
