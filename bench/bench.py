@@ -57,19 +57,18 @@ def cpu_ms(pid):
 
 def startup(_):
     method("""CPU time of the process from exec to the first answer of GET / on its socket (/proc/PID/schedstat of the main
-              thread, the only one then), against /bin/true started the same way. Aim: below 8 ms on real hardware.""")
+              thread, the only one then), against all of /bin/true. Aim: below 8 ms on real hardware.""")
     ours, reference = [], []
     for _ in range(20):
         with Monitor(binary=BINARY) as m:
             m.wait_api()
             ours.append(cpu_ms(m.process.pid))
-        before = os.times()
-        subprocess.run(["/bin/true"], check=True)
-        after = os.times()
-        reference.append((after.children_user + after.children_system
-                          - before.children_user - before.children_system) * 1000)
+        true = subprocess.Popen(["/bin/true"])
+        used = os.wait4(true.pid, 0)[2]
+        true.returncode = 0
+        reference.append((used.ru_utime + used.ru_stime) * 1000)
     row("snapsafe-vmm to API ready", ours, "ms")
-    row("/bin/true (clock ticks of 10 ms)", reference, "ms")
+    row("/bin/true from exec to its end", reference, "ms")
 
 
 def private_kib(pid, guest_mib):
@@ -233,7 +232,7 @@ def clones(folder):
         monitors = []
         start = time.monotonic()
         try:
-            for _ in range(16):
+            for _ in range(8):
                 monitors.append(Monitor(binary=BINARY))
                 monitors[-1].wait_api()
                 monitors[-1].api.load(state, mem)

@@ -33,6 +33,9 @@
 
 #define VCPU_KICK_SIGNAL SIGRTMIN
 
+/* Smaller than a huge page: the 8 MiB that are usual would get one, 2 MiB for a vCPU that uses some KiB of its stack. */
+#define VCPU_STACK_SIZE (512u * 1024)
+
 static void vcpu_kick_handler(int signal_number)
 {
 	(void)signal_number; /* having interrupted KVM_RUN is all that it is for */
@@ -160,6 +163,20 @@ static void *vcpu_thread(void *arg)
 	return NULL;
 }
 
+static int vcpu_create_thread(struct vcpu *vcpu)
+{
+	pthread_attr_t attr;
+	int r = pthread_attr_init(&attr);
+
+	if (r != 0)
+		return r;
+	r = pthread_attr_setstacksize(&attr, VCPU_STACK_SIZE);
+	if (r == 0)
+		r = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
+	pthread_attr_destroy(&attr);
+	return r;
+}
+
 int vcpu_start_thread(struct vcpu *vcpu, struct err *e)
 {
 	sigset_t all, before;
@@ -171,7 +188,7 @@ int vcpu_start_thread(struct vcpu *vcpu, struct err *e)
 	/* The new thread inherits a full mask: signals for the process are the loop thread's business. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+	r = vcpu_create_thread(vcpu);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r != 0)
 		return err_errno(e, r, "cannot start the thread of vCPU %u", vcpu->index);

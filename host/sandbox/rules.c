@@ -76,6 +76,7 @@
 #define MALLOC		"malloc(3): which one it uses depends on sizes and on what was freed before"
 #define CRASH		"the handler of a fatal signal puts the terminal right; tcsetattr(3) reads what it has set"
 #define CLOCK		"the vDSO asks the kernel where the host's clock cannot be read from user space"
+#define NO_PAGEMAP	"saving a clone where /proc/self/pagemap cannot be read"
 #define HOST_LACKS_XCRS "the testbed's processors have no XSAVE"
 
 const struct rule rules[] = {
@@ -126,7 +127,7 @@ const struct rule rules[] = {
 	CALL(LOOP, epoll_ctl, NULL),
 	CALL1(SETUP, eventfd2, IS(1, EFD_CLOEXEC | EFD_NONBLOCK), NULL),
 	CALL2(SETUP, timerfd_create, IS(0, CLOCK_MONOTONIC), IS(1, TFD_CLOEXEC | TFD_NONBLOCK), NULL),
-	CALL1(BOTH, timerfd_settime, IS(1, 0), NULL),
+	CALL1(LOOP, timerfd_settime, IS(1, 0), NULL),
 
 	/* The API: connections to the socket that listens already. There is no socket(2), no connect(2). */
 	CALL1(LOOP, accept4, IS(3, SOCK_CLOEXEC | SOCK_NONBLOCK), NULL),
@@ -143,9 +144,9 @@ const struct rule rules[] = {
 	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
 	CALL(LOOP, brk, NULL),
-	CALL1(BOTH, madvise, IS(2, MADV_DONTNEED), NULL),
+	CALL1(VCPU, madvise, IS(2, MADV_DONTNEED), NULL),
 	CALL1(SETUP, madvise, IS(2, MADV_DONTDUMP), NULL),
-	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NULL),
+	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NO_PAGEMAP),
 	CALL(LOOP, getrandom, NULL),
 
 	/* Threads. */
@@ -165,13 +166,15 @@ const struct rule rules[] = {
 	CALL1(SETUP, rt_sigaction, IS(0, KICK_SIGNAL), NULL),
 	CALL1(SETUP, rt_sigaction, IS(0, SETXID_SIGNAL), NULL),
 	CALL(BOTH, rt_sigprocmask, NULL),
-	CALL(BOTH, rt_sigreturn, NULL),
+	CALL(VCPU, rt_sigreturn, NULL),
+	CALL(LOOP, rt_sigreturn, "the kick signal, if another process sends it"),
 	CALL(LOOP, getpid, NULL),
 	CALL2(LOOP, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, KICK_SIGNAL), NULL),
 	CALL(BOTH, restart_syscall, "poll(2) that a stopped process goes on with"),
 
 	/* The end, good or bad. */
-	CALL(BOTH, exit_group, NULL),
+	CALL(LOOP, exit_group, NULL),
+	CALL(VCPU, exit_group, CRASH),
 	CALL1(BOTH, writev, IS(0, STDERR_FILENO), ABORT),
 	CALL(VCPU, getpid, ABORT),
 	CALL(BOTH, gettid, ABORT),

@@ -28,6 +28,8 @@
 #define STATUS_NEEDS_RESET   0x40
 #define FEATURES	     (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX)
 #define FEATURE_LEAK	     1ull
+#define HOSTILE_CHAIN_MAX    6u /* buffers */
+#define HOSTILE_CHAINS	     (VIRTIO_QUEUE_SIZE / HOSTILE_CHAIN_MAX)
 
 static struct virtio_device block = { .base = BLOCK_WINDOW, .num_queues = 1, .is_block = true };
 static struct virtio_device entropy = { .base = ENTROPY_WINDOW, .num_queues = 3 };
@@ -124,7 +126,7 @@ static void hostile_headers(void)
 
 static void hostile_chain(struct virtio_ring *ring, unsigned int head)
 {
-	unsigned int num = 1 + hostile_below(6), readable = hostile_below(num + 1);
+	unsigned int num = 1 + hostile_below(HOSTILE_CHAIN_MAX), readable = hostile_below(num + 1);
 
 	for (unsigned int i = 0; i < num; i++) {
 		uint16_t flags =
@@ -134,6 +136,20 @@ static void hostile_chain(struct virtio_ring *ring, unsigned int head)
 				(uint16_t)((head + i + 1) % VIRTIO_QUEUE_SIZE));
 	}
 	virtio_publish(ring, (uint16_t)(head % VIRTIO_QUEUE_SIZE));
+}
+
+/* Rings in order, with buffers that are anything: the device must give back each of them, and go on. */
+static bool attack_by_buffers(struct virtio_device *dev)
+{
+	struct virtio_ring *ring = &dev->rings[0];
+
+	if (!virtio_start(dev, FEATURES))
+		return false;
+	hostile_headers();
+	for (unsigned int i = 0; i < HOSTILE_CHAINS; i++)
+		hostile_chain(ring, i * HOSTILE_CHAIN_MAX);
+	virtio_kick(dev, 0);
+	return virtio_wait_used(dev, 0, HOSTILE_CHAINS) && !(*virtio_reg(dev, VIRTIO_MMIO_STATUS) & STATUS_NEEDS_RESET);
 }
 
 /* Garbage in all rings and tables, and it goes on changing while the device looks. */
@@ -354,7 +370,7 @@ static const char *hostile_round(void)
 {
 	struct virtio_device *dev = hostile_below(2) ? &block : &entropy;
 
-	switch (hostile_below(6)) {
+	switch (hostile_below(7)) {
 	case 0:
 		attack_window(dev->base);
 		break;
@@ -367,6 +383,11 @@ static const char *hostile_round(void)
 		attack_serial();
 		attack_ports();
 		attack_window(BOOT_TIMER_WINDOW);
+		break;
+	case 3:
+	case 4:
+		if (!attack_by_buffers(dev))
+			return "a device did not give back all of what it could not do";
 		break;
 	default:
 		attack_rings(dev);

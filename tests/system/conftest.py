@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "pylib"))
 from snapsafe import Monitor  # noqa: E402
 
-BINARY = str(ROOT / "bin" / "snapsafe-vmm")
+BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 IMAGE = ROOT / "build" / "image"
 COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
 BOOT_ARGS = ("panic=1 reboot=k tsc=reliable console=ttyS0 ipv6.disable=1 i8042.noaux i8042.nokbd i8042.nopnp "

@@ -97,10 +97,11 @@ def test_terminal_settings_come_back_on_sigterm(monitor, tmp_path):
         os.close(slave)
 
 
-def test_ctrl_alt_del_reaches_the_guest(boot):
+def test_ctrl_alt_del_makes_the_guest_reboot(boot):
     args = "panic=1 reboot=k console=ttyS0 i8042.noaux i8042.nomux i8042.dumbkbd"
     m = boot(machine_config(boot_args=args))
     m.api.put("/actions", {"action_type": "SendCtrlAltDel"})
+    assert m.wait() == 0
 
 
 def test_block_device_writes_reach_the_file_and_survive_a_restore(boot, restore, tmp_path):

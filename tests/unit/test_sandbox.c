@@ -281,7 +281,7 @@ static void a_vcpu_thread_can_run_its_guest_and_little_else(void **state)
 	const struct call allowed[] = {
 		{ "KVM_RUN", SYS_ioctl, { NO_FD, KVM_RUN } },
 		{ "write", SYS_write, { NO_FD } },
-		{ "timerfd_settime", SYS_timerfd_settime, { NO_FD } },
+		{ "poll", SYS_poll, { 0 } },
 		{ "exit", SYS_exit, { 0 } },
 	};
 	const struct call forbidden[] = {
@@ -298,6 +298,7 @@ static void a_vcpu_thread_can_run_its_guest_and_little_else(void **state)
 		{ "brk", SYS_brk, { 0 } },
 		{ "getrandom", SYS_getrandom, { 0 } },
 		{ "epoll_ctl", SYS_epoll_ctl, { NO_FD } },
+		{ "timerfd_settime", SYS_timerfd_settime, { NO_FD } },
 		{ "KVM_GET_REGS", SYS_ioctl, { NO_FD, KVM_GET_REGS } },
 		{ "KVM_SET_REGS", SYS_ioctl, { NO_FD, KVM_SET_REGS } },
 		{ "KVM_CREATE_VM", SYS_ioctl, { NO_FD, KVM_CREATE_VM } },

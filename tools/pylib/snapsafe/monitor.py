@@ -51,7 +51,7 @@ class Monitor:
         with open(self.log_file.name, errors="replace") as f:
             return f.read()
 
-    def wait_api(self, timeout=10):
+    def wait_api(self, timeout=60):
         """Returns once the API answers; fails early when the process is gone."""
         deadline = time.monotonic() + timeout
         while True:
