@@ -34,10 +34,12 @@ struct metrics_values {
 };
 #undef METRIC_VALUE_
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the terms of a sum */
 /* Longest form of all that stands behind the head: "group":{"name":18446744073709551615, for each metric. */
 #define METRIC_ROOM_(group, name) +sizeof(#group ":{" #name ":,}") + 2 * sizeof("\"\"") + 20
-#define METRICS_ROOM		  (METRICS(METRIC_ROOM_, METRIC_ROOM_) + sizeof("}\n"))
-#define METRICS_STAMP_ROOM	  (sizeof("{\"utc_timestamp_ms\":") + 20)
+/* NOLINTEND(bugprone-macro-parentheses) */
+#define METRICS_ROOM	   (METRICS(METRIC_ROOM_, METRIC_ROOM_) + sizeof("}\n"))
+#define METRICS_STAMP_ROOM (sizeof("{\"utc_timestamp_ms\":") + 20)
 
 static pthread_mutex_t metrics_lock = PTHREAD_MUTEX_INITIALIZER;
 /* All under metrics_lock. */

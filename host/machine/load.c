@@ -136,7 +136,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	m = machine_alloc(&loaded, loop);
 	r = m ? load_machine(m, load, &file, e) : err_errno(e, ENOMEM, "cannot create the machine");
 	statefile_fini(&file);
-	if (r < 0) {
+	if (!m || r < 0) {
 		machine_free(m);
 		loaded.serial = (struct serial_config){ 0 }; /* still config's */
 		vm_config_fini(&loaded);

@@ -24,7 +24,7 @@ struct machine;
  * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life
  * (it is what a snapshot stores). When the guest ends by itself, loop_stop(loop, 0), or 1 after an error, is called.
  */
-int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **m,
+int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **out,
 		 struct err *e) must_check;
 
 /*
@@ -32,7 +32,7 @@ int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *l
  * which stays; on error all of it is left as it was.
  */
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
-		 struct machine **m, struct err *e) must_check;
+		 struct machine **out, struct err *e) must_check;
 
 void machine_free(struct machine *m); /* NULL is fine; restores the terminal */
 
