@@ -15,8 +15,11 @@
 
 int kernel_err_memory(struct err *e, gpa_t end, const struct guest_mem *mem)
 {
-	return err_set(e, ENOMEM, "it needs memory up to address 0x%llx, but this machine's RAM ends at 0x%llx",
-		       (unsigned long long)end, (unsigned long long)ram_low_end(mem));
+	return err_set(e, ENOMEM,
+		       "it needs memory up to address 0x%llx, but this machine's RAM ends at 0x%llx: mem_size_mib must "
+		       "be %llu or more",
+		       (unsigned long long)end, (unsigned long long)ram_low_end(mem),
+		       (unsigned long long)((end + (1u << 20) - 1) >> 20));
 }
 
 int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, const struct guest_mem *mem, gpa_t gpa,
