@@ -8,6 +8,7 @@ for each kind of machine.
 import json
 import os
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -48,8 +49,15 @@ def machine_config(kernel="6.1", vcpus=1, mem_mib=128, boot_args=BOOT_ARGS, **se
     return config
 
 
+@pytest.fixture(autouse=True)
+def tidy(tmp_path):
+    """Memory files of one test are gone before the next: the testbed's disk is memory. Set up first, it goes last."""
+    yield
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
 @pytest.fixture
-def monitor():
+def monitor(tidy):
     """Starts monitors: monitor(*args); all end with the test."""
     monitors = []
 
