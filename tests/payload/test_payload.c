@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -250,6 +251,23 @@ static void a_timer_that_ran_out_while_the_machine_stood_comes_after_the_load(vo
 	save_and_wait_for_timer(1500000000);
 }
 
+/* If it did not, timers would come minutes late: this happens where Linux has refined the frequency after KVM was loaded. */
+static void the_tsc_runs_in_the_eyes_of_kvm(void **state)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry tsc;
+	} first = { .head.nmsrs = 1, .tsc.index = 0x10 }, second = first;
+	struct rig *rig = rig_boot("guest_halt", 1, "", NULL);
+	int fd = rig->vm->vcpus[0].fd;
+
+	(void)state;
+	assert_int_equal(ioctl(fd, KVM_GET_MSRS, &first), 1);
+	assert_int_equal(ioctl(fd, KVM_GET_MSRS, &second), 1);
+	assert_true(second.tsc.data > first.tsc.data);
+	rig_free(rig);
+}
+
 static void an_eventfd_interrupts_the_guest_and_a_doorbell_rings_an_eventfd(void **state)
 {
 	struct rig *rig = rig_boot("guest_irq", 1, "", NULL);
@@ -305,6 +323,7 @@ int main(void)
 		cmocka_unit_test(a_hostile_vcpu_state_is_refused_by_name_or_harms_only_the_guest),
 		cmocka_unit_test(a_timer_that_is_armed_comes_after_the_load),
 		cmocka_unit_test(a_timer_that_ran_out_while_the_machine_stood_comes_after_the_load),
+		cmocka_unit_test(the_tsc_runs_in_the_eyes_of_kvm),
 		cmocka_unit_test(an_eventfd_interrupts_the_guest_and_a_doorbell_rings_an_eventfd),
 	};
 	const char *reason = reason_to_skip();

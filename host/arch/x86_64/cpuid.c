@@ -222,7 +222,7 @@ const struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm)
 	return &list->cpuid;
 }
 
-int arch_vcpu_init(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e)
+int cpuid_apply(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e)
 {
 	union cpuid_list list = *(const union cpuid_list *)vcpu->vm->arch;
 	struct cpuid_context c = { .cpuid = &list.cpuid, .apic_id = vcpu->index, .num_vcpus = num_vcpus };

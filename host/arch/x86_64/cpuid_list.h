@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 
+struct vcpu;
 struct vm;
 
 /* More than any KVM gives or takes. */
@@ -26,5 +27,7 @@ bool cpuid_is_vendor(const struct kvm_cpuid2 *cpuid, const char vendor[12]);
 /* Reads what KVM can give on this host, which takes long enough to do it only once: into vm->arch. */
 int cpuid_read_supported(struct vm *vm, struct err *e) must_check;
 const struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm);
+/* Gives a new vCPU its features, and its place among num_vcpus. */
+int cpuid_apply(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e) must_check;
 
 #endif

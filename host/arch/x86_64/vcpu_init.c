@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a vCPU needs before its first state, be it for a boot or from a snapshot. */
+#include <linux/kvm.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "arch/x86_64/cpuid_list.h"
+#include "base/log.h"
+#include "kvm/ioctl.h"
+#include "kvm/vcpu.h"
+
+/*
+ * A vCPU's TSC should run as the host's. KVM creates it with the frequency that it found when it was initialised; if Linux
+ * has measured again since (it refines its measurement in the first seconds after boot) and the processor cannot scale, KVM
+ * is left with a factor of zero: to it, the guest's TSC stands still, and timers come late by all the time that it has run.
+ * 0 stands for the frequency of now.
+ */
+static void vcpu_follow_host_tsc(struct vcpu *vcpu)
+{
+	int r = kvm_ioctl_n(vcpu->fd, KVM_SET_TSC_KHZ, 0);
+
+	if (r < 0) /* a host whose TSC frequency nobody knows */
+		log_warn("vCPU %u: KVM_SET_TSC_KHZ: %s", vcpu->index, strerror(-r));
+}
+
+int arch_vcpu_init(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e)
+{
+	vcpu_follow_host_tsc(vcpu);
+	return cpuid_apply(vcpu, num_vcpus, e);
+}
