@@ -44,7 +44,7 @@ struct arch_boot_config {
 	const char *cmdline;	 /* complete but for what the architecture adds: nothing on x86_64 */
 	unsigned int num_virtio;
 	struct arch_virtio_slot virtio[ARCH_MAX_VIRTIO];
-	uint32_t vmgenid_gsi; /* its 16 bytes are at ARCH_VMGENID_GPA */
+	uint32_t vmgenid_gsi; /* 0: there is no VM Generation ID; else its 16 bytes are at ARCH_VMGENID_GPA */
 };
 
 /* Loads kernel and initrd, writes firmware tables into guest memory and sets the vCPUs' registers for the kernel's entry. */

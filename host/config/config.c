@@ -24,6 +24,7 @@ void vm_config_init(struct vm_config *config)
 	memset(config, 0, sizeof(*config));
 	config->machine.vcpu_count = 1;
 	config->machine.mem_size_mib = CONFIG_DEFAULT_MEM_MIB;
+	config->machine.vm_generation_id = true;
 	config->entropy.leak_reporting = true;
 }
 

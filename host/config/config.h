@@ -38,11 +38,12 @@ struct machine_config {
 	bool smt;
 	bool track_dirty_pages;
 	enum huge_pages huge_pages; /* only NONE is accepted so far; the others are refused in one sentence */
+	bool vm_generation_id;	    /* extension, default true: the machine has a VM Generation ID device */
 };
 
 /* A PATCH of the machine configuration: has_* says what is given. */
 struct machine_config_patch {
-	bool has_vcpu_count, has_mem_size_mib, has_smt, has_track_dirty_pages, has_huge_pages;
+	bool has_vcpu_count, has_mem_size_mib, has_smt, has_track_dirty_pages, has_huge_pages, has_vm_generation_id;
 	struct machine_config values;
 };
 

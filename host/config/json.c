@@ -75,6 +75,7 @@ static const struct field machine_config_fields[] = {
 	{ "huge_pages", FIELD_ENUM, 0, AT(machine_config, huge_pages), .names = huge_pages_names,
 	  .later = 1u << HUGE_PAGES_TRANSPARENT | 1u << HUGE_PAGES_2M },
 	{ LATER("cpu_template", FIELD_NOT_WRITTEN), .names = no_template_names },
+	{ "vm_generation_id", FIELD_BOOL, 0, AT(machine_config, vm_generation_id) },
 };
 const struct field_table machine_config_table = FIELD_TABLE(machine_config_fields);
 
@@ -90,6 +91,8 @@ static const struct field machine_patch_fields[] = {
 	  GIVEN(machine_config_patch, has_huge_pages), .names = huge_pages_names,
 	  .later = 1u << HUGE_PAGES_TRANSPARENT | 1u << HUGE_PAGES_2M },
 	{ LATER("cpu_template", 0), .names = no_template_names },
+	{ "vm_generation_id", FIELD_BOOL, 0, AT(machine_config_patch, values.vm_generation_id),
+	  GIVEN(machine_config_patch, has_vm_generation_id) },
 };
 static const struct field_table machine_patch_table = FIELD_TABLE(machine_patch_fields);
 
@@ -244,8 +247,10 @@ int boot_source_from_json(json_t *obj, struct boot_source_config *c, struct err 
 
 int machine_config_from_json(json_t *obj, struct machine_config *c, struct err *e)
 {
-	int r = json_fields_decode(&machine_config_table, obj, c, e);
+	int r;
 
+	c->vm_generation_id = true;
+	r = json_fields_decode(&machine_config_table, obj, c, e);
 	return r ? r : machine_config_check(c, e);
 }
 

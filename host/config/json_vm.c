@@ -10,9 +10,17 @@
 #include "config/json.h"
 #include "config/json_tables.h"
 
+/*
+ * What is ours alone (here vm_generation_id, in entropy leak_reporting) is shown only where it says something, so that the
+ * answer is one that Firecracker could give.
+ */
 json_t *machine_config_to_json(const struct machine_config *c)
 {
-	return json_fields_encode(&machine_config_table, c);
+	json_t *obj = json_fields_encode(&machine_config_table, c);
+
+	if (obj && c->vm_generation_id)
+		json_object_del(obj, "vm_generation_id");
+	return obj;
 }
 
 static json_t *drives_to_json(const struct vm_config *config)
@@ -28,7 +36,6 @@ static json_t *drives_to_json(const struct vm_config *config)
 	return list;
 }
 
-/* leak_reporting is ours alone: shown only where it says something, so that the answer is one that Firecracker could give. */
 static json_t *entropy_to_json(const struct entropy_config *c)
 {
 	json_t *obj;

@@ -106,8 +106,11 @@ static int add_entropy(struct machine *m, struct err *e)
 static int add_vmgenid(struct machine *m, struct err *e)
 {
 	struct device *dev;
-	int r = vmgenid_new(ARCH_VMGENID_GPA, &m->platform.platform, &dev, &m->slots.vmgenid_gsi, e);
+	int r;
 
+	if (!m->config->machine.vm_generation_id)
+		return 0;
+	r = vmgenid_new(ARCH_VMGENID_GPA, &m->platform.platform, &dev, &m->slots.vmgenid_gsi, e);
 	if (!r)
 		machine_append(m, dev);
 	return r;

@@ -92,6 +92,8 @@ int vmm_patch_machine_config(struct vmm *vmm, const struct machine_config_patch 
 		merged.track_dirty_pages = patch->values.track_dirty_pages;
 	if (patch->has_huge_pages)
 		merged.huge_pages = patch->values.huge_pages;
+	if (patch->has_vm_generation_id)
+		merged.vm_generation_id = patch->values.vm_generation_id;
 	return vmm_put_machine_config(vmm, &merged, e);
 }
 

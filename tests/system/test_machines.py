@@ -19,6 +19,14 @@ def test_stock_kernel_boots_and_is_restored(snapshot_of, restore, kernel, vcpus,
     assert m.console.run("head -c 4096 /dev/hwrng | wc -c").strip() == "4096"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_vm_generation_id_can_be_left_out_and_a_snapshot_keeps_that(snapshot_of, restore, there):
+    m = restore(snapshot_of(**{"machine-config": {"vcpu_count": 1, "mem_size_mib": 128, "vm_generation_id": there}}))
+    assert m.api.get("/machine-config").get("vm_generation_id", True) is there
+    devices = m.console.run("ls /sys/bus/acpi/devices")
+    assert ("VMGENCTR" in devices) is there and ("ACPI0013" in devices) is there, devices
+
+
 def test_uncompressed_vmlinux_boots(boot):
     config = machine_config()
     config["boot-source"]["kernel_image_path"] = str(IMAGE / "vmlinux-6.1-cloud")

@@ -93,9 +93,9 @@ static const uint8_t *after(const struct acpi_header *table, const void *bytes, 
 	return found + len;
 }
 
-static void write_tables(unsigned int num_vcpus, unsigned int num_virtio)
+static void write_tables_with(unsigned int num_vcpus, unsigned int num_virtio, uint32_t vmgenid_gsi)
 {
-	struct arch_boot_config config = { .num_virtio = num_virtio, .vmgenid_gsi = VMGENID_GSI };
+	struct arch_boot_config config = { .num_virtio = num_virtio, .vmgenid_gsi = vmgenid_gsi };
 	struct mem_layout layout;
 	struct err e;
 
@@ -107,6 +107,11 @@ static void write_tables(unsigned int num_vcpus, unsigned int num_virtio)
 	assert_int_equal(acpi_write(&memory, num_vcpus, &config, &e), 0);
 }
 
+static void write_tables(unsigned int num_vcpus, unsigned int num_virtio)
+{
+	write_tables_with(num_vcpus, num_virtio, VMGENID_GSI);
+}
+
 static void every_table_is_found_and_adds_up(void **state)
 {
 	(void)state;
@@ -114,8 +119,8 @@ static void every_table_is_found_and_adds_up(void **state)
 	assert_memory_equal(xsdt()->signature, "XSDT", 4);
 	assert_non_null(find_table("FACP", 0));
 	assert_non_null(find_table("APIC", 0));
-	assert_non_null(find_table("SSDT", 2));
-	assert_null(find_table("SSDT", 3));
+	assert_non_null(find_table("SSDT", 3)); /* three devices, VM Generation ID */
+	assert_null(find_table("SSDT", 4));
 	assert_memory_equal(dsdt()->signature, "DSDT", 4);
 	mem_fini(&memory);
 }
@@ -195,24 +200,41 @@ static void each_virtio_device_has_its_own_name_address_and_interrupt(void **sta
 	mem_fini(&memory);
 }
 
-static void the_dsdt_names_the_generation_id_and_its_event(void **state)
+static void one_table_names_the_generation_id_and_its_event(void **state)
 {
+	const struct acpi_header *ssdt;
 	const uint8_t *p;
 
 	(void)state;
 	write_tables(1, 0);
-	(void)after(dsdt(), "_HID\x0dVMGENCTR", 14);
-	(void)after(dsdt(), "_CID\x0dVM_Gen_Counter", 20);
-	(void)after(dsdt(), "ACPI0013", 9);
-	p = after(dsdt(), "ADDR\x12", 5);
+	ssdt = find_table("SSDT", 0);
+	assert_non_null(ssdt);
+	(void)after(ssdt, "_HID\x0dVMGENCTR", 14);
+	(void)after(ssdt, "_CID\x0dVM_Gen_Counter", 20);
+	(void)after(ssdt, "ACPI0013", 9);
+	p = after(ssdt, "ADDR\x12", 5);
 	assert_int_equal(p[1], 2);
 	assert_int_equal(p[2], 0x0c);
 	assert_int_equal(read_number(p + 3, 4), ARCH_VMGENID_GPA);
 	assert_int_equal(p[7], 0x0c);
 	assert_int_equal(read_number(p + 8, 4), 0);
-	p = after(dsdt(), "VGSI\x0c", 5);
+	p = after(ssdt, "VGSI\x0c", 5);
 	assert_int_equal(read_number(p, 4), VMGENID_GSI);
-	p = after(dsdt(), "\x89\x06\x00\x03\x01\x17\x00\x00\x00", 9); /* the event device's own interrupt */
+	p = after(ssdt, "\x89\x06\x00\x03\x01\x17\x00\x00\x00", 9); /* the event device's own interrupt */
+	mem_fini(&memory);
+}
+
+static void a_machine_without_generation_id_does_not_name_it(void **state)
+{
+	const uint8_t *tables;
+
+	(void)state;
+	write_tables_with(1, 1, 0);
+	assert_non_null(find_table("SSDT", 0));
+	assert_null(find_table("SSDT", 1));
+	tables = mem_host(&memory, ARCH_ACPI_GPA, ARCH_VMGENID_GPA - ARCH_ACPI_GPA);
+	assert_null(memmem(tables, ARCH_VMGENID_GPA - ARCH_ACPI_GPA, "VMGENCTR", 8));
+	assert_null(memmem(tables, ARCH_VMGENID_GPA - ARCH_ACPI_GPA, "ACPI0013", 8));
 	mem_fini(&memory);
 }
 
@@ -239,7 +261,8 @@ int main(void)
 		cmocka_unit_test(the_fadt_says_hardware_reduced_and_how_to_reset),
 		cmocka_unit_test(the_madt_lists_each_processor_and_the_ioapic),
 		cmocka_unit_test(each_virtio_device_has_its_own_name_address_and_interrupt),
-		cmocka_unit_test(the_dsdt_names_the_generation_id_and_its_event),
+		cmocka_unit_test(one_table_names_the_generation_id_and_its_event),
+		cmocka_unit_test(a_machine_without_generation_id_does_not_name_it),
 		cmocka_unit_test(too_many_devices_or_too_little_memory_is_refused),
 	};
 

@@ -153,7 +153,7 @@ static const struct row rows[] = {
 	{ MACHINE, "{'vcpu_count':1}", "missing field \"mem_size_mib\"" },
 	{ MACHINE, "{'vcpus':1}",
 	  "unknown field \"vcpus\": allowed are vcpu_count, mem_size_mib, smt, track_dirty_pages, huge_pages, "
-	  "cpu_template" },
+	  "cpu_template, vm_generation_id" },
 	{ MACHINE, "{'vcpu_count':null,'mem_size_mib':1}",
 	  "\"vcpu_count\": null is not allowed: expected an integer from 1 to 32" },
 	{ MACHINE, "{'vcpu_count':0,'mem_size_mib':1}",
@@ -175,6 +175,8 @@ static const struct row rows[] = {
 	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'track_dirty_pages':true}",
 	  "field \"track_dirty_pages\": true is not supported yet: allowed are null, false" },
 	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'track_dirty_pages':'no'}", "\"track_dirty_pages\": \"no\"" },
+	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'vm_generation_id':0}",
+	  "\"vm_generation_id\": 0 is not allowed: expected true or false" },
 	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'huge_pages':'2M'}",
 	  "field \"huge_pages\": \"2M\" is not supported yet: allowed are null, \"None\"" },
 	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'huge_pages':'Transparent'}",
@@ -195,6 +197,7 @@ static const struct row rows[] = {
 	{ MACHINE_PATCH, "{'mem_size_mib':'x'}", "\"mem_size_mib\": \"x\"" },
 	{ MACHINE_PATCH, "{'track_dirty_pages':true}", "not supported yet" },
 	{ MACHINE_PATCH, "{'cpu_template':'C3'}", "not supported yet" },
+	{ MACHINE_PATCH, "{'vm_generation_id':'no'}", "\"vm_generation_id\": \"no\"" },
 	{ MACHINE_PATCH, "{'memory':1}", "unknown field \"memory\"" },
 
 	{ DRIVE, "{'drive_id':'1','path_on_host':'p','is_root_device':true}", NULL },
@@ -406,6 +409,11 @@ static void values_arrive_in_their_fields(void **state)
 	assert_int_equal(c.drive_update.rate_limiter.ops.size, 5);
 	drive_update_fini(&c.drive_update);
 
+	assert_int_equal(parse(MACHINE, "{'vcpu_count':1,'mem_size_mib':1}", &c, &e), 0);
+	assert_true(c.machine.vm_generation_id);
+	assert_int_equal(parse(MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'vm_generation_id':false}", &c, &e), 0);
+	assert_false(c.machine.vm_generation_id);
+
 	assert_int_equal(parse(ENTROPY, "{}", &c, &e), 0);
 	assert_true(c.entropy.present && c.entropy.leak_reporting);
 	assert_int_equal(parse(ENTROPY, "{'leak_reporting':false}", &c, &e), 0);
@@ -545,12 +553,13 @@ static void a_configuration_survives_the_way_through_text(void **state)
 	(void)state;
 	fill(&config);
 	config.entropy.leak_reporting = false;
+	config.machine.vm_generation_id = false;
 	first = vm_config_to_text(&config);
 	assert_int_equal(vm_config_from_text(first, strlen(first), &copy, &e), 0);
 	second = vm_config_to_text(&copy);
 	assert_string_equal(first, second);
 	assert_null(copy.serial.serial_out_path); /* the process's, not the snapshot's */
-	assert_false(copy.entropy.leak_reporting);
+	assert_false(copy.entropy.leak_reporting || copy.machine.vm_generation_id);
 	assert_true(copy.boot_source.present && copy.entropy.present);
 	vm_config_fini(&config);
 	vm_config_fini(&copy);

@@ -206,6 +206,11 @@ static void replies_have_the_fields_that_clients_read(void **state)
 	assert_string_equal(text, "{\"vcpu_count\":1,\"mem_size_mib\":128,\"smt\":false,\"track_dirty_pages\":false,"
 				  "\"huge_pages\":\"None\"}");
 	free(text);
+	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'vm_generation_id':false}"), 0);
+	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'vcpu_count':1}"), 0);
+	assert_int_equal(run(ACTION_GET_MACHINE_CONFIG, "{}", &text), 0);
+	assert_non_null(strstr(text, "\"vm_generation_id\":false"));
+	free(text);
 	start();
 	assert_int_equal(run(ACTION_GET_INSTANCE_INFO, "{}", &text), 0);
 	assert_non_null(strstr(text, "\"state\":\"Running\""));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * RSDP -> XSDT -> FADT -> DSDT, MADT and one SSDT a virtio device, one after the
- * other from ARCH_ACPI_GPA on (ACPI 6.4, chapter 5). No port or register of the
+ * RSDP -> XSDT -> FADT -> DSDT, MADT, one SSDT a virtio device and one for the VM
+ * Generation ID, one after the other from ARCH_ACPI_GPA on (ACPI 6.4, chapter 5). No port or register of the
  * fixed ACPI hardware exists; the FADT says so, and names the keyboard
  * controller's reset command as reset register.
  */
@@ -108,7 +108,7 @@ struct acpi_madt_ioapic {
 enum acpi_madt_values { MADT_REVISION = 5, MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_LAPIC_ENABLED = 1 };
 
 /* FADT, MADT and the SSDTs. */
-#define ACPI_MAX_XSDT_ENTRIES (2 + ARCH_MAX_VIRTIO)
+#define ACPI_MAX_XSDT_ENTRIES (2 + ARCH_MAX_VIRTIO + 1)
 #define ACPI_MAX_VCPUS	      254 /* 8-bit APIC ids, the last of which means all */
 
 struct acpi_xsdt {
@@ -227,7 +227,7 @@ static int acpi_write_madt(struct acpi_writer *w, unsigned int num_vcpus, struct
 	return acpi_place_listed(w, &table, len, e);
 }
 
-static int acpi_write_ssdts(struct acpi_writer *w, const struct arch_boot_config *config, struct err *e)
+static int acpi_write_virtio(struct acpi_writer *w, const struct arch_boot_config *config, struct err *e)
 {
 	int r = 0;
 
@@ -239,6 +239,14 @@ static int acpi_write_ssdts(struct acpi_writer *w, const struct arch_boot_config
 			r = acpi_place_listed(w, ssdt, ssdt->length, e);
 	}
 	return r;
+}
+
+static int acpi_write_vmgenid(struct acpi_writer *w, uint32_t gsi, struct err *e)
+{
+	_cleanup_free_ struct acpi_header *ssdt = NULL;
+	int r = acpi_make_vmgenid_ssdt(ARCH_VMGENID_GPA, gsi, &ssdt, e);
+
+	return r < 0 ? r : acpi_place_listed(w, ssdt, ssdt->length, e);
 }
 
 static int acpi_write_root(struct acpi_writer *w, struct err *e)
@@ -275,7 +283,7 @@ int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct
 		return err_set(e, EINVAL,
 			       "%u vCPUs and %u virtio devices do not fit the ACPI tables; %d and %u are allowed",
 			       num_vcpus, config->num_virtio, ACPI_MAX_VCPUS, ARCH_MAX_VIRTIO);
-	r = acpi_make_dsdt(ARCH_VMGENID_GPA, config->vmgenid_gsi, &dsdt, e);
+	r = acpi_make_dsdt(&dsdt, e);
 	if (r == 0)
 		r = acpi_place(&w, dsdt, dsdt->length, &dsdt_at, e);
 	if (r == 0)
@@ -283,6 +291,8 @@ int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct
 	if (r == 0)
 		r = acpi_write_madt(&w, num_vcpus, e);
 	if (r == 0)
-		r = acpi_write_ssdts(&w, config, e);
+		r = acpi_write_virtio(&w, config, e);
+	if (r == 0 && config->vmgenid_gsi != 0)
+		r = acpi_write_vmgenid(&w, config->vmgenid_gsi, e);
 	return r < 0 ? r : acpi_write_root(&w, e);
 }

@@ -9,6 +9,7 @@
 #include "arch/arch.h"
 #include "arch/x86_64/dsdt_aml.h"
 #include "arch/x86_64/virtio_aml.h"
+#include "arch/x86_64/vmgenid_aml.h"
 
 static void acpi_patch(void *table, size_t offset, uint64_t value, size_t size)
 {
@@ -28,18 +29,24 @@ static struct acpi_header *acpi_copy(const uint8_t *aml, size_t len, struct err 
 	return table;
 }
 
-int acpi_make_dsdt(gpa_t vmgenid, uint32_t vmgenid_gsi, struct acpi_header **table, struct err *e)
+int acpi_make_dsdt(struct acpi_header **table, struct err *e)
 {
-	struct acpi_header *dsdt = acpi_copy(dsdt_aml, sizeof(dsdt_aml), e);
+	*table = acpi_copy(dsdt_aml, sizeof(dsdt_aml), e);
+	return *table ? 0 : -ENOMEM;
+}
 
-	if (dsdt == NULL)
+int acpi_make_vmgenid_ssdt(gpa_t vmgenid, uint32_t gsi, struct acpi_header **table, struct err *e)
+{
+	struct acpi_header *ssdt = acpi_copy(vmgenid_aml, sizeof(vmgenid_aml), e);
+
+	if (ssdt == NULL)
 		return -ENOMEM;
-	ACPI_PATCH(dsdt, DSDT_VGEN_ADDR_LOW, vmgenid & UINT32_MAX);
-	ACPI_PATCH(dsdt, DSDT_VGEN_ADDR_HIGH, vmgenid >> 32);
-	ACPI_PATCH(dsdt, DSDT_GED_INTERRUPT, vmgenid_gsi);
-	ACPI_PATCH(dsdt, DSDT_GED_VGEN_GSI, vmgenid_gsi);
-	acpi_set_checksum(dsdt, sizeof(dsdt_aml), &dsdt->checksum);
-	*table = dsdt;
+	ACPI_PATCH(ssdt, VMGENID_ADDR_LOW, vmgenid & UINT32_MAX);
+	ACPI_PATCH(ssdt, VMGENID_ADDR_HIGH, vmgenid >> 32);
+	ACPI_PATCH(ssdt, VMGENID_GED_INTERRUPT, gsi);
+	ACPI_PATCH(ssdt, VMGENID_GED_GSI, gsi);
+	acpi_set_checksum(ssdt, sizeof(vmgenid_aml), &ssdt->checksum);
+	*table = ssdt;
 	return 0;
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The fixed part of the platform: serial port, keyboard controller, VM
- * Generation ID and the event device that announces its changes. Numbers that
- * begin with 0xA5 or 0x5A are replaced when a machine is built (acpi_aml.c).
+ * The part of the platform that every machine has: serial port and keyboard
+ * controller.
  */
 DefinitionBlock ("", "DSDT", 2, "SNPSAF", "PLATFORM", 1)
 {
@@ -29,34 +28,6 @@ DefinitionBlock ("", "DSDT", 2, "SNPSAF", "PLATFORM", 1)
 				IO (Decode16, 0x0060, 0x0060, 0x01, 0x01)
 				IO (Decode16, 0x0064, 0x0064, 0x01, 0x01)
 			})
-		}
-
-		// Microsoft's "Virtual Machine Generation ID": ADDR is the low and the high half of the address of 16 bytes.
-		Device (VGEN)
-		{
-			Name (_HID, "VMGENCTR")
-			Name (_CID, "VM_Gen_Counter")
-			Name (_DDN, "VM_Gen_Counter")
-			Name (ADDR, Package () { 0xA5A5A5A5, 0x5A5A5A5A })
-		}
-
-		// Generic Event Device: an interrupt that means a notification.
-		Device (GED0)
-		{
-			Name (_HID, "ACPI0013")
-			Name (VGSI, 0xA5A5A5A5)
-			Name (_CRS, ResourceTemplate ()
-			{
-				Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, , , INTR) { 0x5A5A5A5A }
-			})
-
-			Method (_EVT, 1, Serialized)
-			{
-				If ((Arg0 == VGSI))
-				{
-					Notify (VGEN, 0x80)
-				}
-			}
 		}
 	}
 }
