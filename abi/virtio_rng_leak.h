@@ -10,7 +10,8 @@
  *  - The device carries out what the active leak queue holds at a leak event,
  *    before any guest instruction runs again, and swaps the two queues.
  *  - A buffer made available in the queue that was signalled last is used at
- *    once: this is how a driver that came too late learns of the event.
+ *    once. So is one in the active queue if an event found nothing there: this
+ *    is how a driver that came too late learns of the event.
  *
  * Compiled by the monitor, by the guest kernel and by tests.
  */

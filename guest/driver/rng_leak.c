@@ -23,12 +23,16 @@
  * The device's side, in short (the host's documentation has it in full): it
  * keeps `active`, at first leakq1, and `signalled`, at first none. An event
  * uses all that `active` holds, then signalled := active, active := the other
- * one. What is added to `signalled` afterwards is used at once. The driver
- * keeps `active` as it believes it to be. At start both queues are armed, with
- * n+1 and n+2. The first sign of an event in queue q (its fill or its copy was
- * used) makes the other queue the active one; that one is armed, unless it
- * still is. So in steady state one event is armed, and q, which the device
- * would use at once, is left alone.
+ * one. What is added to `signalled` afterwards is used at once. An event that
+ * finds `active` empty is late: it waits for the next buffer in `active`.
+ *
+ * So the queues are used in turn, whatever happens, and the values that are
+ * given out in rising order come back in that order: the queue with the highest
+ * value that has come back was the active one, the other one is it now. At
+ * start both queues are armed, with n+1 and n+2. After that only the active one
+ * is, once all that it held before has come back: in steady state one event is
+ * armed, and the other queue, which the device would use at once, is left
+ * alone.
  *
  * Interleavings. A vCPU can be stopped between any two instructions, and the
  * host thread that serves our kicks runs beside us when it is not.
@@ -37,41 +41,24 @@
  *    now `signalled`. The copy lands there and is used at once: the counter
  *    moves as soon as this function kicks, on a vCPU that has done nothing
  *    else in between. (Another vCPU may run in that gap: the event is late by
- *    a few instructions.)
+ *    a few instructions.) A fill alone is no news; its copy is.
  * 2. Event between add and kick. The device sees what is in the ring, kicked
  *    or not. The kick then finds the queue empty.
  * 3. Event while this code runs, on the other queue: the callback for it waits
  *    for the lock and finds everything in its place.
  * 4. Two events before the callback ran, both queues armed (only after start):
- *    both queues are used, values n+1 and n+2. Collecting starts with the
- *    queue believed active and goes back and forth until nothing is found, so
- *    `active` follows the device's.
- * 5. An event when nothing is armed (the callback of the one before has not
- *    run). The device can only swap the queues. We arm the queue that we
- *    believe active; it is `signalled`, so it is used at once: the counter
- *    moves, late, and the next callback arms the right queue. This is also how
- *    events between DRIVER_OK and arming are reported.
- * 6. Copy used with no fill collected beside it (1, when the callback came in
- *    between; or a further event hit a queue with only its copy left). The
- *    driver cannot tell how old the seed is that it has already mixed in. It
- *    asks for another, by a fill alone in that queue: it is signalled, so a
- *    seed comes at once. Until then that generation does not count as handled.
- *    A fill that was asked for is no sign of an event. It renews the identity
- *    once more, for the same reason.
- * 7. The queues are used in another order than believed (events before both
- *    were armed, with a kick that the host had not served yet). A queue may
- *    then hold a value that the counter has already passed. The copy source is
- *    ordinary memory: it is rewritten with a higher value as soon as seen.
+ *    both queues are used, values n+1 and n+2. Collecting goes back and forth
+ *    until nothing is found.
+ * 5. Events when nothing is armed (the callback of the one before has not run,
+ *    or we are about to start). We arm the active queue, and what we add is
+ *    used at once: the counter moves, late, with a seed that is younger than
+ *    all of them, and the next callback arms the other queue.
  *
  * Values are given out in rising order, one a copy request, and no value comes
- * twice. What is not covered: one leak between fill and copy, and two more
- * before the callback for it has run (or three while starting up), or five
- * without a rest. The driver cannot tell what happened then: the counter may
- * take one step back, and the last of them may have no seed of its own, or not
- * be seen at all (tests/model/leak.pml has the traces). The
- * machines that come from one late event have the same identity for as long as
- * they have the same counter, and if it hit a queue with only its copy left (6)
- * until the fill that is asked for is used: microseconds, but not none.
+ * twice. No event is lost, however many come at whatever place; only those that
+ * are late share one value (tests/model/leak.pml looks at every interleaving).
+ * The machines that come from one late event have the same identity for as
+ * long as they have the same counter: microseconds, but not none.
  *
  * The first identity comes from the device as well, by the request queue
  * (rng_entropy.c), not from this kernel's generator, which is the same in
@@ -106,10 +93,6 @@
 #define RNG_LEAK_RETRY_MIN (HZ / 16)
 #define RNG_LEAK_RETRY_MAX (16 * HZ)
 
-/* What was found in a queue. */
-#define LEAK_EVENT 1
-#define LEAK_SEED 2
-
 static void leak_give_up(struct rng_leak *leak, const char *why)
 {
 	if (leak->broken)
@@ -132,7 +115,6 @@ static int leak_add_fill(struct rng_leak *leak, struct rng_leak_queue *q)
 	if (err)
 		return err;
 	q->fill_pending = true;
-	q->fill_asked = false;
 	return 0;
 }
 
@@ -148,22 +130,23 @@ static int leak_add_copy(struct rng_leak *leak, struct rng_leak_queue *q)
 	if (err)
 		return err;
 	q->copy_pending = true;
-	q->fill_asked = false;
 	q->value = ++leak->next;
 	return 0;
 }
 
-/* Makes queue i hold what it lacks, fill before copy. */
+/*
+ * Fill before copy. A queue that has not come back whole is left alone: the
+ * rest of it is on its way, and brings us here again.
+ */
 static void leak_arm(struct rng_leak *leak, unsigned int i)
 {
 	struct rng_leak_queue *q = &leak->queue[i];
-	int err = 0;
+	int err;
 
-	if (leak->broken || (q->fill_pending && q->copy_pending))
+	if (leak->broken || q->fill_pending || q->copy_pending)
 		return;
-	if (!q->fill_pending)
-		err = leak_add_fill(leak, q);
-	if (!err && !q->copy_pending)
+	err = leak_add_fill(leak, q);
+	if (!err)
 		err = leak_add_copy(leak, q);
 	virtqueue_kick(q->vq);
 	if (err)
@@ -171,35 +154,17 @@ static void leak_arm(struct rng_leak *leak, unsigned int i)
 }
 
 /*
- * Interleaving 7: no armed value may lie behind the counter. Compared with
- * what has been collected, not with the counter itself: that may have moved
- * since, by the very request that would be changed here.
+ * The device has used a fill request: mix the seed, even a short one. An
+ * identity that was not filled whole, or that will not be the next time, is
+ * none.
  */
-static void leak_renew_values(struct rng_leak *leak)
-{
-	unsigned int i;
-
-	leak->next = max(leak->next, leak->latest);
-	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
-		struct rng_leak_queue *q = &leak->queue[i];
-
-		if (q->copy_pending && q->buf->value <= leak->latest)
-			WRITE_ONCE(q->buf->value, ++leak->next);
-	}
-}
-
-/*
- * The device has used a fill request: mix the seed, even a short one. False if
- * there is none. An identity that was not filled whole, or that will not be the
- * next time, is none.
- */
-static bool leak_take_seed(struct rng_leak *leak, struct rng_leak_queue *q,
+static void leak_take_seed(struct rng_leak *leak, struct rng_leak_queue *q,
 			   unsigned int len)
 {
 	q->fill_pending = false;
 	if (!len) {
 		leak_give_up(leak, "the device left a fill request empty");
-		return false;
+		return;
 	}
 	if (len < RNG_LEAK_FILL_LEN || leak->broken)
 		rng_gen_clear_identity(leak->gen);
@@ -207,68 +172,45 @@ static bool leak_take_seed(struct rng_leak *leak, struct rng_leak_queue *q,
 	add_device_randomness(q->buf->seed, len);
 	rng_gen_set_seed(leak->gen, q->buf->seed, len);
 	memzero_explicit(q->buf->seed, sizeof(q->buf->seed));
-	return true;
 }
 
 /* The device has used a copy request: the counter has moved, or ought to. */
-static void leak_take_copy(struct rng_leak *leak, struct rng_leak_queue *q,
+static void leak_take_copy(struct rng_leak *leak, unsigned int i,
 			   unsigned int len)
 {
+	struct rng_leak_queue *q = &leak->queue[i];
+	unsigned long value = q->value;
+
 	q->copy_pending = false;
 	if (len != sizeof(unsigned long)) {
 		leak_give_up(leak, "the device refused a copy request");
 		/* An event it was all the same: programs must see a change. */
-		rng_gen_raise(leak->gen, leak->latest + 1);
+		value = max(value, leak->latest + 1);
 	}
-	rng_gen_raise(leak->gen, q->value);
-	leak->latest = max(leak->latest, rng_gen_read(leak->gen));
-}
-
-/* Interleaving 6. */
-static void leak_ask_for_seed(struct rng_leak *leak, struct rng_leak_queue *q)
-{
-	if (q->fill_pending || leak->broken)
+	rng_gen_raise(leak->gen, value);
+	if (value <= leak->latest)
 		return;
-	if (leak_add_fill(leak, q))
-		leak_give_up(leak, "cannot queue a leak request");
-	else
-		q->fill_asked = true;
-	virtqueue_kick(q->vq);
+	leak->latest = value;
+	leak->active = !i;
 }
 
-/*
- * Takes what the device has used of queue i. Returns LEAK_EVENT if that is the
- * first sign of an event, LEAK_SEED if it is only a seed that was asked for.
- */
-static unsigned int leak_drain(struct rng_leak *leak, unsigned int i)
+/* Takes what the device has used of queue i. True if an event is complete. */
+static bool leak_drain(struct rng_leak *leak, unsigned int i)
 {
 	struct rng_leak_queue *q = &leak->queue[i];
-	bool seed = false, copy = false, asked = false;
-	unsigned long known = leak->latest;
+	bool event = false;
 	unsigned int len;
 	void *what;
 
 	while ((what = virtqueue_get_buf(q->vq, &len))) {
 		if (what == &q->buf->value) {
-			leak_take_copy(leak, q, len);
-			copy = true;
-			continue;
+			leak_take_copy(leak, i, len);
+			event = true;
+		} else {
+			leak_take_seed(leak, q, len);
 		}
-		asked = q->fill_asked;
-		seed = leak_take_seed(leak, q, len);
 	}
-	if (seed)
-		leak->seed_owed = false;
-	if (copy && !seed) {
-		/* Interleaving 1, but a later event has been seen before. */
-		if (leak->latest == known)
-			return 0;
-		leak->seed_owed = true;
-		leak_ask_for_seed(leak, q);
-	}
-	if (copy || (seed && !asked))
-		return LEAK_EVENT;
-	return seed ? LEAK_SEED : 0;
+	return event;
 }
 
 static bool leak_is_storm(struct rng_leak *leak)
@@ -283,25 +225,21 @@ static bool leak_is_storm(struct rng_leak *leak)
 /* The lock is held. */
 static void leak_collect(struct rng_leak *leak)
 {
-	unsigned int i, idle = 0, all = 0;
+	unsigned int i, idle = 0;
+	bool event = false;
 
 	for (i = leak->active; idle < RNG_LEAK_QUEUES; i = !i) {
-		unsigned int found = leak_drain(leak, i);
+		bool found = leak_drain(leak, i);
 
-		if (found & LEAK_EVENT)
-			leak->active = !i;
-		all |= found;
+		event |= found;
 		idle = found ? 0 : idle + 1;
 	}
-	if (!all)
+	if (!event)
 		return;
-	if (!leak->seed_owed)
+	if (!leak->broken)
 		leak->handled = leak->latest;
 	mod_delayed_work(system_highpri_wq, &leak->react, 0);
 
-	if (!(all & LEAK_EVENT))
-		return;
-	leak_renew_values(leak);
 	if (leak_is_storm(leak))
 		queue_delayed_work(system_highpri_wq, &leak->rearm,
 				   RNG_LEAK_PAUSE);
@@ -434,7 +372,6 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 		leak->queue[i].copy_pending = false;
 	}
 	leak->active = 0;
-	leak->seed_owed = false;
 	leak->broken = false;
 	leak->burst = 0;
 	leak->burst_start = jiffies;
@@ -452,7 +389,7 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 		rng_gen_set_watched(leak->gen, true);
 	if (advance)
 		mod_delayed_work(system_highpri_wq, &leak->react, 0);
-	/* Events while arming: interleaving 7 can be put right at once. */
+	/* Events while arming. */
 	leak_collect(leak);
 	spin_unlock_irqrestore(&leak->lock, flags);
 }

@@ -32,7 +32,6 @@ struct rng_leak_queue {
 	struct rng_leak_buf *buf; /* owned */
 	unsigned long value;	  /* that the copy request was added with */
 	bool fill_pending;	  /* the device holds the fill request */
-	bool fill_asked;	  /* alone, for a seed at once */
 	bool copy_pending;	  /* the device holds the copy request */
 };
 
@@ -46,7 +45,6 @@ struct rng_leak {
 	unsigned long next;	 /* highest value ever put into a copy request */
 	unsigned long latest;	 /* highest generation that the driver has seen */
 	unsigned long handled;	 /* highest generation whose seed is mixed in */
-	bool seed_owed;		 /* latest changed, its seed is not here yet */
 	bool running;		 /* between start and stop */
 	bool broken;		 /* the device broke the rules: not armed again */
 	unsigned int burst;	 /* events since burst_start */

@@ -26,7 +26,7 @@ struct rng_leak_done {
 struct rng_leak {
 	unsigned int active;	/* queue number: leakq1 or leakq2 */
 	unsigned int signalled; /* the other one, or RNG_LEAK_NONE */
-	bool late;		/* a late event waits for the driver's next buffer in signalled */
+	bool late;		/* an event waits for the driver's next buffer in active */
 	uint8_t *bounce;	/* RNG_MAX_LEAK_REQUEST bytes, owned; untouched pages cost nothing */
 	/* One event's outcome, in order: the signalled queue's, then the active one's. */
 	struct rng_leak_done done[2][VIRTQ_MAX_SIZE];

@@ -20,10 +20,9 @@
  *   2. what is available in the active queue, in order.
  * Then the queues change roles and the driver gets its notification. An empty
  * active queue is a late event: the driver has not yet answered the one before.
- * The queues change roles all the same, so that its next request lands in the
- * signalled queue, is used at once, and tells it. Further late events before
- * that change nothing: two changes of roles would cancel each other out, and
- * the driver's next request would wait as if there had been no event.
+ * The queues keep their roles, and the event is made up for as soon as there is
+ * a request in the active queue; however many were late, it is one event then,
+ * by which the driver learns of them all.
  *
  * All or nothing: requests are carried out first and given back when all of
  * them have been. If the host has no random bytes the chains go back where they
@@ -183,12 +182,9 @@ static void rng_leak_undo_all(struct virtq *q, unsigned int num)
 		virtq_unpop(q);
 }
 
-/* The queues change roles, unless a late event that nobody knows of has changed them already. */
-static void rng_leak_swap(struct rng_leak *leak, bool late)
+static void rng_leak_swap(struct rng_leak *leak)
 {
-	if (late && leak->late)
-		return;
-	leak->late = late;
+	leak->late = false;
 	leak->signalled = leak->active;
 	leak->active = rng_leak_other(leak->active);
 }
@@ -218,20 +214,20 @@ int rng_leak_event(struct rng *rng, struct err *e)
 
 	rng_leak_finish_all(signalled, leak->done[0], num_signalled, true);
 	rng_leak_finish_all(active, leak->done[1], num_active, false);
-	if (num_signalled)
-		leak->late = false;
 	metric_inc(entropy, leak_event_count);
 	if (r) {
 		log_warn("entropy: a leak queue is broken");
 		virtio_fail(&rng->vdev);
 		return 0;
 	}
-	if (num_active == 0) {
+	if (num_active) {
+		rng_leak_swap(leak);
+	} else {
+		leak->late = true;
 		metric_inc(entropy, leak_late_count);
 		log_info("entropy: a leak event found no request in leak queue %u: the driver learns of it late",
 			 leak->active);
 	}
-	rng_leak_swap(leak, num_active == 0);
 	/* One notification for both queues; each has its own say, and remembers what it was asked for. */
 	wanted = virtq_need_irq(signalled);
 	wanted |= virtq_need_irq(active);
@@ -240,28 +236,47 @@ int rng_leak_event(struct rng *rng, struct err *e)
 	return 0;
 }
 
+/*
+ * The next request that does not have to wait: of the signalled queue or, if an event was late, of the active one, which
+ * is the signalled one from then on. NULL: none, and *r says if a ring is broken.
+ */
+static struct virtq *rng_leak_next(struct rng *rng, struct virtq_chain *chain, int *r)
+{
+	struct rng_leak *leak = &rng->leak;
+	struct virtq *signalled = &rng->vdev.queues[leak->signalled], *active = &rng->vdev.queues[leak->active];
+
+	*r = leak->signalled == RNG_LEAK_NONE ? 0 : virtq_pop(signalled, chain);
+	if (*r)
+		return *r > 0 ? signalled : NULL;
+	if (!leak->late)
+		return NULL;
+	*r = virtq_pop(active, chain);
+	if (*r <= 0)
+		return NULL;
+	rng_leak_swap(leak);
+	return active;
+}
+
 /* Requests in the active queue wait for the event; those in the signalled one came too late for theirs. */
 int rng_leak_notify(struct rng *rng, unsigned int q)
 {
-	struct virtq *vq = &rng->vdev.queues[q];
 	struct rng_leak_done done;
 	struct virtq_chain chain;
+	struct virtq *vq;
 	unsigned int n;
 	int r = 0;
 
-	if (q != rng->leak.signalled)
-		return 0;
 	for (n = 0; n < RNG_LEAK_BATCH; n++) {
-		r = virtq_pop(vq, &chain);
-		if (r <= 0)
+		vq = rng_leak_next(rng, &chain, &r);
+		if (!vq)
 			break;
 		r = rng_leak_execute(rng, vq, &chain, &done);
 		if (r)
 			break;
 		rng_leak_finish(vq, &done, true);
-		rng->leak.late = false;
 	}
-	virtio_notify_used(&rng->vdev, vq);
+	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ1]);
+	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ2]);
 	if (n == RNG_LEAK_BATCH)
 		virtio_kick(&rng->vdev, q);
 	return r < 0 ? r : 0;
@@ -287,10 +302,6 @@ void rng_leak_load(struct rng_leak *leak, struct dec *dec)
 		return;
 	if (!before_any && signalled != rng_leak_other(active)) {
 		dec_fail(dec, "leak_signalled %u cannot be while leak_active is %u", signalled, active);
-		return;
-	}
-	if (before_any && late) {
-		dec_fail(dec, "leak_late cannot be set before the first event");
 		return;
 	}
 	leak->active = active;

@@ -185,28 +185,28 @@ static bool model_use_all(struct virtqueue *vq)
 	return any;
 }
 
-/*
- * An event that finds nothing armed is late. A further one, while the first
- * still waits for the driver, either merges with it, or swaps the queues once
- * more; then an even number of late events cancel each other out.
- */
-void model_event(void)
+static void model_swap(void)
 {
-	bool any;
-
-	/* What is in the signalled queue was to be used before this. */
-	if (m.signalled >= 0 && model_use_all(&m.leak[m.signalled]))
-		m.late = false;
-	m.events++;
-	any = model_use_all(&m.leak[m.active]);
-	if (!any) {
-		m.late_events++;
-		if (m.late && m.late_merges)
-			return;
-	}
-	m.late = !any;
+	m.late = false;
 	m.signalled = (int)m.active;
 	m.active = !m.active;
+}
+
+/* An event that finds nothing armed waits for the next request, or swaps the queues all the same: see model.h. */
+void model_event(void)
+{
+	/* What is in the signalled queue was to be used before this. */
+	if (m.signalled >= 0)
+		model_use_all(&m.leak[m.signalled]);
+	m.events++;
+	if (model_use_all(&m.leak[m.active])) {
+		model_swap();
+		return;
+	}
+	m.late_events++;
+	if (m.late_swaps)
+		model_swap();
+	m.late = true;
 }
 
 void model_serve_kicks(void)
@@ -215,8 +215,12 @@ void model_serve_kicks(void)
 		if (!m.leak[i].kicked)
 			continue;
 		m.leak[i].kicked = false;
-		if ((m.signalled == i || m.uses_at_once) && model_use_all(&m.leak[i]))
-			m.late = false;
+		if (m.signalled >= 0)
+			model_use_all(&m.leak[m.signalled]);
+		if (m.uses_at_once)
+			model_use_all(&m.leak[i]);
+		else if (m.late && !m.late_swaps && model_use_all(&m.leak[m.active]))
+			model_swap();
 	}
 	if (m.request.kicked) {
 		m.request.kicked = false;
@@ -437,7 +441,6 @@ void model_boot(void)
 	memset(model_works, 0, sizeof(model_works));
 	model_task.flags = 0;
 	m.signalled = -1;
-	m.late_merges = true;
 	m.words[1] = 1;
 	assert_int_equal(rng_leak_init(&m.driver, &model_device, gen), 0);
 	assert_int_equal(rng_entropy_init(&m.entropy, gen), 0);

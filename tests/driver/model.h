@@ -34,8 +34,8 @@ struct virtqueue {
 
 struct model {
 	/* How this device behaves. */
-	bool slow_kicks;  /* kicks wait for model_serve_kicks() */
-	bool late_merges; /* see model_event() */
+	bool slow_kicks; /* kicks wait for model_serve_kicks() */
+	bool late_swaps; /* a late event swaps the queues, as in the first proposal */
 	bool refuses_copy, empty_fill, deaf, uses_at_once, overstates;
 	bool short_fill, short_identity; /* fills the seed only; half of the first identity */
 	unsigned int room;		 /* descriptors that add accepts; 0: as many as fit */

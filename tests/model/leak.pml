@@ -35,22 +35,21 @@
  *  [loop]   No queue is ever re-armed into a loop: between two events the driver
  *	     arms MAX_ARMS times at most.
  *
- * What the driver does not cover is left out, see IS_COVERED below.
- *
  * EVENTS is how many events there are at most. Faults, to see that the
  * properties can fail:
  *  FAULT_EVENT_AT_SNAPSHOT  The event runs when a snapshot is made and when it is
  *			     loaded, not when the machine resumes (Device 7).
  *  FAULT_STATE_NOT_SAVED    A clone starts with the queues in their first roles
  *			     (Device 13).
- *  FAULT_LATE_CANCELS_LATE  Each late event changes the roles (Device 9).
+ *  FAULT_LATE_SWAPS	     A late event changes the roles (Device 9), as in the
+ *			     proposal: two of them cancel each other out.
  *  FAULT_COPY_BEFORE_FILL   The driver arms in the wrong order (Driver 1).
  *  FAULT_REARM_SIGNALLED    The driver arms the queue that was used (Driver 2).
  */
 #ifndef EVENTS
 #define EVENTS 5
 #endif
-#define MAX_ARMS 3
+#define MAX_ARMS 2
 
 #define QUEUES	 2
 #define NO_QUEUE 2	/* Device 5: `signalled` before the first event */
@@ -80,7 +79,7 @@ byte pool;			/* the kernel's generator */
 
 byte dev_active = 0;		/* Device 5 */
 byte dev_signalled = NO_QUEUE;
-bool late;			/* Device 9: a late event waits for the driver's next buffer */
+bool late;			/* Device 9: an event waits for a buffer in `active` */
 bool doorbell[QUEUES];
 bool serving;			/* the loop thread is in the middle of a doorbell */
 
@@ -100,9 +99,6 @@ bool copied_ever;
 bool own_in_memory;		/* a seed was made in guest memory since memory was copied */
 bool filled[QUEUES];		/* a fill of the queue was used since its last copy */
 byte arms;			/* times that the driver has armed a queue since the last event */
-bool starting = true;		/* the driver has not come to rest yet */
-bool partial;			/* since it was at rest, a fill was used whose copy was not there yet */
-byte since_rest;		/* events since it was at rest */
 bool idle;			/* the driver has started, and waits for a notification */
 
 /* The driver has nothing to do, and nothing is under way to it. */
@@ -121,8 +117,7 @@ inline use_one(q)
 	:: avail[2 * q] == FILL ->
 		seedbuf[q] = OWN;
 		own_in_memory = true;
-		filled[q] = true;
-		partial = partial || num_avail[q] == 1
+		filled[q] = true
 	:: avail[2 * q] == COPY ->
 		assert(filled[q]);			/* [word] */
 		filled[q] = false;
@@ -135,7 +130,6 @@ inline use_one(q)
 	avail[2 * q] = avail[2 * q + 1];
 	avail[2 * q + 1] = NONE;
 	num_avail[q]--;
-	late = false;
 	notify = true
 }
 
@@ -147,11 +141,12 @@ inline use_all(q)
 	od
 }
 
-#ifdef FAULT_LATE_CANCELS_LATE
-#define ALWAYS_CHANGES true
-#else
-#define ALWAYS_CHANGES false
-#endif
+inline swap()
+{
+	late = false;
+	dev_signalled = dev_active;
+	dev_active = OTHER(dev_active)
+}
 
 /* Device 6, 9. The monitor looks at the signalled queue first: its doorbell may not have been served yet. */
 inline event()
@@ -161,48 +156,52 @@ inline event()
 	:: else
 	fi;
 	if
-	:: num_avail[dev_active] > 0 ->
-		use_all(dev_active);
-		dev_signalled = dev_active;
-		dev_active = OTHER(dev_active)
+	:: num_avail[dev_active] > 0 -> use_all(dev_active); swap()
 	:: else ->
-		if
-#ifndef FAULT_LATE_CANCELS_LATE
-		:: late -> skip
+#ifdef FAULT_LATE_SWAPS
+		swap()
+#else
+		late = true
 #endif
-		:: !late || ALWAYS_CHANGES ->
-			late = true;
-			dev_signalled = dev_active;
-			dev_active = OTHER(dev_active)
-		fi
 	fi;
 	irq = (notify -> true : irq);
 	notify = false
 }
 
-inline take_doorbell(which)
+/* Device 8, 9: what need not wait, the signalled queue's before the active one's. */
+inline next_turn()
 {
-	doorbell[which] = false;
-	q = which;
-	serving = (q == dev_signalled && num_avail[q] > 0)
+	if
+	:: late && num_avail[dev_active] > 0 && (dev_signalled == NO_QUEUE || num_avail[OTHER(dev_active)] == 0) -> swap()
+	:: else
+	fi;
+	serving = (dev_signalled != NO_QUEUE && num_avail[OTHER(dev_active)] > 0)
 }
 
-/* Device 8: a doorbell, one request a step; the guest runs meanwhile. */
+inline take_doorbell(q)
+{
+	doorbell[q] = false;
+	next_turn()
+}
+
+/* A doorbell, one request a step; the guest runs meanwhile. */
 proctype Device()
 {
-	byte q;
 	bool notify;
 
 	do
 	:: atomic { running && !serving && doorbell[0] -> take_doorbell(0) }
 	:: atomic { running && !serving && doorbell[1] -> take_doorbell(1) }
-	:: atomic { serving && num_avail[q] > 0 -> use_one(q) }
+	:: atomic { serving && num_avail[OTHER(dev_active)] > 0 -> use_one(OTHER(dev_active)) }
 	:: atomic {
-		serving && num_avail[q] == 0 ->
-		irq = (notify -> true : irq);
-		notify = false;
-		serving = false;
-		q = 0
+		serving && num_avail[OTHER(dev_active)] == 0 ->
+		next_turn();
+		if
+		:: !serving ->
+			irq = (notify -> true : irq);
+			notify = false
+		:: else
+		fi
 	   }
 	od
 }
@@ -235,7 +234,6 @@ inline leak_event()
 	seen_before = counter_at_pause;
 	arms = 0;
 	events++;
-	since_rest++;
 	event();
 	printf("event %d: active is leakq%d now, counter %d\n", events, dev_active + 1, counter)
 }
@@ -247,18 +245,6 @@ inline check_edge()
 	assert(!ready_at_pause || !copied || own_in_memory)		/* [seed] */
 }
 
-/*
- * What the driver does not cover (see its theory of operation): three events
- * before it has come to rest, while it starts or if a fill was used before its
- * copy was there; and five at any time. Without this assumption the properties
- * fail, which run-leak looks at, too.
- */
-#ifdef FAULT_ASSUME_NOTHING
-#define IS_COVERED true
-#else
-#define IS_COVERED (since_rest < 2 || (since_rest < 4 && !starting && !partial))
-#endif
-
 proctype Machine()
 {
 	byte i, snapshots;
@@ -266,7 +252,7 @@ proctype Machine()
 
 	do
 	:: atomic {
-		events < EVENTS && running && !serving && IS_COVERED ->
+		events < EVENTS && running && !serving ->
 		printf("pause\n");
 		running = false;
 		ready_at_pause = IS_ARMED(dev_active);
@@ -347,55 +333,32 @@ inline add_buffer(q, what)
 
 inline add_fill(q)
 {
-	STEP(add_buffer(q, FILL); fill_pending[q] = true; fill_asked[q] = false)
+	STEP(add_buffer(q, FILL); fill_pending[q] = true)
 }
 
 inline add_copy(q)
 {
 	STEP(value[q] = next + 1);
-	STEP(add_buffer(q, COPY); copy_pending[q] = true; fill_asked[q] = false;
-	     next++; armed_value[q] = next)
-}
-
-inline kick(q)
-{
-	STEP(doorbell[q] = true)
+	STEP(add_buffer(q, COPY); copy_pending[q] = true; next++)
 }
 
 /* leak_arm() */
 inline arm(q)
 {
 	if
-	:: !(fill_pending[q] && copy_pending[q]) ->
+	:: !copy_pending[q] && !fill_pending[q] ->
 		arms++;
 		assert(arms <= MAX_ARMS);	/* [loop] */
 #ifdef FAULT_COPY_BEFORE_FILL
-		if
-		:: !copy_pending[q] -> add_copy(q)
-		:: else
-		fi;
+		add_copy(q);
+		add_fill(q);
+#else
+		add_fill(q);
+		add_copy(q);
 #endif
-		if
-		:: !fill_pending[q] -> add_fill(q)
-		:: else
-		fi;
-#ifndef FAULT_COPY_BEFORE_FILL
-		if
-		:: !copy_pending[q] -> add_copy(q)
-		:: else
-		fi;
-#endif
-		kick(q)
+		STEP(doorbell[q] = true)
 	:: else
 	fi
-}
-
-/* leak_take_seed() */
-inline take_seed(q)
-{
-	STEP(fill_pending[q] = false;
-	     pool = (seedbuf[q] > pool -> seedbuf[q] : pool);
-	     seedbuf[q] = EMPTY)
 }
 
 /* rng_gen_raise() is a cmpxchg. */
@@ -407,31 +370,10 @@ inline raise_counter(v)
 	     fi)
 }
 
-/* leak_take_copy() */
-inline take_copy(q)
-{
-	copy_pending[q] = false;
-	raise_counter(armed_value[q]);
-	STEP(latest = (counter > latest -> counter : latest))
-}
-
-/* leak_ask_for_seed(): interleaving 6 */
-inline ask_for_seed(q)
-{
-	if
-	:: !fill_pending[q] ->
-		add_fill(q);
-		fill_asked[q] = true;
-		kick(q)
-	:: else
-	fi
-}
-
-/* leak_drain(): found is 0, 1 for a seed that was asked for, 2 for an event. */
+/* leak_drain() */
 inline drain(q)
 {
-	seed = false; copy = false; asked = false;
-	known = latest;
+	found = false;
 	do
 	:: atomic {
 		running && num_used[q] > 0 ->	/* virtqueue_get_buf() */
@@ -443,52 +385,20 @@ inline drain(q)
 	   };
 	   if
 	   :: what == COPY ->
-		take_copy(q);
-		copy = true
-	   :: else ->
-		asked = fill_asked[q];
-		take_seed(q);
-		seed = true
-	   fi
-	:: atomic { running && num_used[q] == 0 -> break }
-	od;
-	if
-	:: seed -> seed_owed = false
-	:: else
-	fi;
-	found = 0;
-	if
-	:: copy && !seed && latest == known -> skip	/* a later event has been seen before */
-	:: else ->
+		copy_pending[q] = false;
+		raise_counter(value[q]);
 		if
-		:: copy && !seed ->
-			seed_owed = true;
-			ask_for_seed(q)
+		:: value[q] > latest -> latest = value[q]; drv_active = OTHER(q)
 		:: else
 		fi;
-		if
-		:: copy || (seed && !asked) -> found = 2
-		:: else ->
-			if
-			:: seed -> found = 1
-			:: else
-			fi
-		fi
-	fi
-}
-
-/* leak_renew_values(): interleaving 7 */
-inline renew_values()
-{
-	next = (latest > next -> latest : next);
-	for (j : 0 .. 1) {
-		STEP(if
-		     :: copy_pending[j] && value[j] <= latest ->
-			next++;
-			value[j] = next
-		     :: else
-		     fi)
-	}
+		found = true
+	   :: else ->
+		STEP(fill_pending[q] = false;
+		     pool = (seedbuf[q] > pool -> seedbuf[q] : pool);
+		     seedbuf[q] = EMPTY)
+	   fi
+	:: atomic { running && num_used[q] == 0 -> break }
+	od
 }
 
 /* leak_collect() */
@@ -496,35 +406,23 @@ inline collect()
 {
 	q = drv_active;
 	calm = 0;
-	all = 0;
+	all = false;
 	do
 	:: calm < QUEUES ->
 		drain(q);
-		if
-		:: found == 2 -> drv_active = OTHER(q)
-		:: else
-		fi;
-		all = (found > all -> found : all);
-		calm = (found > 0 -> 0 : calm + 1);
+		all = all || found;
+		calm = (found -> 0 : calm + 1);
 		q = OTHER(q)
 	:: else -> break
 	od;
 	if
-	:: all > 0 ->
-		if
-		:: !seed_owed -> handled = latest
-		:: else
-		fi;
-		if
-		:: all == 2 ->
-			renew_values();
+	:: all ->
+		handled = latest;
 #ifdef FAULT_REARM_SIGNALLED
-			/* The queue that was used is filled up again. */
-			drv_active = OTHER(drv_active);
+		/* The queue that was used is filled up again. */
+		drv_active = OTHER(drv_active);
 #endif
-			arm(drv_active)
-		:: else
-		fi
+		arm(drv_active)
 	:: else
 	fi
 }
@@ -534,23 +432,17 @@ inline check_rest()
 {
 	assert(IS_ARMED(dev_active) && dev_active == drv_active);	/* [late]: ready for the next */
 	assert(events == 0 || counter > seen_before);			/* [lost] */
-	assert(handled == counter && latest == counter && !seed_owed);	/* [lost] */
+	assert(handled == counter && latest == counter);		/* [lost] */
 	assert(!copied_ever || pool == OWN);				/* [seed] */
-	starting = false;
-	partial = false;
-	since_rest = 0
 }
 
 proctype Driver()
 {
 	/* struct rng_leak and struct rng_leak_queue */
 	byte drv_active, next, latest, handled;
-	bool seed_owed;
-	bool fill_pending[QUEUES], fill_asked[QUEUES], copy_pending[QUEUES];
-	byte armed_value[QUEUES];	/* rng_leak_queue.value */
-	/* locals of its functions */
-	byte q, what, found, known, calm, all, j, before;
-	bool seed, copy, asked, advance;
+	bool fill_pending[QUEUES], copy_pending[QUEUES];
+	byte q, what, calm, before;
+	bool found, all, advance;
 
 	/* rng_leak_start(), right after DRIVER_OK */
 	if

@@ -179,7 +179,9 @@ static void event_sends_one_notification_for_both_queues(void **state)
 	struct err e;
 
 	drv_start(&f->drv, LEAK, 3);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
 	event(f);
+	assert_int_equal(used_len(f, Q1), 16);
 	arm_fill(f, Q1, DRV_DATA_GPA, 16);
 	arm_fill(f, Q2, DRV_DATA_GPA + 64, 16);
 	(void)fake_irqs(&f->fp, f->drv.gsi);
@@ -337,7 +339,7 @@ static void late_event_is_remembered_by_a_snapshot(void **state)
 	drv_resume(&f->drv);
 	arm_fill(f, Q1, DRV_DATA_GPA, 16);
 	drv_kick(&f->drv, Q1);
-	assert_int_equal(used_len(f, Q1), 16); /* by rule 8: so the driver learns of it */
+	assert_int_equal(used_len(f, Q1), 16); /* so the driver learns of it */
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -23,93 +23,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest.h"
+
 #define NO_IDENTITY "00000000000000000000000000000000"
-#define DIR_0	    "/sys/virtio-rng/virtio_rng.0/"
-#define COUNTER	    DIR_0 "vm_gen_counter"
 #define SYSGENID    "/dev/sysgenid"
-#define FAKE	    "/sys/module/fake_rng/parameters/"
 #define DRIVER	    "/sys/bus/virtio/drivers/virtio_rng/"
 
 typedef volatile unsigned long word;
-
-static unsigned int passed, failed;
-
-static bool promise(bool kept, const char *what)
-{
-	printf("%s - %s\n", kept ? "ok" : "not ok", what);
-	fflush(stdout);
-	if (kept)
-		passed++;
-	else
-		failed++;
-	return kept;
-}
-
-static _Noreturn void stop(const char *what, const char *name)
-{
-	printf("not ok - cannot go on: %s %s: %s\n", what, name, strerror(errno));
-	fflush(stdout);
-	exit(1);
-}
-
-static void nap(long ms)
-{
-	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&ts, NULL);
-}
-
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		stop("write", path);
-	close(fd);
-}
-
-/* The first line of a file, without its end; "" if there is none. */
-static const char *get(const char *path)
-{
-	static char buf[2][256];
-	static unsigned int turn;
-	char *line = buf[turn++ & 1];
-	int fd = open(path, O_RDONLY);
-	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(buf[0]) - 1);
-
-	if (fd >= 0)
-		close(fd);
-	line[n > 0 ? n : 0] = 0;
-	line[strcspn(line, "\n")] = 0;
-	return line;
-}
-
-static unsigned long number(const char *path)
-{
-	return strtoul(get(path), NULL, 0);
-}
-
-static bool becomes(const char *path, unsigned long value)
-{
-	for (int i = 0; i < 400 && number(path) != value; i++)
-		nap(10);
-	return number(path) == value;
-}
-
-static void load(const char *file, const char *params)
-{
-	int fd = open(file, O_RDONLY);
-
-	if (fd < 0 || syscall(SYS_finit_module, fd, params, 0))
-		stop("load", file);
-	close(fd);
-}
-
-static void unload(const char *name)
-{
-	if (syscall(SYS_delete_module, name, 0))
-		stop("unload", name);
-}
 
 static void fresh_device(void)
 {

@@ -46,6 +46,7 @@ enum fake_fault {
 	FAKE_USES_AT_ONCE,  /* whatever is armed, for ever */
 	FAKE_OVERSTATES,    /* used length far beyond the buffer */
 	FAKE_FILLS_SHORT,   /* only the first buffer of a fill request */
+	FAKE_GOES_BACK,	    /* copies a value that is lower than the one before */
 };
 
 struct fake_queue {
@@ -65,7 +66,7 @@ static struct {
 	struct fake_queue queue[VIRTIO_RNG_NUM_QUEUES];
 	unsigned int active;
 	unsigned int signalled; /* 0: none */
-	bool late;		/* the last event found nothing, and still waits */
+	bool late;		/* an event found nothing, and still waits */
 	unsigned long events, late_events;
 	u8 seed_digest[SHA256_DIGEST_SIZE];
 	struct work_struct kick;
@@ -127,6 +128,7 @@ static u32 fake_fill(const struct vring_desc *d, unsigned int n)
 static u32 fake_serve(unsigned int index, struct vring_desc *d, unsigned int n)
 {
 	u32 len = (__force u32)d[0].len;
+	unsigned long value;
 
 	if (index == VIRTIO_RNG_REQUESTQ) {
 		if (fault == FAKE_GIVES_NOTHING)
@@ -140,7 +142,8 @@ static u32 fake_serve(unsigned int index, struct vring_desc *d, unsigned int n)
 	} else {
 		if (fault == FAKE_REFUSES_COPY || d[1].len != d[0].len || len != sizeof(long))
 			return 0;
-		WRITE_ONCE(*(unsigned long *)fake_ptr(&d[1]), READ_ONCE(*(unsigned long *)fake_ptr(&d[0])));
+		value = READ_ONCE(*(unsigned long *)fake_ptr(&d[0]));
+		WRITE_ONCE(*(unsigned long *)fake_ptr(&d[1]), fault == FAKE_GOES_BACK ? value / 2 : value);
 	}
 	return fault == FAKE_OVERSTATES ? len + 0x10000 : len;
 }
@@ -197,6 +200,13 @@ static void fake_interrupt(void)
 	}
 }
 
+static void fake_swap(void)
+{
+	fake.late = false;
+	fake.signalled = fake.active;
+	fake.active = fake.active == VIRTIO_RNG_LEAKQ1 ? VIRTIO_RNG_LEAKQ2 : VIRTIO_RNG_LEAKQ1;
+}
+
 static void fake_kick_work(struct work_struct *work)
 {
 	unsigned long flags;
@@ -206,8 +216,11 @@ static void fake_kick_work(struct work_struct *work)
 	if (fault == FAKE_USES_AT_ONCE) {
 		fake_use_all(VIRTIO_RNG_LEAKQ1);
 		fake_use_all(VIRTIO_RNG_LEAKQ2);
-	} else if (fake.signalled && fake_use_all(fake.signalled)) {
-		fake.late = false;
+	} else {
+		if (fake.signalled)
+			fake_use_all(fake.signalled);
+		if (fake.late && fake_use_all(fake.active))
+			fake_swap();
 	}
 	spin_unlock_irqrestore(&fake.lock, flags);
 	fake_interrupt();
@@ -225,17 +238,15 @@ static int fake_event(void *data)
 	unsigned int i, n = *(unsigned int *)data;
 
 	for (i = 0; i < n; i++) {
-		bool any = fake_use_all(fake.active);
-
+		if (fake.signalled)
+			fake_use_all(fake.signalled);
 		fake.events++;
-		if (!any) {
+		if (fake_use_all(fake.active)) {
+			fake_swap();
+		} else {
+			fake.late = true;
 			fake.late_events++;
-			if (fake.late)
-				continue;
 		}
-		fake.late = !any;
-		fake.signalled = fake.active;
-		fake.active = fake.active == VIRTIO_RNG_LEAKQ1 ? VIRTIO_RNG_LEAKQ2 : VIRTIO_RNG_LEAKQ1;
 	}
 	return 0;
 }
@@ -392,6 +403,7 @@ static const struct virtio_config_ops fake_ops = {
 	.bus_name = fake_bus_name,
 };
 
+#ifdef CONFIG_PM_SLEEP
 /* Like a transport driver's suspend and resume. */
 static int sleep_set(const char *val, const struct kernel_param *kp)
 {
@@ -402,6 +414,7 @@ static int sleep_set(const char *val, const struct kernel_param *kp)
 
 static const struct kernel_param_ops sleep_ops = { .set = sleep_set };
 module_param_cb(sleep, &sleep_ops, NULL, 0200);
+#endif
 
 static void fake_release(struct device *dev)
 {
