@@ -5,6 +5,7 @@ The demonstration: one machine, one snapshot, two clones, no common randomness. 
 
 Each command is printed as a person would type it, then run. Everything that a machine prints stands behind its name.
 """
+import argparse
 import os
 import shlex
 import subprocess
@@ -18,6 +19,11 @@ from snapsafe import Monitor  # noqa: E402
 COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
 CHANGED = r"VM generation counter changed! Old: 0 New: 1\n"
 BINARY = "./bin/snapsafe-vmm"
+# What --kernel chooses: the config file, and what the machine is.
+KERNELS = {
+    "stock": ("share/fc_config.json", "Debian's stock kernel with our driver"),
+    "patched": ("share/fc_config_patched.json", "Linux 6.1 with our patches"),
+}
 
 
 def say(text=""):
@@ -78,9 +84,9 @@ def random_bytes(machine):
     return machine.console.expect(r"^((?: [0-9a-f]{2}){16})\n").group(1).strip()
 
 
-def demonstrate():
-    title("A microVM with an entropy device that reports leaks; Debian's stock kernel with our driver")
-    machine = start("guest", "/tmp/firecracker.sock", "--config-file", "share/fc_config.json")
+def demonstrate(config, what):
+    title(f"A microVM with an entropy device that reports leaks; {what}")
+    machine = start("guest", "/tmp/firecracker.sock", "--config-file", config)
     began = time.monotonic()
     machine.console.login()
     say(f"\n(login prompt answered {time.monotonic() - began:.1f} s after the start)")
@@ -119,7 +125,7 @@ def demonstrate():
     say("\nAll different: one snapshot, three machines, no randomness used twice.")
 
 
-def interactive():
+def interactive(config):
     sock = "/tmp/firecracker.sock"
     say(f"""
 You get the machine's console: log in as root with the password root, and start
@@ -138,13 +144,18 @@ Type Ctrl-A x to end, Ctrl-A s for a shell on the host side (leave it with exit)
 """)
     from terminal import attach  # a module beside this one
 
-    machine = Monitor("--config-file", "share/fc_config.json", binary=BINARY, api_sock=sock)
+    machine = Monitor("--config-file", config, binary=BINARY, api_sock=sock)
     machine.wait_api()
     attach(machine)
     machine.stop()
 
 
 def main():
+    parser = argparse.ArgumentParser(description="The demonstration; ./demo starts it.")
+    parser.add_argument("--kernel", choices=KERNELS, default="stock")
+    parser.add_argument("--interactive", action="store_true")
+    args = parser.parse_args()
+    config, what = KERNELS[args.kernel]
     # Snapshot files go to a folder of their own, under the names that the commands show; links lead back to the rest.
     root = os.getcwd()
     with tempfile.TemporaryDirectory(prefix="snapsafe-demo-") as folder:
@@ -152,7 +163,7 @@ def main():
             os.symlink(os.path.join(root, name), os.path.join(folder, name))
         os.chdir(folder)
         try:
-            interactive() if sys.argv[1:] == ["--interactive"] else demonstrate()
+            interactive(config) if args.interactive else demonstrate(config, what)
         finally:
             os.chdir(root)
 

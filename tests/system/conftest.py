@@ -30,12 +30,13 @@ def pytest_collection_modifyitems(items):
 
 
 def machine_config(kernel="6.1", vcpus=1, mem_mib=128, boot_args=BOOT_ARGS, **sections):
+    if kernel == "patched":  # everything that it needs to mount its root is built in
+        images = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.1-snapsafe")}
+    else:
+        images = {"kernel_image_path": str(IMAGE / f"vmlinuz-{kernel}-cloud"),
+                  "initrd_path": str(IMAGE / f"initrd-{kernel}-cloud.img")}
     config = {
-        "boot-source": {
-            "kernel_image_path": str(IMAGE / f"vmlinuz-{kernel}-cloud"),
-            "initrd_path": str(IMAGE / f"initrd-{kernel}-cloud.img"),
-            "boot_args": boot_args,
-        },
+        "boot-source": {**images, "boot_args": boot_args},
         "drives": [{
             "drive_id": "rootfs",
             "path_on_host": str(IMAGE / "rootfs.ext4"),

@@ -543,6 +543,21 @@ static void check_bad_devices(void)
 	no_device();
 
 	fresh_device();
+	w = counter_map();
+	for (unsigned long i = 1; i <= 4; i++) {
+		put(FAKE "event", "1");
+		becomes(DIR_0 "reseed_generation", i);
+	}
+	put(FAKE "fault", "7");
+	put(FAKE "event", "1");
+	promise(becomes(DIR_0 "reseed_generation", 5) && *w == 5,
+		"a counter that the device has set back is put right");
+	put(FAKE "fault", "0");
+	put(FAKE "event", "1");
+	promise(*w == 6 && becomes(DIR_0 "reseed_generation", 6), "and the next leak is reported");
+	no_device();
+
+	fresh_device();
 	put("/sys/class/misc/hw_random/rng_current", "virtio_rng.0");
 	put(FAKE "fault", "2");
 	fd = open("/dev/hwrng", O_RDONLY);
