@@ -20,13 +20,19 @@
  *  - reseeded is the generation for which the kernel's random number generator
  *    has taken a new key. While it differs from generation, getrandom(2) may
  *    give the same bytes in each machine that was made from one snapshot.
- *  - identity is random and different in each life of a machine: machines from
- *    one snapshot have equal generations and never equal identities. The device
- *    fills it by a fill-on-leak request that is armed before the request that
- *    moves generation, in the same queue: who sees the new generation sees the
- *    new identity. The driver puts a first value there when it starts. All
- *    zeros: there is none yet. It is public, and no part of it is, or is
- *    derived from, the seed of the kernel's generator.
+ *  - identity is random and belongs to one life of a machine: machines from one
+ *    snapshot have equal generations and different identities. The device fills
+ *    it by a fill-on-leak request that is armed before the request that moves
+ *    generation, in the same queue: who sees the new generation sees the new
+ *    identity. The driver puts a first value there when it starts. All zeros:
+ *    there is none yet. It is public, and no part of it is, or is derived from,
+ *    the seed of the kernel's generator.
+ *
+ * One leak is armed at a time. A machine that is copied again before its driver
+ * has answered the last leak (it had microseconds to milliseconds to run in)
+ * has nothing armed: generation and identity stay what they were, in every copy
+ * of it, until the driver arms again; then both change, before it does anything
+ * else. In that gap the copies cannot be told apart by this page.
  *
  * In sysfs, beside vm_gen_counter, `identity` has the same as 32 lower-case
  * hexadecimal digits and a newline (all zeros as long as there is none).

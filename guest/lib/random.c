@@ -8,7 +8,7 @@
  *
  *	key = BLAKE2b(bytes of getrandom(2), identity, generation, process)
  *
- * and ChaCha20 makes bytes from it (both from libsodium: no state of their own,
+ * and Salsa20 makes bytes from it (both from libsodium: no state of their own,
  * no allocation). The kernel's bytes make them secret; the identity makes them
  * different in each clone even while the kernels still repeat each other.
  *
@@ -64,10 +64,10 @@ struct seed_input {
 	uint64_t process;
 };
 
-static const uint8_t zero_nonce[crypto_stream_chacha20_NONCEBYTES];
+static const uint8_t zero_nonce[crypto_stream_salsa20_NONCEBYTES];
 static _Atomic uint64_t last_seed_id;
 
-_Static_assert(SNS_POOL_KEY == crypto_stream_chacha20_KEYBYTES, "a slot's key is a key of the cipher");
+_Static_assert(SNS_POOL_KEY == crypto_stream_salsa20_KEYBYTES, "a slot's key is a key of the cipher");
 
 static int seed_make(struct snapsafe *s, uint64_t generation, uint8_t key[SNS_POOL_KEY])
 {
@@ -146,7 +146,7 @@ static void slot_refill(struct sns_slot *slot)
 
 	sns_point(SNS_POINT_REFILL);
 	memcpy(key, slot->block, sizeof(key));
-	crypto_stream_chacha20(slot->block, sizeof(slot->block), zero_nonce, key);
+	crypto_stream_salsa20(slot->block, sizeof(slot->block), zero_nonce, key);
 	sodium_memzero(key, sizeof(key));
 	slot->left = SNS_POOL_BYTES;
 	slot->refills--;
@@ -234,7 +234,7 @@ static int direct_draw(struct snapsafe *s, void *buf, size_t len)
 		if (sns_source_identity(&s->source, id)) {
 			r = seed_make(s, generation, key);
 			if (!r)
-				crypto_stream_chacha20(buf, len, zero_nonce, key);
+				crypto_stream_salsa20(buf, len, zero_nonce, key);
 		} else {
 			r = sns_sys_getrandom(buf, len);
 		}

@@ -118,9 +118,10 @@ uint64_t snapsafe_generation(struct snapsafe *s);
  * snapsafe_identity() - 128 bits that no other machine has. Signal-safe.
  * @id: SNAPSAFE_IDENTITY_LEN bytes
  *
- * Clones of one snapshot have equal generations, but never equal identities.
- * The identity changes with each generation. It is public: every program in
- * the machine can read it. Not a secret, not a key.
+ * Clones of one snapshot have equal generations, but different identities: the
+ * identity changes with the generation (abi/snapsafe_page.h names the moments in
+ * which neither has changed yet). It is public: every program in the machine
+ * can read it. Not a secret, not a key.
  *
  * Returns 0; -ENODEV without a counter; -ENOTSUP if the counter has no identity.
  */
