@@ -153,6 +153,22 @@ deb_download() # PACKAGE FOLDER
 	rm apt.log
 )
 
+# Where apt of this machine has Debian 12 from, for mmdebstrap: one line each. What else apt knows is of no interest.
+debian_sources()
+{
+	local try found
+
+	for try in first second; do
+		# shellcheck disable=SC2016 # for apt
+		found=$(apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN) $(CODENAME)' \
+			'Created-By: Packages' | sed -n 's/ Debian bookworm[^ ]*$//p' | sort -u)
+		[ -z "$found" ] || break
+		[ "$try" = second ] || apt_update
+	done
+	[ -n "$found" ] || die "apt has no source of Debian 12 (bookworm)"
+	printf '%s\n' "$found"
+}
+
 # Paths of a kernel module and of what it depends on, in the order in which they must be loaded.
 module_files() # TREE RELEASE NAME
 {
