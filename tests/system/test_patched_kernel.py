@@ -43,15 +43,24 @@ def test_bytes_after_the_restore_differ_between_clones_on_every_path(snapshot_of
 
 
 @pytest.fixture
-def tests_drive(tmp_path):
-    """The series' selftests, as a disk for a guest."""
-    folder = tmp_path / "selftests"
-    folder.mkdir()
-    for name in ("test_random_epoch.ko", "vm_gen_counter"):
-        shutil.copy(TESTS / name, folder)
-    image = tmp_path / "selftests.ext4"
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, image, "4M"], check=True)
-    return {"drive_id": "selftests", "path_on_host": str(image), "is_root_device": False, "is_read_only": True}
+def boot_with(boot, tmp_path):
+    """boot_with(*files) -> a guest with the patched kernel and two processors that has these files in /mnt."""
+
+    def start(*files):
+        folder = tmp_path / "files"
+        folder.mkdir()
+        for file in files:
+            shutil.copy(file, folder)
+        image = tmp_path / "files.ext4"
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, image, "8M"], check=True)
+        config = machine_config(kernel="patched", vcpus=2, boot_args=ARGS)
+        config["drives"].append({"drive_id": "files", "path_on_host": str(image), "is_root_device": False,
+                                 "is_read_only": True})
+        m = boot(config)
+        m.console.run("mount -o ro /dev/vdb /mnt")
+        return m
+
+    return start
 
 
 ROUND = ("/mnt/vm_gen_counter >>/tmp/log 2>&1 || echo 'vm_gen_counter failed' >>/tmp/log; "
@@ -68,11 +77,8 @@ def check_log(m, rounds):
     assert complaints(m) == ""
 
 
-def test_its_selftests_pass_while_the_machine_is_copied(boot, restore, tests_drive, tmp_path):
-    config = machine_config(kernel="patched", vcpus=2, boot_args=ARGS)
-    config["drives"].append(tests_drive)
-    m = boot(config)
-    m.console.run("mount -o ro /dev/vdb /mnt")
+def test_its_selftests_pass_while_the_machine_is_copied(boot_with, restore, tmp_path):
+    m = boot_with(TESTS / "test_random_epoch.ko", TESTS / "vm_gen_counter")
     rounds = 6
     m.console.run(f"(for i in $(seq {rounds}); do {ROUND}; done; touch /tmp/done) >/dev/null 2>&1 &")
     clones = []
@@ -88,3 +94,39 @@ def test_its_selftests_pass_while_the_machine_is_copied(boot, restore, tests_dri
         check_log(machine, rounds)
         wait_handled(machine, 1)
         assert mapped_counter(machine) == (i or 3), i
+
+
+WG = "/mnt/ld-linux-x86-64.so.2 --library-path /mnt /mnt/wg"
+# Two ends of a tunnel in one machine; what is sent to 10.0.9.9 goes through it, and is lost behind it.
+TUNNEL = f"""for i in 0 1; do
+    {WG} genkey >/tmp/key$i && {WG} pubkey </tmp/key$i >/tmp/pub$i && ip link add wg$i type wireguard
+done
+{WG} set wg0 private-key /tmp/key0 listen-port 1000 peer $(cat /tmp/pub1) endpoint 127.0.0.1:2000 allowed-ips 10.0.9.9/32
+{WG} set wg1 private-key /tmp/key1 listen-port 2000 peer $(cat /tmp/pub0) endpoint 127.0.0.1:1000 allowed-ips 10.0.0.1/32
+ip addr add 10.0.0.1/32 dev wg0 && ip link set lo up && ip link set wg0 up && ip link set wg1 up &&
+    ip route add 10.0.9.9/32 dev wg0"""
+
+
+def send(m):
+    """One packet through the tunnel: when its key was agreed on (to the second), and how many bytes have come out."""
+    m.console.run(f"ping -c 1 -W 2 10.0.9.9 >/dev/null; sleep 2; {WG} show all dump >/tmp/dump")
+    fields = [line.split("\t") for line in m.console.run("cat /tmp/dump").splitlines()]
+    peers = {f[0]: f for f in fields if len(f) == 9}
+    return int(peers["wg0"][5]), int(peers["wg1"][6])
+
+
+def test_wireguard_agrees_on_a_new_key_in_every_copy(boot_with, restore, tmp_path):
+    m = boot_with("/usr/bin/wg", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6")
+    m.console.run(TUNNEL)
+    first, received = send(m)
+    again, more = send(m)
+    assert first > 0 and again == first and more > received, "the key is kept while nothing happens"
+    snapshot = Snapshot(tmp_path)
+    m.api.pause()
+    m.api.snapshot(snapshot.state, snapshot.mem)
+    m.api.resume()
+    for machine in (m, restore(snapshot), restore(snapshot)):
+        when, bytes_received = send(machine)
+        assert when > first, "a copy goes on with the key that all copies have"
+        assert bytes_received > more
+        assert complaints(machine) == ""
