@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The table, the picture and the verdict of the clone experiment. Started by bench/clones.
+
+    clones_report.py FOLDER PICTURE VARIANT...
+
+FOLDER has VARIANT.N.json for each part of it, as clones_run.py writes it.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+
+GNUPLOT = pathlib.Path(__file__).with_name("clones_plot.gp")
+LABELS = {"none": "no protection", "vmgenid": "VM Generation ID", "module": "our module", "patched": "patched kernel"}
+COLUMNS = ["variant", "kernel", "snapshots", "machines", "results", "violations", "machines with any",
+           "window, calls", "window, guest ms"]
+
+
+class Vcpu:
+    """One vCPU in one life of a machine. Its window reaches to the last call that gave what another machine got, too."""
+
+    def __init__(self, readers):
+        self.calls = sum(reader["equal"] for reader in readers)
+        self.ms = max(reader["span_ns"] for reader in readers) / 1e6
+        # Up to the end of a ring: the window may be longer than what was recorded.
+        self.open = any(reader["equal"] and reader["last_equal"] == reader["calls"] for reader in readers)
+
+
+class Machine:
+    def __init__(self, data):
+        self.role = data["role"]
+        self.full = data["full"]
+        self.results = sum(reader["calls"] for reader in data["readers"])
+        self.violates = any(reader["equal"] for reader in data["readers"])
+        numbers = sorted({reader["vcpu"] for reader in data["readers"]})
+        self.vcpus = [Vcpu([reader for reader in data["readers"] if reader["vcpu"] == n]) for n in numbers]
+
+
+class Result:
+    """One variant, of all its parts."""
+
+    def __init__(self, variant, parts):
+        rounds = [entry for part in parts for entry in part["rounds"]]
+        self.variant = variant
+        self.kernel = parts[0]["kernel"]
+        self.emulated = parts[0]["emulated"]
+        self.snapshots = len(rounds)
+        self.wanted_clones = sum(part["snapshots"] * part["clones"] for part in parts)
+        self.violations = sum(entry["violations"] for entry in rounds)
+        self.late = sum(entry["late"] for entry in rounds)
+        self.machines = [Machine(machine) for entry in rounds for machine in entry["machines"]]
+        self.clones = sum(machine.role == "clone" and machine.full for machine in self.machines)
+        self.results = sum(machine.results for machine in self.machines)
+        # Only of machines that ran for long enough, and of vCPUs that have a window at all.
+        self.vcpus = [vcpu for machine in self.machines if machine.full for vcpu in machine.vcpus]
+
+    def window(self, value, form):
+        """Median and maximum; with a sign if what was recorded ended before the window did."""
+        windows = sorted((value(vcpu), vcpu.open) for vcpu in self.vcpus if vcpu.calls)
+        if not windows:
+            return "none"
+        return " / ".join(("≥ " if is_open else "") + format(number, form)
+                          for number, is_open in (windows[len(windows) // 2], windows[-1]))
+
+    def row(self):
+        any_violation = sum(machine.violates for machine in self.machines)
+        return [LABELS[self.variant], self.kernel, str(self.snapshots), f"{len(self.machines)}", f"{self.results:,}",
+                f"{self.violations:,}", f"{any_violation}",
+                self.window(lambda vcpu: vcpu.calls, ",d"), self.window(lambda vcpu: vcpu.ms, ",.1f")]
+
+
+def print_table(results):
+    """As Markdown, so that it can go into the documentation as it is."""
+    rows = [COLUMNS] + [result.row() for result in results]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    rows.insert(1, ["-" * width for width in widths])
+    print()
+    for row in rows:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
+    print("\nmachines: clones, originals that went on, and the clone that is the next original.\n"
+          "violations: different 16-byte strings that two machines from one snapshot returned, by calls begun after the resume.\n"
+          "window: of the vCPUs that have one, median / maximum; ≥: it was longer than the record of results.")
+    for result in results:
+        print(f"{LABELS[result.variant]}: {result.clones} of {result.wanted_clones} clones ran until their rings were full; "
+              f"{result.late} calls that were in progress at the resume gave what another machine got (no violations).")
+    if any(result.emulated for result in results):
+        print("Measured in an emulated machine: its times can be compared with each other, and with nothing else.")
+
+
+def draw(results, folder, picture):
+    data = folder / "vcpus.tsv"
+    with open(data, "w") as file:
+        file.write("variant\tx\tcalls\tms\n")
+        for column, result in enumerate(results):
+            for number, vcpu in enumerate(result.vcpus):
+                spread = (number * 0.618034) % 1 - 0.5  # golden ratio: even, and the same each time
+                file.write(f"{result.variant}\t{column + 0.6 * spread:.3f}\t{vcpu.calls}\t{vcpu.ms:.3f}\n")
+    labels = ", ".join(f'"{LABELS[result.variant]}\\n{result.violations:,} violations\\n{len(result.machines)} machines" {column}'
+                       for column, result in enumerate(results))
+    subprocess.run(["gnuplot", "-e", f"data='{data}'; picture='{picture}'; columns={len(results)}",
+                    "-e", f"set xtics ({labels})", str(GNUPLOT)], check=True)
+
+
+def verdict(results):
+    """Why the experiment has failed, in a sentence; None if it has not."""
+    found = {result.variant: result for result in results}
+    for name in ("none", "patched"):
+        if name not in found:
+            return f"without the variant {name} there is nothing to be judged"
+    patched = found["patched"]
+    if patched.violations:
+        return f"the patched kernel shows {patched.violations} violations, and must not show any"
+    if not found["none"].violations:
+        return "no protection shows no violation: the experiment could not have found one"
+    if patched.clones * 10 < patched.wanted_clones * 9:
+        return f"only {patched.clones} of {patched.wanted_clones} clones with the patched kernel ran until their rings were full"
+    return None
+
+
+def main():
+    folder, picture, *variants = sys.argv[1:]
+    folder = pathlib.Path(folder)
+    results = [Result(variant, [json.loads(path.read_text()) for path in sorted(folder.glob(f"{variant}.*.json"))])
+               for variant in variants]
+    print_table(results)
+    draw(results, folder, picture)
+    print(f"Picture: {picture}")
+    failure = verdict(results)
+    if failure:
+        sys.exit(f"bench/clones: {failure}")
+    print("The patched kernel shows no violation where no protection shows some.")
+
+
+main()
