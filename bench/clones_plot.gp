@@ -2,7 +2,7 @@
 #
 # The picture of the clone experiment; clones_report.py sets data, picture, columns and the names on the x axis.
 # One point for each vCPU of each machine. Logarithmic, with room for 0 at the bottom.
-set terminal svg size 960,430 font "sans-serif,11" background "white"
+set terminal svg size 1200,430 font "sans-serif,11" background "white"
 set output picture
 set datafile separator tab
 set key off
