@@ -22,7 +22,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools" / "pylib"))
-from snapsafe import ConsoleTimeout, Monitor  # noqa: E402
+from snapsafe import EXIT_HOST_FAILED, ConsoleTimeout, Monitor, is_emulated, lost_by_emulator  # noqa: E402
 
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 IMAGE = ROOT / "build" / "image"
@@ -228,11 +228,14 @@ def main():
         experiment = Experiment(VARIANTS[variant], clones, folder, work)
         try:
             experiment.run(snapshots)
+        except (OSError, AssertionError):
+            if lost_by_emulator(experiment.monitors):
+                sys.exit(EXIT_HOST_FAILED)
+            raise
         finally:
             experiment.stop_all()
-    emulated = " hypervisor " in pathlib.Path("/proc/cpuinfo").read_text()
     result = {"variant": variant, "kernel": experiment.kernel, "snapshots": snapshots, "clones": clones,
-              "emulated": emulated, "rounds": experiment.rounds}
+              "emulated": is_emulated(), "rounds": experiment.rounds}
     pathlib.Path(os.environ["SNAPSAFE_SCRATCH"], f"{name}.json").write_text(json.dumps(result))
 
 
