@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -268,10 +269,21 @@ static bool command_ended(int *status)
 	return ended;
 }
 
-static void event_loop(int sigchld_fd, int *status)
+static int beat_start(void)
 {
-	enum { PORT, CHILD, OUT, ERR, IN };
+	const struct itimerspec beat = { .it_interval.tv_sec = AGENT_BEAT_S, .it_value.tv_sec = AGENT_BEAT_S };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+
+	if (fd < 0 || timerfd_settime(fd, 0, &beat, NULL) < 0)
+		agent_fail("cannot start a timer: %s", strerror(errno));
+	return fd;
+}
+
+static void event_loop(int sigchld_fd, int beat_fd, int *status)
+{
+	enum { PORT, CHILD, OUT, ERR, IN, BEAT, NUM };
 	struct signalfd_siginfo info;
+	uint64_t beats;
 
 	for (;;) {
 		struct pollfd p[] = {
@@ -280,10 +292,13 @@ static void event_loop(int sigchld_fd, int *status)
 			[OUT] = { .fd = out_fd, .events = POLLIN },
 			[ERR] = { .fd = err_fd, .events = POLLIN },
 			[IN] = { .fd = input ? in_fd : -1, .events = POLLOUT },
+			[BEAT] = { .fd = beat_fd, .events = POLLIN },
 		};
 
-		if (poll(p, 5, -1) < 0)
+		if (poll(p, NUM, -1) < 0)
 			continue;
+		if (p[BEAT].revents && read(beat_fd, &beats, sizeof(beats)) > 0)
+			frame_send(FRAME_ALIVE, "", 0);
 		if (p[OUT].revents && !output_pass_on(out_fd, FRAME_OUTPUT))
 			out_fd = -1;
 		if (p[ERR].revents && !output_pass_on(err_fd, FRAME_ERROR))
@@ -300,7 +315,7 @@ static void event_loop(int sigchld_fd, int *status)
 int main(void)
 {
 	sigset_t sigchld;
-	int sigchld_fd, status = 0;
+	int sigchld_fd, beat_fd, status = 0;
 	char text[16];
 
 	setup_kernel();
@@ -317,10 +332,11 @@ int main(void)
 	if (chdir(folder ? folder : "/") < 0)
 		agent_fail("cannot enter the folder %s: %s", folder, strerror(errno));
 
+	beat_fd = beat_start();
 	signal(SIGPIPE, SIG_DFL); /* for the command */
 	command_start();
 	signal(SIGPIPE, SIG_IGN);
-	event_loop(sigchld_fd, &status);
+	event_loop(sigchld_fd, beat_fd, &status);
 
 	/* What the command left running ends with it, or its streams would never end. */
 	kill(-1, SIGKILL);

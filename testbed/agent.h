@@ -23,11 +23,14 @@ enum frame {
 	FRAME_INPUT = 'I',  /* standard input; empty: its end */
 	/* from the agent */
 	FRAME_HELLO = 'H',
+	FRAME_ALIVE = 'L', /* every AGENT_BEAT_S seconds while the command runs */
 	FRAME_OUTPUT = 'O',
 	FRAME_ERROR = 'R',
 	FRAME_FAILED = 'F', /* the command was not run; why */
 	FRAME_EXIT = 'X',   /* exit status, decimal */
 };
+
+#define AGENT_BEAT_S 2
 
 /* Waits for the port to the host; returns its descriptor, for poll(). */
 int port_open(void);

@@ -25,6 +25,7 @@ EXIT_NOT_RUN = 125
 CHUNK = 32 * 1024
 BACKLOG = 256 * 1024        # bytes of standard input waiting for the outer machine
 CONSOLE_LINES = 15          # shown when the machine failed
+SILENCE_S = 90              # the agent is heard every two seconds; a machine that is only slow comes nowhere near
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PASSED_ON = {"PATH", "HOME", "CI", "TERM", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME",
              "SHELL", "NO_COLOR", "COLORTERM", "CC", "PYTHONPATH"}
@@ -105,6 +106,7 @@ class Session:
         self.received = bytearray()
         self.status = None
         self.said_hello = False
+        self.heard = time.monotonic()
         self.input_open = True
         self.selector = selectors.PollSelector()    # epoll takes no regular file
         self.selector.register(self.sock, selectors.EVENT_READ, self.handle_socket)
@@ -165,6 +167,7 @@ class Session:
             data = b""
         if not data:
             raise NotRun("the outer machine ended too early:" + self.machine.last_words())
+        self.heard = time.monotonic()
         self.received += data
         while len(self.received) >= 5:
             length = 5 + struct.unpack_from("<I", self.received, 1)[0]
@@ -196,10 +199,13 @@ class Session:
             self.selector.modify(self.sock, selectors.EVENT_READ | writing, self.handle_socket)
             self.want_input(self.said_hello and self.input_open and len(self.unsent) < BACKLOG)
 
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
                 return None
-            for key, events in self.selector.select(left):
+            if now >= self.heard + SILENCE_S:
+                raise NotRun(f"the outer machine has come to a stand: nothing was heard of it for {SILENCE_S} s")
+            left = self.heard + SILENCE_S - now
+            for key, events in self.selector.select(left if deadline is None else min(left, deadline - now)):
                 if events & ~selectors.EVENT_WRITE:
                     key.data()
         return self.status
