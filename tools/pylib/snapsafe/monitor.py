@@ -24,6 +24,7 @@ class Monitor:
         self.api_sock = str(api_sock or os.path.join(self.folder.name, "api.sock"))
         self.api = Api(self.api_sock)
         self.log_file = open(os.path.join(self.folder.name, "stderr"), "w+b")
+        self.last_log = None  # once the process has ended and its folder is gone
         master, slave = pty.openpty()
 
         def own_terminal():
@@ -47,7 +48,8 @@ class Monitor:
         self.stop()
 
     def stderr(self):
-        self.log_file.flush()
+        if self.last_log is not None:
+            return self.last_log
         with open(self.log_file.name, errors="replace") as f:
             return f.read()
 
@@ -88,5 +90,6 @@ class Monitor:
         if self.console.fd >= 0:
             os.close(self.console.fd)
             self.console.fd = -1
+        self.last_log = self.stderr()
         self.log_file.close()
         self.folder.cleanup()
