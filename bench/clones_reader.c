@@ -96,8 +96,8 @@ static void reader_note(struct reader *r, const struct ring_record *record)
 }
 
 /*
- * CPUID always takes the processor to the monitor and back. An emulated host may lose the interrupt that should do so, and
- * would be kept by a guest that makes no exits of its own.
+ * CPUID always takes the processor to the host and back, for fear that an emulated host loses the interrupt that should do so,
+ * and is kept by a guest that makes no exits of its own.
  */
 static void visit_host(void)
 {

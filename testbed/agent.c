@@ -328,6 +328,7 @@ int main(void)
 	port_fd = port_open();
 	frame_send(FRAME_HELLO, "", 0);
 	setup_root();
+	setup_kvm();
 	receive_task();
 	if (chdir(folder ? folder : "/") < 0)
 		agent_fail("cannot enter the folder %s: %s", folder, strerror(errno));

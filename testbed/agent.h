@@ -49,6 +49,9 @@ void setup_kernel(void);
 /* The host's root under an overlay in memory becomes our root. */
 void setup_root(void);
 
+/* What keeps KVM from changing code while other machines run. */
+void setup_kvm(void);
+
 /* The writable share, mounted at the same path as on the host. */
 void setup_scratch(const char *path);
 

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -138,6 +139,22 @@ void setup_root(void)
 		agent_fail("cannot set the host name: %s", strerror(errno));
 	setup_loopback();
 	setup_limits();
+}
+
+/*
+ * A virtual machine with one processor that never runs, for as long as this machine lives. With the first and after the last
+ * one Linux patches its scheduler and KVM's local APIC (static keys), and qemu 7.2 may go on with an old translation of code
+ * that one processor patches while another one translates it: both then take the same breakpoint for ever.
+ */
+void setup_kvm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
+
+	if (kvm < 0)
+		agent_fail("cannot open /dev/kvm: %s", strerror(errno));
+	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	if (vm < 0 || ioctl(vm, KVM_CREATE_IRQCHIP, 0) < 0 || ioctl(vm, KVM_CREATE_VCPU, 0) < 0)
+		agent_fail("cannot create a virtual machine: %s", strerror(errno));
 }
 
 void setup_scratch(const char *path)

@@ -12,8 +12,7 @@ def is_emulated():
 
 def lost_by_emulator(monitors):
     """
-    Whether one of these clones has reset itself where the processor is emulated: qemu 7.2 changes the interrupt flags of a
-    processor that runs a nested guest without a lock, and such a guest is then interrupted where it never may be. No guest of
-    ours does that to itself, so nothing is to be learnt from it (docs/testbed.md).
+    Whether one of these clones has reset itself where the processor is emulated: a known weakness of qemu's, it seems, of which
+    nothing is to be learnt (docs/testbed.md).
     """
     return is_emulated() and any("triple fault" in m.stderr() for m in monitors)
