@@ -329,6 +329,7 @@ int main(void)
 	frame_send(FRAME_HELLO, "", 0);
 	setup_root();
 	setup_kvm();
+	setup_processors();
 	receive_task();
 	if (chdir(folder ? folder : "/") < 0)
 		agent_fail("cannot enter the folder %s: %s", folder, strerror(errno));

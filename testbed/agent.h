@@ -52,6 +52,9 @@ void setup_root(void);
 /* What keeps KVM from changing code while other machines run. */
 void setup_kvm(void);
 
+/* All processors are there; we and what we start stay off the first. */
+void setup_processors(void);
+
 /* The writable share, mounted at the same path as on the host. */
 void setup_scratch(const char *path);
 

@@ -60,13 +60,14 @@ class Machine:
         self.log = tempfile.TemporaryFile("a+b", dir=folder)
         self.sock, theirs = socket.socketpair()
         self.sock.setblocking(False)
+        # The first processor is not the command's (setup_processors() in setup.c).
         # Four levels of page tables: a fifth makes nested paging slower for nothing.
         # The kernel takes emulated clocks for unreliable unless it is told.
         argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi",
-                "-cpu", "max,la57=off", "-smp", cpus, "-m", memory_mib,
+                "-cpu", "max,la57=off", "-smp", str(int(cpus) + 1), "-m", memory_mib,
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", f"{folder}/vmlinux", "-initrd", f"{folder}/initramfs",
-                "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable",
+                "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable maxcpus=1",
                 "-chardev", f"file,id=console,path=/dev/fd/{self.log.fileno()},append=on",
                 "-serial", "chardev:console",
                 "-device", "virtio-serial-pci",

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -155,6 +156,39 @@ void setup_kvm(void)
 	vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0 || ioctl(vm, KVM_CREATE_IRQCHIP, 0) < 0 || ioctl(vm, KVM_CREATE_VCPU, 0) < 0)
 		agent_fail("cannot create a virtual machine: %s", strerror(errno));
+}
+
+/* The others were left out at boot: Linux patches itself most while it starts, and see above. */
+static void start_other_processors(void)
+{
+	char path[64];
+
+	for (long i = 1; i < sysconf(_SC_NPROCESSORS_CONF); i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%ld/online", i);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, "1", 1) < 0)
+			agent_fail("cannot start processor %ld: %s", i, strerror(errno));
+		close(fd);
+	}
+}
+
+/*
+ * Guests must not run on the first processor. In qemu 7.2 whoever restores the floating point unit, on any processor, reads and
+ * writes back the first one's SVM flags without a lock (cpu_clear_ignne()). If that one enters or leaves a guest at that
+ * moment, nested paging stays as it was: the guest runs without it and resets itself, or what it held is overwritten.
+ */
+void setup_processors(void)
+{
+	cpu_set_t set;
+
+	start_other_processors();
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		agent_fail("cannot read which processors there are: %s", strerror(errno));
+	CPU_CLR(0, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		agent_fail("cannot leave the first processor: %s", strerror(errno));
 }
 
 void setup_scratch(const char *path)

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "pylib"))
-from snapsafe import EXIT_HOST_FAILED, Monitor, lost_by_emulator  # noqa: E402
+from snapsafe import Monitor  # noqa: E402
 
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 IMAGE = ROOT / "build" / "image"
@@ -120,18 +120,14 @@ def snapshot_of(tmp_path_factory):
 @pytest.fixture
 def restore(monitor):
     """restore(snapshot) -> a monitor that runs a clone."""
-    clones = []
 
     def start(snapshot, *args, resume=True):
         m = monitor(*args)
-        clones.append(m)
         m.wait_api()
         m.api.load(snapshot.state, snapshot.mem, resume)
         return m
 
-    yield start
-    if lost_by_emulator(clones):
-        pytest.exit("the emulated processor has lost a guest: the whole group has to be run again", EXIT_HOST_FAILED)
+    return start
 
 
 def mapped_counter(m):

@@ -2,7 +2,7 @@
 """Drives the monitor as a person would: its console by a terminal, its API by HTTP on the Unix socket."""
 from .api import Api, ApiError
 from .console import Console, ConsoleTimeout
-from .host import EXIT_HOST_FAILED, is_emulated, lost_by_emulator
+from .host import is_emulated
 from .monitor import Monitor
 
-__all__ = ["Api", "ApiError", "Console", "ConsoleTimeout", "EXIT_HOST_FAILED", "Monitor", "is_emulated", "lost_by_emulator"]
+__all__ = ["Api", "ApiError", "Console", "ConsoleTimeout", "Monitor", "is_emulated"]
