@@ -3,15 +3,16 @@
  * Compares what the readers of the clone experiment got in machines that came
  * from one snapshot.
  *
- * Usage: clones_compare GENERATION MEMORY_FILE...
+ * Usage: clones_compare GENERATION SNAPSHOT MEMORY_FILE...
  *
- * GENERATION is the counter in that snapshot; a call is new if the counter was
- * higher before it. Each MEMORY_FILE is of a later snapshot of another
- * one of the machines. A violation is a byte string that new calls in two
+ * SNAPSHOT is the memory file of that snapshot, GENERATION the counter in it; a
+ * call is new if the counter was higher before it. Each MEMORY_FILE is of a
+ * later snapshot of another one of the machines. A violation is a byte string that new calls in two
  * machines returned. Prints lines of fields, separated by tabs:
  *
  *   violations N                          different byte strings
  *   late N                                calls that were in progress at the resume, and gave what a call in another machine gave
+ *   unserved N                            those of them whose bytes had not arrived yet when the snapshot was made
  *   reader MACHINE VCPU SOURCE CALLS EQUAL LAST_EQUAL SPAN_NS
  *
  * MACHINE counts the files from 0. CALLS: new ones on record; EQUAL: those that
@@ -54,6 +55,7 @@ struct entry {
 	uint8_t of_any; /* new or late ones; never 0 in an entry that is used */
 };
 
+static struct machine snapshot;
 static struct machine *machines;
 static unsigned int num_machines;
 static uint32_t old_generation;
@@ -180,13 +182,12 @@ static unsigned long add_reader(unsigned int machine, unsigned int reader)
 	return violations;
 }
 
-/* Prints the line of a reader; returns 1 if its call in progress gave what another machine got, too. */
+/* Prints the line of a reader. Returns 0. */
 static unsigned long report_reader(unsigned int machine, unsigned int reader)
 {
 	static const char *const sources[NUM_SOURCES] = { "getrandom", "urandom", "hwrng" };
 	const struct machine *m = &machines[machine];
 	const struct ring_page *page = m->pages[reader][0];
-	const struct ring_record *first = machine_record(m, reader, 0);
 	unsigned long calls = 0, equal = 0, last = 0;
 	double span_ns = 0;
 
@@ -204,7 +205,24 @@ static unsigned long report_reader(unsigned int machine, unsigned int reader)
 	}
 	printf("reader\t%u\t%u\t%s\t%lu\t%lu\t%lu\t%.0f\n", machine, page->vcpu, sources[page->source], calls, equal,
 	       last, span_ns);
+	return 0;
+}
+
+/* Whether its call in progress gave what another machine got, too. */
+static unsigned long is_late_and_equal(unsigned int machine, unsigned int reader)
+{
+	const struct ring_record *first = machine_record(&machines[machine], reader, 0);
+
 	return is_late(first) && table_find(first->bytes)->of_any == SHARED;
+}
+
+/* Whether moreover those bytes were not in the program's memory yet. */
+static unsigned long is_unserved(unsigned int machine, unsigned int reader)
+{
+	const struct ring_record *first = machine_record(&machines[machine], reader, 0);
+	const uint8_t *drawn = snapshot.pages[reader][0]->drawn;
+
+	return is_late_and_equal(machine, reader) && memcmp(first->bytes, drawn, sizeof(first->bytes)) != 0;
 }
 
 /* The sum over all readers of all machines. */
@@ -245,17 +263,24 @@ static uint32_t parse_generation(const char *text)
 
 int main(int argc, char **argv)
 {
-	if (argc < 4 || argc - 2 > MAX_MACHINES)
-		die("needs a generation and memory files", "at least two, 64 at most");
+	if (argc < 5 || argc - 3 > MAX_MACHINES)
+		die("needs a generation, a snapshot and memory files", "at least two, 64 at most");
 	old_generation = parse_generation(argv[1]);
-	num_machines = (unsigned int)argc - 2;
+	machine_load(&snapshot, argv[2]);
+	num_machines = (unsigned int)argc - 3;
 	machines = calloc(num_machines, sizeof(*machines));
 	if (!machines)
 		die("the machines", strerror(errno));
 	for (unsigned int m = 0; m < num_machines; m++)
-		machine_load(&machines[m], argv[m + 2]);
+		machine_load(&machines[m], argv[m + 3]);
+	for (unsigned int m = 0; m < num_machines; m++) {
+		if (machines[m].num_readers != snapshot.num_readers)
+			die(argv[m + 3], "has other readers than the snapshot");
+	}
 	table_init();
 	printf("violations\t%lu\n", sum_readers(add_reader));
-	printf("late\t%lu\n", sum_readers(report_reader));
+	printf("late\t%lu\n", sum_readers(is_late_and_equal));
+	printf("unserved\t%lu\n", sum_readers(is_unserved));
+	sum_readers(report_reader);
 	return EXIT_SUCCESS;
 }

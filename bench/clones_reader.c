@@ -117,8 +117,9 @@ static void *reader_run(void *arg)
 		if (i % CALLS_PER_VISIT == 0)
 			visit_host();
 		record.start_tsc = __rdtsc();
-		draw(r, record.bytes, sizeof(record.bytes));
+		draw(r, r->pages->drawn, sizeof(r->pages->drawn));
 		after = generation_now();
+		memcpy(record.bytes, r->pages->drawn, sizeof(record.bytes));
 		record.generations |= (uint64_t)after << 32;
 		if (after != r->generation) {
 			r->generation = after;

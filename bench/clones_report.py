@@ -49,6 +49,7 @@ class Result:
         self.wanted_clones = sum(part["snapshots"] * part["clones"] for part in parts)
         self.violations = sum(entry["violations"] for entry in rounds)
         self.late = sum(entry["late"] for entry in rounds)
+        self.unserved = sum(entry["unserved"] for entry in rounds)
         self.machines = [Machine(machine) for entry in rounds for machine in entry["machines"]]
         self.clones = sum(machine.role == "clone" and machine.full for machine in self.machines)
         self.results = sum(machine.results for machine in self.machines)
@@ -83,7 +84,8 @@ def print_table(results):
           "window: of the vCPUs that have one, median / maximum; ≥: it was longer than the record of results.")
     for result in results:
         print(f"{LABELS[result.variant]}: {result.clones} of {result.wanted_clones} clones ran until their rings were full; "
-              f"{result.late} calls that were in progress at the resume gave what another machine got (no violations).")
+              f"{result.late} calls that were in progress at the resume gave what another machine got (no violations); "
+              f"{result.unserved} of them had not got it before the snapshot.")
     if any(result.emulated for result in results):
         print("Measured in an emulated machine: its times can be compared with each other, and with nothing else.")
 
@@ -111,6 +113,9 @@ def verdict(results):
     patched = found["patched"]
     if patched.violations:
         return f"the patched kernel shows {patched.violations} violations, and must not show any"
+    if patched.unserved:
+        return (f"with the patched kernel {patched.unserved} calls in progress at the resume got after it what another machine "
+                "got, and none must")
     if not found["none"].violations:
         return "no protection shows no violation: the experiment could not have found one"
     if patched.clones * 10 < patched.wanted_clones * 9:

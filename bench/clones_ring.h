@@ -39,7 +39,8 @@ struct ring_page {
 	uint16_t source; /* enum ring_source */
 	uint16_t index;	 /* of this page in the reader's ring */
 	uint32_t tsc_khz;
-	uint32_t reserved[9];
+	uint8_t drawn[16]; /* in page 0: where the calls write to, so that a snapshot shows what had arrived by then */
+	uint32_t reserved[5];
 	struct ring_record records[RING_PAGE_RECORDS];
 };
 
