@@ -16,7 +16,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools" / "pylib"))
-from snapsafe import Monitor  # noqa: E402
+from snapsafe import Monitor, proc  # noqa: E402
 
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 DEVICES = str(ROOT / "build" / "bench" / "bench" / "bench_devices")
@@ -71,32 +71,20 @@ def startup(_):
     row("/bin/true from exec to its end", reference, "ms")
 
 
-def private_kib(pid, guest_mib):
-    """Private memory of all mappings but the guest's own: those of its size, to the alignment of huge pages."""
-    total, guest = 0, False
-    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
-        if head:
-            guest = int(head.group(2), 16) - int(head.group(1), 16) >= guest_mib << 20
-        elif line.startswith(("Private_Clean:", "Private_Dirty:")) and not guest:
-            total += int(line.split()[1])
-    return total
-
-
 def memory(folder):
     method("""Private memory (smaps: Private_Clean + Private_Dirty) of the monitor's process without the mapping that is the
               guest's RAM, with a machine of 128 MiB running. Aim: below 5 MiB (5120 KiB).""")
     with Monitor("--config-file", config(128, folder), binary=BINARY) as m:
         m.console.login()
-        row("running, after boot", [private_kib(m.process.pid, 128)], "KiB")
+        row("running, after boot", [proc.own_kib(m.process.pid, 128)], "KiB")
         m.api.pause()
         m.api.snapshot(f"{folder}/state", f"{folder}/mem")
-        row("after a snapshot", [private_kib(m.process.pid, 128)], "KiB")
+        row("after a snapshot", [proc.own_kib(m.process.pid, 128)], "KiB")
     with Monitor(binary=BINARY) as m:
         m.wait_api()
-        row("API ready, no machine", [private_kib(m.process.pid, 128)], "KiB")
+        row("API ready, no machine", [proc.own_kib(m.process.pid, 128)], "KiB")
         m.api.load(f"{folder}/state", f"{folder}/mem")
-        row("restored and running", [private_kib(m.process.pid, 128)], "KiB")
+        row("restored and running", [proc.own_kib(m.process.pid, 128)], "KiB")
 
 
 def make_snapshot(folder, mem_mib):

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-import proc
+from snapsafe import proc
 
 REQUESTS = int(os.environ.get("SNAPSAFE_TEST_REQUESTS", 10000))
 CLIENTS = 6

@@ -8,8 +8,8 @@ SNAPSAFE_TEST_CYCLES (default 30) is the number of cycles; tests/long has the lo
 import json
 import os
 
-import proc
 from conftest import BOOT_ARGS, COUNTER, Snapshot, machine_config, mapped_counter, wait_handled
+from snapsafe import proc
 
 CYCLES = int(os.environ.get("SNAPSAFE_TEST_CYCLES", 30))
 MEM_MIB = 128

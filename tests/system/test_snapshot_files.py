@@ -21,10 +21,9 @@ import time
 
 import pytest
 
-import proc
 import snapshot_file
 from conftest import BINARY, BOOT_ARGS, Snapshot, mapped_counter, wait_handled
-from snapsafe import Monitor
+from snapsafe import Monitor, proc
 from snapsafe.console import ConsoleTimeout
 
 MUTATIONS = int(os.environ.get("SNAPSAFE_TEST_MUTATIONS", 300))

@@ -11,11 +11,15 @@ class ConsoleTimeout(AssertionError):
 
 
 class Console:
-    """Wraps the master side of a pty. `echo` is called with every piece of output as it comes (bytes)."""
+    """
+    Wraps the master side of a pty. `echo` is called with every piece of output as it comes (bytes); `last_words` when the
+    other side has closed, for the text that says why.
+    """
 
-    def __init__(self, fd, echo=None):
+    def __init__(self, fd, echo=None, last_words=lambda: ""):
         self.fd = fd
         self.echo = echo
+        self.last_words = last_words
         self.buffer = ""
         self.log = ""
         self.commands = 0
@@ -29,7 +33,7 @@ class Console:
         except OSError:  # the other side has closed: the monitor is gone
             data = b""
         if not data:
-            raise ConsoleTimeout(f"the console was closed; its last lines:\n{self.log[-2000:]}")
+            raise ConsoleTimeout(f"the console was closed; its last lines:\n{self.log[-2000:]}\n{self.last_words()[-1000:]}")
         if self.echo:
             self.echo(data)
         text = data.decode(errors="replace").replace("\r", "")

@@ -39,7 +39,7 @@ class Monitor:
         self.process = subprocess.Popen(command + list(args), stdin=slave, stdout=slave, stderr=self.log_file, cwd=cwd,
                                         env=env, preexec_fn=own_terminal, close_fds=True)
         os.close(slave)
-        self.console = Console(master, echo)
+        self.console = Console(master, echo, self.stderr)
 
     def __enter__(self):
         return self
