@@ -7,8 +7,8 @@
  *
  * SNAPSHOT is the memory file of that snapshot, GENERATION the counter in it; a
  * call is new if the counter was higher before it. Each MEMORY_FILE is of a
- * later snapshot of another one of the machines. A violation is a byte string that new calls in two
- * machines returned. Prints lines of fields, separated by tabs:
+ * later snapshot of another one of the machines. A violation is a byte string
+ * that new calls in two machines returned. Prints lines of fields, separated by tabs:
  *
  *   violations N                          different byte strings
  *   late N                                calls that were in progress at the resume, and gave what a call in another machine gave
@@ -182,8 +182,7 @@ static unsigned long add_reader(unsigned int machine, unsigned int reader)
 	return violations;
 }
 
-/* Prints the line of a reader. Returns 0. */
-static unsigned long report_reader(unsigned int machine, unsigned int reader)
+static void report_reader(unsigned int machine, unsigned int reader)
 {
 	static const char *const sources[NUM_SOURCES] = { "getrandom", "urandom", "hwrng" };
 	const struct machine *m = &machines[machine];
@@ -205,7 +204,13 @@ static unsigned long report_reader(unsigned int machine, unsigned int reader)
 	}
 	printf("reader\t%u\t%u\t%s\t%lu\t%lu\t%lu\t%.0f\n", machine, page->vcpu, sources[page->source], calls, equal,
 	       last, span_ns);
-	return 0;
+}
+
+static void report_readers(void)
+{
+	for (unsigned int m = 0; m < num_machines; m++)
+		for (unsigned int reader = 0; reader < machines[m].num_readers; reader++)
+			report_reader(m, reader);
 }
 
 /* Whether its call in progress gave what another machine got, too. */
@@ -281,6 +286,6 @@ int main(int argc, char **argv)
 	printf("violations\t%lu\n", sum_readers(add_reader));
 	printf("late\t%lu\n", sum_readers(is_late_and_equal));
 	printf("unserved\t%lu\n", sum_readers(is_unserved));
-	sum_readers(report_reader);
+	report_readers();
 	return EXIT_SUCCESS;
 }
