@@ -4,8 +4,8 @@
  * with a const table of these functions, embedded first in its own struct.
  *
  * Life: created by its constructor (machine/models.c lists them in boot order)
- * -> [load] -> resume -> (read | write | loop callbacks)* -> pause -> [save]
- * -> ... -> free. Between pause and resume nothing touches guest memory:
+ * -> [load] -> resume -> (read | write | loop callbacks)* -> pause ->
+ * [flush -> save] -> ... -> free. Between pause and resume nothing touches guest memory:
  * devices keep quiet, so that a snapshot sees one moment.
  *
  * Threads: read and write run on vCPU threads, everything else on the loop
@@ -26,6 +26,12 @@ struct device_ops {
 	/* A guest access of 1, 2, 4 or 8 bytes at offset from the start of the device's range. data is little endian; read must set all of it. */
 	void (*read)(struct device *dev, uint64_t offset, void *data, unsigned int len);
 	void (*write)(struct device *dev, uint64_t offset, const void *data, unsigned int len);
+
+	/*
+	 * A snapshot is about to be taken: what the guest believes to be on a medium outside of its memory gets there. An error
+	 * is the snapshot's, which is not created then. Between pause and save.
+	 */
+	int (*flush)(struct device *dev, struct err *e);
 
 	/* Guest-visible state to and from a map of the device's own. load has hostile input; errors go into dec (dec_fail). */
 	void (*save)(struct device *dev, struct enc *enc);

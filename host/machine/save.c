@@ -13,6 +13,18 @@
 #include "machine/internal.h"
 #include "snapshot/pair.h"
 
+static int flush_devices(struct machine *m, struct err *e)
+{
+	int r = 0;
+
+	bus_lock(&m->bus);
+	for (struct device *dev = m->devices; dev && !r; dev = dev->next)
+		if (dev->ops->flush)
+			r = dev->ops->flush(dev, e);
+	bus_unlock(&m->bus);
+	return r;
+}
+
 static void save_devices(struct machine *m, struct enc *enc)
 {
 	enc_map_begin(enc, "devices");
@@ -68,6 +80,9 @@ int machine_save(struct machine *m, const struct snapshot_create_config *save, s
 
 	if (!m->paused)
 		return err_set(e, EBUSY, "the machine is running: pause it before a snapshot is created");
+	r = flush_devices(m, e);
+	if (r < 0)
+		return r;
 	enc = enc_new();
 	if (!enc)
 		return err_errno(e, ENOMEM, "cannot save the machine's state");

@@ -228,16 +228,37 @@ static void blk_pause(struct virtio_dev *vdev)
 	loop_set_timer(blk->timer, 0, 0);
 }
 
-/* What the guest believes to be on the disk must be there for as long as the snapshot is. */
+/* A flush that no guest has asked for. */
+static int blk_flush_own(struct blk *blk, const char *why, struct err *e)
+{
+	if (!blk->writeback || blk->read_only || !fdatasync(blk->file.fd))
+		return 0;
+	blk->flush_failed = true;
+	metric_inc(block, execute_fails);
+	return err_errno(e, errno, "drive %s: what the guest has written could not be flushed %s", blk->drive_id, why);
+}
+
+/*
+ * What the guest believes to be on the disk must be there for as long as the snapshot is. After a failure the kernel may
+ * have dropped the data, and would call the next flush a success: a clone would not learn of it, so there is none before
+ * the guest knows.
+ */
+static int blk_flush(struct virtio_dev *vdev, struct err *e)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+
+	if (blk->flush_failed)
+		return err_set(e, EIO,
+			       "drive %s: an earlier flush failed and the guest does not know yet: resume it, its next "
+			       "flush tells it, then there can be a snapshot",
+			       blk->drive_id);
+	return blk_flush_own(blk, "for the snapshot", e);
+}
+
 static void blk_save(struct virtio_dev *vdev, struct enc *enc)
 {
 	struct blk *blk = blk_from_vdev(vdev);
 
-	if (blk->writeback && !blk->read_only && fdatasync(blk->file.fd)) {
-		metric_inc(block, execute_fails);
-		log_error("drive %s: its data could not be flushed for the snapshot: %s", blk->drive_id,
-			  strerror(errno));
-	}
 	enc_u64(enc, "sectors", blk->file.sectors);
 	rate_limiter_save(&blk->limiter, enc, "rate_limiter", clock_now_ns());
 }
@@ -274,6 +295,7 @@ static const struct virtio_ops blk_ops = {
 	.config_read = blk_config_read,
 	.reset = blk_reset,
 	.pause = blk_pause,
+	.flush = blk_flush,
 	.save = blk_save,
 	.load = blk_load,
 	.free = blk_free,
@@ -333,23 +355,38 @@ int blk_new(const struct drive_config *config, struct platform *p, struct virtio
 	return 0;
 }
 
+/* The old file gets what was written to it, or stays. */
+static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
+{
+	struct blk_file file;
+	int r = blk_file_open(&file, blk->drive_id, path, blk->read_only, e);
+
+	if (r)
+		return r;
+	r = blk_flush_own(blk, "to the file that is to be replaced", e);
+	if (r) {
+		cleanup_close(&file.fd);
+		return r;
+	}
+	cleanup_close(&blk->file.fd);
+	blk->file = file;
+	virtio_notify_config(&blk->vdev);
+	return 0;
+}
+
 int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struct err *e)
 {
 	struct blk *blk = blk_from_vdev(vdev);
 	uint64_t now_ns = clock_now_ns();
-	struct blk_file file;
 	int r;
 
 	metric_inc(block, update_count);
 	if (update->path_on_host) {
-		r = blk_file_open(&file, blk->drive_id, update->path_on_host, blk->read_only, e);
+		r = blk_exchange_file(blk, update->path_on_host, e);
 		if (r) {
 			metric_inc(block, update_fails);
 			return r;
 		}
-		close(blk->file.fd);
-		blk->file = file;
-		virtio_notify_config(vdev);
 	}
 	if (update->has_bandwidth)
 		token_bucket_init(&blk->limiter.bandwidth, &update->rate_limiter.bandwidth, now_ns);

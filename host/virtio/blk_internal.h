@@ -44,6 +44,7 @@ struct blk {
 	struct bus *bus;
 	struct loop_source *timer; /* runs while throttled */
 	bool throttled;
+	bool flush_failed;     /* a flush of the monitor's own; the guest has not been told yet */
 	bool capacity_changed; /* since the snapshot was taken; told when the driver is known to be there */
 };
 
@@ -67,7 +68,7 @@ struct blk_request {
  */
 int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, struct blk_request *req) must_check;
 /* Does it now, with blocking system calls. Returns the status; *written: bytes that were written into guest memory. */
-int blk_request_execute(const struct blk *blk, struct blk_request *req, uint32_t *written) must_check;
+int blk_request_execute(struct blk *blk, struct blk_request *req, uint32_t *written) must_check;
 /* Gives it back to the driver. */
 void blk_request_complete(struct blk *blk, const struct blk_request *req, int status, uint32_t written);
 

@@ -165,23 +165,37 @@ static int blk_read(const struct blk *blk, struct blk_request *req, uint32_t *wr
 	return r;
 }
 
+/*
+ * The kernel reports data that it could not write to one fdatasync() only. If that was the monitor's own, the guest's
+ * next one fails in its stead: else the guest would never learn that what it wrote is gone.
+ */
+static int blk_flush_for_guest(struct blk *blk)
+{
+	int r = fdatasync(blk->file.fd) ? -errno : 0;
+
+	if (!r && blk->flush_failed)
+		r = -EIO;
+	blk->flush_failed = false;
+	return r;
+}
+
 /* Section 5.2.6.2: a driver that cannot flush expects a finished write to be on the disk. */
-static int blk_write(const struct blk *blk, struct blk_request *req)
+static int blk_write(struct blk *blk, struct blk_request *req)
 {
 	uint64_t done;
 	int r = blk_transfer(blk, req, &done);
 
 	metric_inc(block, write_count);
 	metric_add(block, write_bytes, done);
-	if (!r && blk->writeback && !blk_flush_negotiated(blk) && fdatasync(blk->file.fd))
-		r = -errno;
+	if (!r && blk->writeback && !blk_flush_negotiated(blk))
+		r = blk_flush_for_guest(blk);
 	return r;
 }
 
-static int blk_flush(const struct blk *blk)
+static int blk_flush(struct blk *blk)
 {
 	metric_inc(block, flush_count);
-	return fdatasync(blk->file.fd) ? -errno : 0;
+	return blk_flush_for_guest(blk);
 }
 
 static void blk_get_id(const struct blk *blk, const struct blk_request *req, uint32_t *written)
@@ -195,7 +209,7 @@ static void blk_get_id(const struct blk *blk, const struct blk_request *req, uin
 	*written = VIRTIO_BLK_ID_BYTES;
 }
 
-int blk_request_execute(const struct blk *blk, struct blk_request *req, uint32_t *written)
+int blk_request_execute(struct blk *blk, struct blk_request *req, uint32_t *written)
 {
 	int r = 0;
 

@@ -109,6 +109,13 @@ static int mmio_leak(struct device *dev, struct err *e)
 	return vdev->ops->leak ? vdev->ops->leak(vdev, e) : 0;
 }
 
+static int mmio_flush(struct device *dev, struct err *e)
+{
+	struct virtio_dev *vdev = mmio_from_dev(dev)->vdev;
+
+	return vdev->ops->flush ? vdev->ops->flush(vdev, e) : 0;
+}
+
 static void mmio_pause(struct device *dev)
 {
 	struct virtio_mmio *t = mmio_from_dev(dev);
@@ -151,6 +158,7 @@ static void mmio_free(struct device *dev)
 static const struct device_ops mmio_ops = {
 	.read = virtio_mmio_read,
 	.write = virtio_mmio_write,
+	.flush = mmio_flush,
 	.save = virtio_mmio_save,
 	.load = virtio_mmio_load,
 	.leak = mmio_leak,

@@ -54,6 +54,8 @@ struct virtio_ops {
 	int (*leak)(struct virtio_dev *vdev, struct err *e);
 	/* Stop timers: on resume every queue is looked at again. Optional. */
 	void (*pause)(struct virtio_dev *vdev);
+	/* Before a snapshot (device.h: flush). Optional. */
+	int (*flush)(struct virtio_dev *vdev, struct err *e);
 	/* State of the type's own, beyond transport, features and queues. Optional. */
 	void (*save)(struct virtio_dev *vdev, struct enc *enc);
 	void (*load)(struct virtio_dev *vdev, struct dec *dec);

@@ -2,6 +2,7 @@
 /* The block device over real files, through the transport. */
 #include "virtio/blk.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -33,6 +35,18 @@
 #define EVENT_IDX FEATURE(VIRTIO_RING_F_EVENT_IDX)
 #define RO	  FEATURE(VIRTIO_BLK_F_RO)
 #define FLUSH	  FEATURE(VIRTIO_BLK_F_FLUSH)
+
+static unsigned int flushes_to_fail;
+
+/* Takes the place of the C library's. As the kernel does, it tells of an error once. */
+int fdatasync(int fd)
+{
+	if (!flushes_to_fail)
+		return (int)syscall(SYS_fdatasync, fd);
+	flushes_to_fail--;
+	errno = ENOSPC;
+	return -1;
+}
 
 struct fixture {
 	struct fake_platform fp;
@@ -411,6 +425,41 @@ static void flush_is_carried_out_for_writeback(void **state)
 	assert_int_equal(request(f, VIRTIO_BLK_T_OUT, 0, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
 }
 
+static int flush_for_snapshot(struct fixture *f, struct err *e)
+{
+	return f->drv.dev->ops->flush(f->drv.dev, e);
+}
+
+static void flush_that_fails_at_a_snapshot_is_its_error_and_the_guest_learns_of_it(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	f->config.cache_type = CACHE_WRITEBACK;
+	for (unsigned int negotiated = 0; negotiated < 2; negotiated++) {
+		replug(f);
+		drv_start(&f->drv, negotiated ? FLUSH : 0, 1);
+		assert_int_equal(flush_for_snapshot(f, &e), 0);
+		flushes_to_fail = 1;
+		assert_int_equal(flush_for_snapshot(f, &e), -ENOSPC);
+		assert_non_null(strstr(e.text, "drive test"));
+		assert_non_null(strstr(e.text, "No space left on device"));
+		/* The data may be gone, so no clone is made of a guest that does not know. */
+		assert_int_equal(flush_for_snapshot(f, &e), -EIO);
+		assert_non_null(strstr(e.text, "drive test"));
+		assert_int_equal(request(f, negotiated ? VIRTIO_BLK_T_FLUSH : VIRTIO_BLK_T_OUT, 0, DATA_GPA,
+					 negotiated ? 0 : 512, NULL),
+				 VIRTIO_BLK_S_IOERR);
+		assert_int_equal(flush_for_snapshot(f, &e), 0);
+		assert_int_equal(request(f, VIRTIO_BLK_T_OUT, 0, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
+	}
+	f->config.cache_type = CACHE_UNSAFE;
+	replug(f);
+	flushes_to_fail = 1;
+	assert_int_equal(flush_for_snapshot(f, &e), 0);
+	flushes_to_fail = 0;
+}
+
 static void id_is_made_of_the_files_numbers(void **state)
 {
 	struct fixture *f = *state;
@@ -650,6 +699,30 @@ static void failed_update_changes_nothing(void **state)
 	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 4);
 }
 
+static void file_that_cannot_be_flushed_is_not_exchanged(void **state)
+{
+	struct fixture *f = *state;
+	struct drive_update u = { .path_on_host = f->other };
+	struct err e;
+
+	make_disk(f->other, 200 * 512, 0xd2);
+	f->config.cache_type = CACHE_WRITEBACK;
+	replug(f);
+	drv_start(&f->drv, FLUSH, 1);
+	flushes_to_fail = 1;
+	assert_int_equal(update(f, &u, &e), -ENOSPC);
+	assert_non_null(strstr(e.text, "drive test"));
+	assert_int_equal(capacity(f), SECTORS);
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 0);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 3, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
+	assert_int_equal(at(f, DATA_GPA)[1], 0xd1);
+	/* Once the disk has room again the exchange works, and the guest's next flush says what happened to the old one. */
+	assert_int_equal(update(f, &u, &e), 0);
+	assert_int_equal(capacity(f), 200);
+	assert_int_equal(request(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0, NULL), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0, NULL), VIRTIO_BLK_S_OK);
+}
+
 static void new_limits_hold_from_now_on(void **state)
 {
 	struct fixture *f = *state;
@@ -778,6 +851,7 @@ int main(void)
 		T(read_only_disk_may_be_a_file_that_nobody_may_write),
 		T(unknown_requests_are_unsupported),
 		T(flush_is_carried_out_for_writeback),
+		T(flush_that_fails_at_a_snapshot_is_its_error_and_the_guest_learns_of_it),
 		T(id_is_made_of_the_files_numbers),
 		T(malformed_requests_do_no_harm),
 		T(memory_that_is_gone_is_an_io_error),
@@ -788,6 +862,7 @@ int main(void)
 		T(reset_or_pause_leaves_the_timer_nothing_to_do),
 		T(new_file_is_told_to_the_guest),
 		T(failed_update_changes_nothing),
+		T(file_that_cannot_be_flushed_is_not_exchanged),
 		T(new_limits_hold_from_now_on),
 		T(bad_files_are_refused_in_a_sentence),
 		T(file_without_permission_is_refused),
