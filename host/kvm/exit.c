@@ -98,8 +98,9 @@ enum exit_verdict exit_handle(struct vcpu *vcpu)
 	case KVM_EXIT_INTR:
 		return EXIT_CONTINUE;
 	case KVM_EXIT_SHUTDOWN:
-		log_info("vCPU %u: the guest reset the processor (triple fault)", vcpu->index);
-		return EXIT_RESET;
+		/* How a crash of the guest's kernel ends; one that reboots on purpose asks the keyboard controller. */
+		log_error("vCPU %u: the guest has crashed: a triple fault", vcpu->index);
+		return EXIT_FAILED;
 	case KVM_EXIT_SYSTEM_EVENT:
 		return exit_system_event(vcpu);
 	case KVM_EXIT_INTERNAL_ERROR:

@@ -8,7 +8,7 @@ struct vcpu;
 enum exit_verdict {
 	EXIT_CONTINUE, /* run on */
 	EXIT_RESET,    /* the guest asked for a reset or shut itself down */
-	EXIT_FAILED,   /* KVM cannot go on; the reason is in the log */
+	EXIT_FAILED,   /* the guest crashed or KVM cannot go on; the reason is in the log */
 };
 
 /* Handles what vcpu->run describes. On the vCPU's thread, without the bus lock. */

@@ -19,8 +19,8 @@ struct vcpu;
 
 /* Why the guest stopped for good; told once, on the vCPU's thread. */
 enum vm_exit {
-	VM_EXIT_RESET, /* triple fault or reset request: the guest wants to reboot or is off */
-	VM_EXIT_ERROR, /* KVM could not go on; the log has the reason */
+	VM_EXIT_RESET, /* a request of the guest: it wants to reboot or is off */
+	VM_EXIT_ERROR, /* the guest crashed (triple fault) or KVM could not go on; the log has the reason */
 };
 
 struct vm {

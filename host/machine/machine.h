@@ -22,10 +22,13 @@ struct machine;
 
 /*
  * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life
- * (it is what a snapshot stores). When the guest ends by itself, loop_stop(loop, 0), or 1 after an error, is called.
+ * (it is what a snapshot stores). When the guest ends by itself, loop_stop(loop, 0), or 1 after a crash or an error, is called.
  */
 int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **out,
 		 struct err *e) must_check;
+
+/* Does boot_args, with what a machine of this configuration adds, fit into the kernel's command line? */
+int machine_check_boot_args(const struct vm_config *config, struct err *e) must_check;
 
 /*
  * Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot, but for serial,

@@ -46,7 +46,7 @@ static void assert_counts_agree(const struct rig *rig)
 	assert_int_equal(rig->exits, 0);
 }
 
-static void a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_reset(void **state)
+static void a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_crash(void **state)
 {
 	struct rig *rig = rig_boot("guest_hello", 1, "a=b --", "guest_initrd");
 
@@ -56,7 +56,7 @@ static void a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_reset
 	vm_pause(rig->vm);
 	assert_string_equal(rig->text, "long mode\na=b --\nRSDP\n3 E820 entries\nThis is the initrd.\n");
 	assert_int_equal(rig->exits, 1);
-	assert_int_equal(rig->exit_why, VM_EXIT_RESET);
+	assert_int_equal(rig->exit_why, VM_EXIT_ERROR);
 	rig_free(rig);
 }
 
@@ -321,7 +321,7 @@ static const char *reason_to_skip(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_reset),
+		cmocka_unit_test(a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_crash),
 		cmocka_unit_test(a_pvh_kernel_starts_in_protected_mode_with_start_info),
 		cmocka_unit_test(pausing_thousands_of_times_loses_and_doubles_no_access),
 		cmocka_unit_test(a_machine_goes_on_in_another_one_where_it_was_saved),

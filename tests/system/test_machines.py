@@ -71,6 +71,13 @@ def test_guest_reset_ends_the_monitor_with_status_0(boot):
     assert m.wait() == 0
 
 
+def test_triple_fault_is_no_reboot_and_ends_the_monitor_with_status_1(boot):
+    m = boot(machine_config(boot_args=BOOT_ARGS.replace("reboot=k", "reboot=t")))
+    m.console.send("reboot -f\n")
+    assert m.wait() == 1
+    assert "vCPU 0: the guest has crashed: a triple fault" in m.stderr()
+
+
 def test_kernel_panic_with_reboot_ends_the_monitor(boot):
     m = boot(machine_config(boot_args=BOOT_ARGS))
     m.console.send("echo c >/proc/sysrq-trigger\n")

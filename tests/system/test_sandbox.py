@@ -148,7 +148,7 @@ def use_everything_once(wrapper, tmp_path):
     (tmp_path / "mem").touch()
     os.symlink("mem", tmp_path / "link-to-mem")
     limit = {"bandwidth": {"size": 65536, "refill_time": 500}}
-    config = machine_config(boot_args="panic=1 reboot=t quiet loglevel=1 console=ttyS0 ipv6.disable=1 i8042.noaux "
+    config = machine_config(boot_args="panic=1 reboot=k quiet loglevel=1 console=ttyS0 ipv6.disable=1 i8042.noaux "
                             "i8042.nokbd i8042.nopnp virtio_rng.expose_seed=1", entropy={"rate_limiter": limit})
     config["drives"].append({"drive_id": "data", "path_on_host": "disk", "is_root_device": False,
                              "is_read_only": False, "cache_type": "Writeback", "rate_limiter": limit})
