@@ -27,16 +27,13 @@ static void write_root(FILE *f, const struct vm_config *config)
 	fputs(root->is_read_only ? " ro" : " rw", f);
 }
 
-int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline, struct err *e)
+/* -ENOMEM if a part could not be written. */
+static int cmdline_print(FILE *f, const struct vm_config *config, const struct arch_boot_config *slots)
 {
 	const char *args = config->boot_source.boot_args ? config->boot_source.boot_args : DEFAULT_BOOT_ARGS;
 	const char *init_args = strstr(args, " -- ");
 	int kernel_len = init_args ? (int)(init_args - args) : (int)strlen(args);
-	size_t len;
-	FILE *f = open_memstream(cmdline, &len);
 
-	if (!f)
-		return err_errno(e, errno, "kernel command line");
 	fprintf(f, "%.*s pci=off", kernel_len, args);
 	write_root(f, config);
 	for (unsigned int i = 0; i < slots->num_virtio; i++)
@@ -44,13 +41,53 @@ int machine_cmdline(const struct vm_config *config, const struct arch_boot_confi
 			slots->virtio[i].gsi);
 	if (init_args)
 		fputs(init_args, f);
-	if (fclose(f) != 0)
-		return err_errno(e, ENOMEM, "kernel command line");
-	if (len < ARCH_CMDLINE_MAX)
+	return ferror(f) ? -ENOMEM : 0;
+}
+
+static int cmdline_check_len(const struct vm_config *config, size_t len, struct err *e)
+{
+	size_t given = strlen(config->boot_source.boot_args ? config->boot_source.boot_args : DEFAULT_BOOT_ARGS);
+	size_t added = len - given, max = ARCH_CMDLINE_MAX - 1;
+
+	if (len <= max)
 		return 0;
-	free(*cmdline);
 	return err_set(
 		e, EINVAL,
-		"boot_args: the kernel command line has %zu bytes with what the machine adds, at most %d are allowed",
-		len, ARCH_CMDLINE_MAX - 1);
+		"boot_args: %zu bytes are too many: the kernel command line may have %zu, the machine adds %zu for "
+		"its devices, %zu are left for boot_args",
+		given, max, added, added < max ? max - added : 0);
+}
+
+int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline, struct err *e)
+{
+	char *line = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&line, &len);
+	int r;
+
+	if (!f)
+		return err_errno(e, errno, "kernel command line");
+	r = cmdline_print(f, config, slots);
+	if (fclose(f) != 0)
+		r = -ENOMEM;
+	if (r < 0)
+		err_errno(e, -r, "kernel command line");
+	else
+		r = cmdline_check_len(config, len, e);
+	if (r < 0) {
+		free(line);
+		return r;
+	}
+	*cmdline = line;
+	return 0;
+}
+
+int machine_check_boot_args(const struct vm_config *config, struct err *e)
+{
+	struct arch_boot_config slots = { .num_virtio = config->num_drives + (config->entropy.present ? 1 : 0) };
+	_cleanup_free_ char *cmdline = NULL;
+
+	for (unsigned int i = 0; i < slots.num_virtio; i++)
+		slots.virtio[i] = machine_virtio_slot(i);
+	return machine_cmdline(config, &slots, &cmdline, e);
 }

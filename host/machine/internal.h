@@ -13,6 +13,7 @@
 #include "kvm/vm.h"
 #include "machine/machine.h"
 #include "mem/mem.h"
+#include "virtio/mmio.h"
 #include "virtio/virtio.h"
 
 struct machine_platform {
@@ -47,6 +48,15 @@ struct machine {
 /* platform.c */
 void machine_platform_init(struct machine_platform *p, struct machine *m);
 
+/* Where virtio device number index (from 0) of a new machine is. */
+static inline struct arch_virtio_slot machine_virtio_slot(unsigned int index)
+{
+	return (struct arch_virtio_slot){
+		.base = ARCH_VIRTIO_MMIO_BASE + (gpa_t)index * VIRTIO_MMIO_WINDOW,
+		.gsi = ARCH_GSI_FIRST + index,
+	};
+}
+
 /* models.c: creates every device that the configuration asks for, in boot order; the same for boot and load. */
 int machine_assemble(struct machine *m, struct err *e) must_check;
 
@@ -54,7 +64,7 @@ int machine_assemble(struct machine *m, struct err *e) must_check;
 int machine_build(struct machine *m, struct err *e) must_check;
 struct machine *machine_alloc(const struct vm_config *config, struct loop *loop);
 
-/* cmdline.c: the kernel command line for this configuration and these devices; malloc'ed. */
+/* cmdline.c: the kernel command line for this configuration and these devices; malloc'ed, the caller's if there was no error. */
 int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline,
 		    struct err *e) must_check;
 

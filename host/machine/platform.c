@@ -74,7 +74,7 @@ void machine_platform_init(struct machine_platform *p, struct machine *m)
 			.mem = &m->mem,
 		},
 		.vm = m->vm,
-		.next_gsi = ARCH_GSI_FIRST,
-		.next_window = ARCH_VIRTIO_MMIO_BASE,
+		.next_gsi = machine_virtio_slot(0).gsi,
+		.next_window = machine_virtio_slot(0).base,
 	};
 }

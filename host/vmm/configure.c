@@ -53,10 +53,24 @@ static int vmm_check_image(const char *what, const char *path, struct err *e)
 	return file_open_regular(what, path, O_RDONLY, &fd, &size, e);
 }
 
+/*
+ * The machine puts words of its own onto the kernel's command line, for devices that can be added until the start and
+ * not be taken away. What is too long already is refused here, the rest at the start.
+ */
+static int vmm_check_boot_args(const struct vmm *vmm, const struct boot_source_config *c, struct err *e)
+{
+	struct vm_config config = vmm->config;
+
+	config.boot_source = *c;
+	return machine_check_boot_args(&config, e);
+}
+
 int vmm_put_boot_source(struct vmm *vmm, struct boot_source_config *c, struct err *e)
 {
 	int r = boot_source_config_check(c, e);
 
+	if (!r)
+		r = vmm_check_boot_args(vmm, c, e);
 	if (!r)
 		r = vmm_check_image("kernel_image_path", c->kernel_image_path, e);
 	if (!r && c->initrd_path)

@@ -41,6 +41,12 @@ static struct machine *fake_new(const struct vm_config *config, bool paused)
 	return m;
 }
 
+int machine_check_boot_args(const struct vm_config *config, struct err *e)
+{
+	(void)config;
+	return fake.fail && !strcmp(fake.fail, "boot_args") ? err_set(e, EINVAL, "boot_args: too many") : 0;
+}
+
 int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **m, struct err *e)
 {
 	int r = fake_call("boot", e);

@@ -114,6 +114,16 @@ static void assert_error(const char *part)
 		fail_msg("expected \"%s\" in: %s", part, e.text);
 }
 
+static void boot_args_that_do_not_fit_are_refused_when_they_are_put(void **state)
+{
+	(void)state;
+	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}"), 0);
+	fake.fail = "boot_args";
+	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','boot_args':'a'}"), -EINVAL);
+	assert_error("Boot source error: boot_args: too many");
+	assert_null(vmm.config.boot_source.boot_args);
+}
+
 static void start(void)
 {
 	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}"), 0);
@@ -597,6 +607,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		TEST(a_refused_request_leaves_no_trace), /* first: metrics can be set once in a process */
+		TEST(boot_args_that_do_not_fit_are_refused_when_they_are_put),
 		TEST(each_action_is_allowed_in_its_states_only),
 		TEST(a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_touched),
 		TEST(replies_have_the_fields_that_clients_read),
