@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Address decoding. The tables are filled while nothing runs and do not change
- * afterwards, so that the search needs no lock; the device call has it.
+ * afterwards, so that the search needs no lock; devices have their own.
  * An access that does not lie whole in one range belongs to nobody: no device
  * ever sees an offset beyond its own end.
  */
@@ -12,12 +12,6 @@
 void bus_init(struct bus *bus)
 {
 	*bus = (struct bus){ .num_ranges = { 0 } };
-	pthread_mutex_init(&bus->lock, NULL);
-}
-
-void bus_fini(struct bus *bus)
-{
-	pthread_mutex_destroy(&bus->lock);
 }
 
 /* The index of the first range that ends above addr. */
@@ -77,9 +71,7 @@ bool bus_read(struct bus *bus, enum bus_space space, uint64_t addr, void *data, 
 		memset(data, 0xff, len);
 		return false;
 	}
-	bus_lock(bus);
 	range->dev->ops->read(range->dev, addr - range->base, data, len);
-	bus_unlock(bus);
 	return true;
 }
 
@@ -89,18 +81,6 @@ bool bus_write(struct bus *bus, enum bus_space space, uint64_t addr, const void 
 
 	if (!range)
 		return false;
-	bus_lock(bus);
 	range->dev->ops->write(range->dev, addr - range->base, data, len);
-	bus_unlock(bus);
 	return true;
-}
-
-void bus_lock(struct bus *bus)
-{
-	pthread_mutex_lock(&bus->lock);
-}
-
-void bus_unlock(struct bus *bus)
-{
-	pthread_mutex_unlock(&bus->lock);
 }

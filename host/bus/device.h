@@ -8,8 +8,14 @@
  * [flush -> save] -> ... -> free. Between pause and resume nothing touches guest memory:
  * devices keep quiet, so that a snapshot sees one moment.
  *
- * Threads: read and write run on vCPU threads, everything else on the loop
- * thread. All run with the bus lock held (bus.h), except free.
+ * Threads: read and write run on vCPU threads, and take the device's lock
+ * themselves where they need it; everything else runs on the loop thread, with
+ * the lock held, except free. A device's callbacks on the loop thread take it.
+ *
+ * Lock order: a device's lock is the innermost but for the log's and the
+ * metrics'. Who holds it takes no other device's and no vCPU's, and does not
+ * wait for a vCPU: vm_pause() is called without. Guest memory, and system calls
+ * that do not wait for a file or a peer, may be used under it.
  */
 #ifndef BUS_DEVICE_H
 #define BUS_DEVICE_H
@@ -17,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/fair_lock.h"
 
 struct dec;
 struct device;
@@ -50,9 +57,25 @@ struct device_ops {
 };
 
 struct device {
+	struct fair_lock lock; /* guards the device's state */
 	const struct device_ops *ops;
 	char name[64]; /* unique in the machine; key of its state in a snapshot: "entropy", "drive.rootfs", "serial" */
 	struct device *next; /* the machine's list, in boot order */
 };
+
+/* For constructors, and for the free of every device. name is cut off if it is too long. */
+void device_init(struct device *dev, const struct device_ops *ops, const char *name);
+void device_fini(struct device *dev);
+
+void device_lock(struct device *dev);
+void device_unlock(struct device *dev);
+
+/* The calls of the contract, with the lock. save and load: only for devices that have them. */
+int device_flush(struct device *dev, struct err *e) must_check;
+void device_save(struct device *dev, struct enc *enc);
+void device_load(struct device *dev, struct dec *dec);
+int device_leak(struct device *dev, struct err *e) must_check;
+void device_pause(struct device *dev);
+void device_resume(struct device *dev);
 
 #endif

@@ -48,6 +48,7 @@ static void boot_timer_write(struct device *dev, uint64_t offset, const void *da
 
 static void boot_timer_free(struct device *dev)
 {
+	device_fini(dev);
 	free(container_of(dev, struct boot_timer, dev));
 }
 
@@ -65,13 +66,13 @@ int boot_timer_new(gpa_t base, struct platform *p, struct device **dev, struct e
 	if (!t)
 		return err_errno(e, ENOMEM, "boot timer");
 	*t = (struct boot_timer){
-		.dev = { .ops = &boot_timer_ops, .name = "boot-timer" },
 		.start_ns = clock_now_ns(),
 		.start_cpu_ns = process_cpu_ns(),
 	};
+	device_init(&t->dev, &boot_timer_ops, "boot-timer");
 	r = bus_add(p->bus, BUS_MMIO, base, BOOT_TIMER_LEN, &t->dev);
 	if (r < 0) {
-		free(t);
+		boot_timer_free(&t->dev);
 		return err_errno(e, -r, "cannot place the boot timer at 0x%llx", (unsigned long long)base);
 	}
 	*dev = &t->dev;

@@ -20,7 +20,7 @@ int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, 
 /* Keyboard controller at port (5 ports): reset command, Ctrl-Alt-Del. on_reset is called on a vCPU thread. */
 int i8042_new(uint64_t port, uint32_t gsi, struct platform *p, void (*on_reset)(void *ctx), void *ctx,
 	      struct device **dev, struct err *e) must_check;
-/* Types Ctrl-Alt-Del. -EBUSY if the guest has not read what was typed before. The caller holds the bus lock. */
+/* Types Ctrl-Alt-Del. -EBUSY if the guest has not read what was typed before. */
 int i8042_ctrl_alt_del(struct device *dev, struct err *e) must_check;
 
 /*

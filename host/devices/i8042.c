@@ -98,10 +98,12 @@ static void i8042_read(struct device *dev, uint64_t offset, void *data, unsigned
 		return;
 	}
 	metric_inc(i8042, read_count);
+	device_lock(dev);
 	if (offset == I8042_CMD)
 		*(uint8_t *)data = k->status;
 	else if (offset == I8042_DATA)
 		*(uint8_t *)data = i8042_pop(k);
+	device_unlock(dev);
 }
 
 static void i8042_command(struct i8042 *k, uint8_t cmd)
@@ -168,10 +170,12 @@ static void i8042_write(struct device *dev, uint64_t offset, const void *data, u
 		return;
 	}
 	metric_inc(i8042, write_count);
+	device_lock(dev);
 	if (offset == I8042_CMD)
 		i8042_command(k, *(const uint8_t *)data);
 	else
 		i8042_data(k, *(const uint8_t *)data);
+	device_unlock(dev);
 }
 
 static void i8042_save(struct device *dev, struct enc *enc)
@@ -208,6 +212,7 @@ static void i8042_free(struct device *dev)
 
 	if (k->irq.fd >= 0)
 		close(k->irq.fd);
+	device_fini(&k->dev);
 	free(k);
 }
 
@@ -228,12 +233,12 @@ int i8042_new(uint64_t port, uint32_t gsi, struct platform *p, void (*on_reset)(
 	if (!k)
 		return err_errno(e, ENOMEM, "keyboard controller");
 	*k = (struct i8042){
-		.dev = { .ops = &i8042_ops, .name = "i8042" },
 		.irq.fd = -1,
 		.on_reset = on_reset,
 		.ctx = ctx,
 		.outp = OUTP_RESET_OFF,
 	};
+	device_init(&k->dev, &i8042_ops, "i8042");
 	r = p->ops->irq_new(p, gsi, &k->irq, e);
 	if (r < 0)
 		goto fail;
@@ -253,8 +258,12 @@ int i8042_ctrl_alt_del(struct device *dev, struct err *e)
 {
 	static const uint8_t keys[] = { KEY_CTRL, KEY_ALT, KEY_DEL_EXT, KEY_DEL };
 	struct i8042 *k = container_of(dev, struct i8042, dev);
+	bool typed;
 
-	if (!i8042_push(k, keys, sizeof(keys)))
+	device_lock(dev);
+	typed = i8042_push(k, keys, sizeof(keys));
+	device_unlock(dev);
+	if (!typed)
 		return err_set(e, EBUSY, "the guest has not read the keys that were sent before");
 	return 0;
 }

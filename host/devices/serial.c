@@ -6,7 +6,7 @@
  * the driver reads IIR until no reason is left.
  *
  * Registers are touched by vCPU threads, input arrives on the loop thread; both
- * under the bus lock. Only the loop thread may change its sources, so a vCPU
+ * under the device's lock. Only the loop thread may change its sources, so a vCPU
  * that makes room in a full FIFO says so through an eventfd.
  */
 #include "devices/devices.h"
@@ -49,7 +49,6 @@ enum { REG_DATA, REG_IER, REG_IIR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR }
 struct serial {
 	struct device dev;
 	struct irq_line irq;
-	struct bus *bus;   /* borrowed */
 	struct loop *loop; /* borrowed */
 	struct serial_io io;
 	struct token_bucket limit;
@@ -169,7 +168,9 @@ static void serial_read(struct device *dev, uint64_t offset, void *data, unsigne
 		metric_inc(uart, missed_read_count);
 		return;
 	}
+	device_lock(dev);
 	*(uint8_t *)data = serial_read_reg(s, offset);
+	device_unlock(dev);
 }
 
 static void serial_write_ier(struct serial *s, uint8_t value)
@@ -191,17 +192,11 @@ static void serial_write_fcr(struct serial *s, uint8_t value)
 	s->rx_len = 0;
 }
 
-static void serial_write(struct device *dev, uint64_t offset, const void *data, unsigned int len)
+static void serial_write_reg(struct serial *s, uint64_t reg, uint8_t value)
 {
-	struct serial *s = container_of(dev, struct serial, dev);
-	uint8_t value = *(const uint8_t *)data;
 	bool dlab = s->lcr & LCR_DLAB;
 
-	if (len != 1) {
-		metric_inc(uart, missed_write_count);
-		return;
-	}
-	switch (offset) {
+	switch (reg) {
 	case REG_DATA:
 		if (dlab)
 			s->dll = value;
@@ -229,6 +224,19 @@ static void serial_write(struct device *dev, uint64_t offset, const void *data, 
 	default: /* LSR and MSR are read-only */
 		break;
 	}
+}
+
+static void serial_write(struct device *dev, uint64_t offset, const void *data, unsigned int len)
+{
+	struct serial *s = container_of(dev, struct serial, dev);
+
+	if (len != 1) {
+		metric_inc(uart, missed_write_count);
+		return;
+	}
+	device_lock(dev);
+	serial_write_reg(s, offset, *(const uint8_t *)data);
+	device_unlock(dev);
 }
 
 static void serial_on_input(void *ctx, uint32_t events);
@@ -268,11 +276,11 @@ static void serial_on_input(void *ctx, uint32_t events)
 	struct serial *s = ctx;
 
 	(void)events;
-	bus_lock(s->bus);
+	device_lock(&s->dev);
 	if (s->rx_len < SERIAL_FIFO) /* a guest in loopback mode may have filled it meanwhile */
 		serial_receive(s);
 	serial_update_input(s);
-	bus_unlock(s->bus);
+	device_unlock(&s->dev);
 }
 
 static void serial_on_room(void *ctx, uint32_t events)
@@ -282,9 +290,9 @@ static void serial_on_room(void *ctx, uint32_t events)
 
 	(void)events;
 	(void)eventfd_read(s->room_fd, &n);
-	bus_lock(s->bus);
+	device_lock(&s->dev);
 	serial_update_input(s);
-	bus_unlock(s->bus);
+	device_unlock(&s->dev);
 }
 
 static void serial_pause(struct device *dev)
@@ -350,6 +358,7 @@ static void serial_free(struct device *dev)
 	cleanup_close(&s->room_fd);
 	cleanup_close(&s->irq.fd);
 	serial_io_close(&s->io);
+	device_fini(&s->dev);
 	free(s);
 }
 
@@ -383,8 +392,6 @@ int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, 
 	if (!s)
 		return err_errno(e, ENOMEM, "serial console");
 	*s = (struct serial){
-		.dev = { .ops = &serial_ops, .name = "serial" },
-		.bus = p->bus,
 		.loop = p->loop,
 		.irq.fd = -1,
 		.room_fd = -1,
@@ -393,6 +400,7 @@ int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, 
 		.mcr = MCR_OUT2,
 		.dll = 0x0C, /* 9600 baud, as firmware leaves it */
 	};
+	device_init(&s->dev, &serial_ops, "serial");
 	token_bucket_init(&s->limit, &config->rate_limiter, clock_now_ns());
 	r = serial_io_open(&s->io, config->serial_out_path, e);
 	if (!r)

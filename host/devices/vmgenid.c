@@ -57,6 +57,7 @@ static void vmgenid_free(struct device *dev)
 
 	if (v->irq.fd >= 0)
 		close(v->irq.fd);
+	device_fini(&v->dev);
 	free(v);
 }
 
@@ -73,11 +74,11 @@ int vmgenid_new(gpa_t gpa, struct platform *p, struct device **dev, uint32_t *gs
 	if (!v)
 		return err_errno(e, ENOMEM, "VM Generation ID");
 	*v = (struct vmgenid){
-		.dev = { .ops = &vmgenid_ops, .name = "vmgenid" },
 		.mem = p->mem,
 		.gpa = gpa,
 		.irq.fd = -1,
 	};
+	device_init(&v->dev, &vmgenid_ops, "vmgenid");
 	r = p->ops->irq_new(p, 0, &v->irq, e);
 	if (!r)
 		r = vmgenid_renew(v, e);

@@ -11,7 +11,7 @@ enum exit_verdict {
 	EXIT_FAILED,   /* the guest crashed or KVM cannot go on; the reason is in the log */
 };
 
-/* Handles what vcpu->run describes. On the vCPU's thread, without the bus lock. */
+/* Handles what vcpu->run describes. On the vCPU's thread, without any device's lock. */
 enum exit_verdict exit_handle(struct vcpu *vcpu);
 
 #endif

@@ -53,7 +53,7 @@ void vm_run(struct vm *vm);
 /*
  * Returns when no vCPU is in the guest and none will be until vm_run(); an MMIO or port access that was under way is
  * complete (KVM finishes it only at the next KVM_RUN: each vCPU re-enters with immediate_exit set), so that the
- * registers are those after the instruction. Idempotent. Must be called without the bus lock.
+ * registers are those after the instruction. Idempotent. Must be called without any device's lock.
  */
 void vm_pause(struct vm *vm);
 

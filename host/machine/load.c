@@ -60,17 +60,15 @@ static int load_devices(struct machine *m, struct dec *dec, struct err *e)
 {
 	struct dec *devices = dec_map(dec, "devices");
 
-	bus_lock(&m->bus);
 	for (struct device *dev = m->devices; dev; dev = dev->next) {
 		struct dec *own;
 
 		if (!dev->ops->load)
 			continue;
 		own = dec_map(devices, dev->name);
-		dev->ops->load(dev, own);
+		device_load(dev, own);
 		dec_end(own);
 	}
-	bus_unlock(&m->bus);
 	dec_end(devices);
 	return dec_error(dec, e);
 }

@@ -98,7 +98,6 @@ void machine_free(struct machine *m)
 		dev->ops->free(dev);
 	}
 	vm_free(m->vm);
-	bus_fini(&m->bus);
 	mem_fini(&m->mem);
 	free(m);
 }
@@ -110,25 +109,14 @@ bool machine_is_paused(const struct machine *m)
 
 int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
 {
-	int r;
-
-	bus_lock(&m->bus);
-	r = i8042_ctrl_alt_del(m->i8042, e);
-	bus_unlock(&m->bus);
-	return r;
+	return i8042_ctrl_alt_del(m->i8042, e);
 }
 
 int machine_update_drive(struct machine *m, const struct drive_update *update, struct err *e)
 {
 	for (unsigned int i = 0; i < m->num_drives; i++) {
-		int r;
-
-		if (strcmp(m->drives[i].drive_id, update->drive_id) != 0)
-			continue;
-		bus_lock(&m->bus);
-		r = blk_update(m->drives[i].vdev, update, e);
-		bus_unlock(&m->bus);
-		return r;
+		if (!strcmp(m->drives[i].drive_id, update->drive_id))
+			return blk_update(m->drives[i].vdev, update, e);
 	}
 	return err_set(e, ENOENT, "drive_id \"%s\" is not a drive of this machine", update->drive_id);
 }

@@ -21,8 +21,7 @@ static int machine_run_leak_event(struct machine *m, struct err *e)
 	int r = 0;
 
 	for (struct device *dev = m->devices; dev && !r; dev = dev->next)
-		if (dev->ops->leak)
-			r = dev->ops->leak(dev, e);
+		r = device_leak(dev, e);
 	if (r < 0)
 		return err_wrap(e, r, "the machine stays paused: an entropy leak could not be reported to the guest");
 	m->leak_pending = false;
@@ -36,16 +35,13 @@ int machine_resume(struct machine *m, struct err *e)
 
 	if (!m->paused)
 		return 0;
-	bus_lock(&m->bus);
 	if (m->leak_pending)
 		r = machine_run_leak_event(m, e);
 	/* Nothing is left to build. Before the first instruction of a guest, the loop thread gives up what that took. */
 	if (!r)
 		r = sandbox_enter(SANDBOX_LOOP, e);
 	for (struct device *dev = m->devices; dev && !r; dev = dev->next)
-		if (dev->ops->resume)
-			dev->ops->resume(dev);
-	bus_unlock(&m->bus);
+		device_resume(dev);
 	if (r < 0)
 		return r;
 	m->paused = false;
@@ -59,11 +55,8 @@ int machine_pause(struct machine *m, struct err *e)
 	if (m->paused)
 		return 0;
 	vm_pause(m->vm);
-	bus_lock(&m->bus);
 	for (struct device *dev = m->devices; dev; dev = dev->next)
-		if (dev->ops->pause)
-			dev->ops->pause(dev);
-	bus_unlock(&m->bus);
+		device_pause(dev);
 	m->paused = true;
 	return 0;
 }

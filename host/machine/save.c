@@ -17,26 +17,21 @@ static int flush_devices(struct machine *m, struct err *e)
 {
 	int r = 0;
 
-	bus_lock(&m->bus);
 	for (struct device *dev = m->devices; dev && !r; dev = dev->next)
-		if (dev->ops->flush)
-			r = dev->ops->flush(dev, e);
-	bus_unlock(&m->bus);
+		r = device_flush(dev, e);
 	return r;
 }
 
 static void save_devices(struct machine *m, struct enc *enc)
 {
 	enc_map_begin(enc, "devices");
-	bus_lock(&m->bus);
 	for (struct device *dev = m->devices; dev; dev = dev->next) {
 		if (!dev->ops->save)
 			continue;
 		enc_map_begin(enc, dev->name);
-		dev->ops->save(dev, enc);
+		device_save(dev, enc);
 		enc_map_end(enc);
 	}
-	bus_unlock(&m->bus);
 	enc_map_end(enc);
 }
 

@@ -7,7 +7,7 @@
  * loop the device holds nothing that the ring does not: a snapshot needs no
  * draining.
  *
- * Loop thread with the bus lock held, but for config access and reset (any
+ * Loop thread with the device's lock held, but for config access and reset (any
  * thread).
  */
 #include "virtio/blk.h"
@@ -183,11 +183,11 @@ static void blk_timer(void *ctx, uint32_t events)
 	struct blk *blk = ctx;
 
 	(void)events;
-	bus_lock(blk->bus);
+	virtio_lock(&blk->vdev);
 	if (blk->throttled)
 		metric_inc(block, rate_limiter_event_count);
 	blk_retry(blk);
-	bus_unlock(blk->bus);
+	virtio_unlock(&blk->vdev);
 }
 
 static void blk_activate(struct virtio_dev *vdev)
@@ -318,7 +318,6 @@ static int blk_init(struct blk *blk, const struct drive_config *config, struct p
 	int r;
 
 	blk->file.fd = -1;
-	blk->bus = p->bus;
 	blk->read_only = config->is_read_only;
 	blk->writeback = config->cache_type == CACHE_WRITEBACK;
 	virtio_dev_init(&blk->vdev, &blk_ops, p, blk_features(config), BLK_QUEUE_SIZE);
@@ -355,10 +354,10 @@ int blk_new(const struct drive_config *config, struct platform *p, struct virtio
 	return 0;
 }
 
-/* The old file gets what was written to it, or stays. */
+/* The old file gets what was written to it, or stays. Only the loop thread changes the file, so that the lock is for vCPUs alone. */
 static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
 {
-	struct blk_file file;
+	struct blk_file file, before = blk->file;
 	int r = blk_file_open(&file, blk->drive_id, path, blk->read_only, e);
 
 	if (r)
@@ -368,16 +367,18 @@ static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
 		cleanup_close(&file.fd);
 		return r;
 	}
-	cleanup_close(&blk->file.fd);
+	virtio_lock(&blk->vdev);
 	blk->file = file;
 	virtio_notify_config(&blk->vdev);
+	virtio_unlock(&blk->vdev);
+	cleanup_close(&before.fd);
 	return 0;
 }
 
 int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struct err *e)
 {
 	struct blk *blk = blk_from_vdev(vdev);
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns;
 	int r;
 
 	metric_inc(block, update_count);
@@ -388,10 +389,13 @@ int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struc
 			return r;
 		}
 	}
+	virtio_lock(vdev);
+	now_ns = clock_now_ns();
 	if (update->has_bandwidth)
 		token_bucket_init(&blk->limiter.bandwidth, &update->rate_limiter.bandwidth, now_ns);
 	if (update->has_ops)
 		token_bucket_init(&blk->limiter.ops, &update->rate_limiter.ops, now_ns);
 	blk_retry(blk);
+	virtio_unlock(vdev);
 	return 0;
 }

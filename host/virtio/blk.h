@@ -13,7 +13,7 @@ int blk_new(const struct drive_config *config, struct platform *p, struct virtio
 
 /*
  * PATCH /drives: a new backing file (path, or NULL to keep it; the guest is told of the new capacity) and new limits (buckets
- * that are present replace; update->rate_limiter). All or nothing. Loop thread, takes no lock: the caller holds the bus lock.
+ * that are present replace; update->rate_limiter). All or nothing. Loop thread; takes the device's lock, but not while it opens the file.
  */
 int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struct err *e) must_check;
 

@@ -10,7 +10,6 @@
 #include <linux/virtio_blk.h>
 
 #include "base/rate_limiter.h"
-#include "bus/bus.h"
 #include "virtio/queue.h"
 #include "virtio/virtio.h"
 
@@ -41,7 +40,6 @@ struct blk {
 	bool read_only;
 	bool writeback; /* the guest's flushes reach the disk; else they are not offered */
 	struct rate_limiter limiter;
-	struct bus *bus;
 	struct loop_source *timer; /* runs while throttled */
 	bool throttled;
 	bool flush_failed;     /* a flush of the monitor's own; the guest has not been told yet */

@@ -8,13 +8,12 @@
  * driver has set DRIVER_OK, nothing is wrong (vdev->driver_ok) and the queue is
  * ready.
  *
- * Threads: doorbells ring on the loop thread, which takes the bus lock. A
+ * Threads: doorbells ring on the loop thread, which takes the device's lock. A
  * notification that reaches the registers (no doorbell took it) rings the
  * doorbell, so that queues are served on the loop thread only.
  */
 #include "virtio/mmio.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -43,7 +42,7 @@ static void mmio_interrupt(void *transport, uint32_t cause)
 		t->config_generation++;
 	if (!t->vdev->driver_ok)
 		return;
-	t->interrupt_status |= cause;
+	atomic_fetch_or(&t->interrupt_status, cause);
 	irq_raise(&t->irq);
 }
 
@@ -70,7 +69,7 @@ static void mmio_fail(void *transport)
 	metric_inc(virtio, needs_reset_count);
 	log_warn("%s: the device stands still until its driver resets it", t->dev.name);
 	if (t->status & VIRTIO_CONFIG_S_DRIVER_OK) {
-		t->interrupt_status |= VIRTIO_INT_CONFIG;
+		atomic_fetch_or(&t->interrupt_status, VIRTIO_INT_CONFIG);
 		irq_raise(&t->irq);
 	}
 }
@@ -97,9 +96,9 @@ static void mmio_doorbell_rings(void *ctx, uint32_t events)
 	(void)events;
 	if (eventfd_read(doorbell->fd, &count))
 		return;
-	bus_lock(doorbell->t->p->bus);
+	device_lock(&doorbell->t->dev);
 	mmio_notify(doorbell->t, doorbell->q);
-	bus_unlock(doorbell->t->p->bus);
+	device_unlock(&doorbell->t->dev);
 }
 
 static int mmio_leak(struct device *dev, struct err *e)
@@ -134,7 +133,7 @@ static void mmio_resume(struct device *dev)
 	for (unsigned int q = 0; q < t->vdev->ops->num_queues; q++)
 		mmio_notify(t, q);
 	/* An edge may have been lost between save and load; one too many does no harm. */
-	if (t->interrupt_status)
+	if (atomic_load(&t->interrupt_status))
 		irq_raise(&t->irq);
 }
 
@@ -152,6 +151,7 @@ static void mmio_free(struct device *dev)
 	}
 	cleanup_close(&t->irq.fd);
 	t->vdev->ops->free(t->vdev);
+	device_fini(&t->dev);
 	free(t);
 }
 
@@ -216,13 +216,13 @@ int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *
 		vdev->ops->free(vdev);
 		return err_set(e, ENOMEM, "device %s: out of memory", name);
 	}
-	t->dev.ops = &mmio_ops;
-	snprintf(t->dev.name, sizeof(t->dev.name), "%s", name);
+	device_init(&t->dev, &mmio_ops, name);
 	t->vdev = vdev;
 	t->p = p;
 	t->irq.fd = -1;
 	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++)
 		t->doorbells[q] = (struct virtio_mmio_doorbell){ .t = t, .q = q, .fd = -1 };
+	vdev->dev = &t->dev;
 	vdev->transport = t;
 	vdev->interrupt = mmio_interrupt;
 	vdev->kick = mmio_kick;

@@ -3,6 +3,7 @@
 #ifndef VIRTIO_MMIO_INTERNAL_H
 #define VIRTIO_MMIO_INTERNAL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,7 +24,7 @@ struct virtio_mmio_doorbell {
 	bool connected; /* to the platform */
 };
 
-/* Everything below the platform is guarded by the bus lock. */
+/* Everything below the platform is guarded by the device's lock, but for interrupt_status. */
 struct virtio_mmio {
 	struct device dev;	 /* must be first */
 	struct virtio_dev *vdev; /* owned */
@@ -34,7 +35,11 @@ struct virtio_mmio {
 
 	bool running; /* between resume and pause */
 	uint32_t status;
-	uint32_t interrupt_status;
+	/*
+	 * Read and acknowledged by interrupt handlers, without the lock. Causes are added under it, by whoever used buffers;
+	 * a bit that appears between a driver's read and its acknowledgement is one that the driver did not acknowledge.
+	 */
+	_Atomic uint32_t interrupt_status;
 	uint32_t device_features_sel;
 	uint32_t driver_features_sel;
 	uint64_t driver_features; /* as written so far; vdev->features once FEATURES_OK is set */

@@ -7,7 +7,8 @@
  * can read back tell it so. QueueReset is not offered (VIRTIO_F_RING_RESET),
  * nor are shared memory regions.
  *
- * Any vCPU's thread with the bus lock held.
+ * Any vCPU's thread. The registers that an interrupt handler and a driver's
+ * notification use (InterruptStatus, InterruptACK, QueueNotify) take no lock.
  */
 #include <endian.h>
 #include <string.h>
@@ -58,7 +59,7 @@ static void regs_reset(struct virtio_mmio *t)
 		virtq_reset(&vdev->queues[q]);
 	vdev->features = 0;
 	t->status = 0;
-	t->interrupt_status = 0;
+	atomic_store(&t->interrupt_status, 0);
 	t->device_features_sel = 0;
 	t->driver_features_sel = 0;
 	t->driver_features = 0;
@@ -153,8 +154,6 @@ static uint32_t regs_read_register(struct virtio_mmio *t, uint64_t offset)
 		return q ? q->max_size : 0;
 	case VIRTIO_MMIO_QUEUE_READY:
 		return q ? q->ready : 0;
-	case VIRTIO_MMIO_INTERRUPT_STATUS:
-		return t->interrupt_status;
 	case VIRTIO_MMIO_STATUS:
 		return t->status;
 	case VIRTIO_MMIO_SHM_LEN_LOW:
@@ -240,6 +239,14 @@ static void regs_write_driver_features(struct virtio_mmio *t, uint32_t value)
 	regs_set_half(&t->driver_features, t->driver_features_sel == 1, value);
 }
 
+static void regs_write_notify(struct virtio_mmio *t, uint32_t q)
+{
+	if (q < t->vdev->ops->num_queues)
+		virtio_mmio_kick(t, q);
+	else
+		log_warn("%s: the driver notified queue %u, which does not exist", t->dev.name, q);
+}
+
 static void regs_write_register(struct virtio_mmio *t, uint64_t offset, uint32_t value)
 {
 	switch (offset) {
@@ -265,15 +272,6 @@ static void regs_write_register(struct virtio_mmio *t, uint64_t offset, uint32_t
 	case VIRTIO_MMIO_QUEUE_USED_HIGH:
 		regs_write_queue(t, offset, value);
 		break;
-	case VIRTIO_MMIO_QUEUE_NOTIFY:
-		if (value < t->vdev->ops->num_queues)
-			virtio_mmio_kick(t, value);
-		else
-			log_warn("%s: the driver notified queue %u, which does not exist", t->dev.name, value);
-		break;
-	case VIRTIO_MMIO_INTERRUPT_ACK:
-		t->interrupt_status &= ~value;
-		break;
 	case VIRTIO_MMIO_STATUS:
 		regs_write_status(t, value);
 		break;
@@ -296,6 +294,33 @@ static bool regs_is_register(const struct virtio_mmio *t, uint64_t offset, unsig
 	return false;
 }
 
+static uint32_t regs_read(struct virtio_mmio *t, uint64_t offset)
+{
+	uint32_t value;
+
+	if (offset == VIRTIO_MMIO_INTERRUPT_STATUS)
+		return atomic_load(&t->interrupt_status);
+	device_lock(&t->dev);
+	value = regs_read_register(t, offset);
+	device_unlock(&t->dev);
+	return value;
+}
+
+static void regs_write(struct virtio_mmio *t, uint64_t offset, uint32_t value)
+{
+	if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
+		atomic_fetch_and(&t->interrupt_status, ~value);
+		return;
+	}
+	if (offset == VIRTIO_MMIO_QUEUE_NOTIFY) {
+		regs_write_notify(t, value);
+		return;
+	}
+	device_lock(&t->dev);
+	regs_write_register(t, offset, value);
+	device_unlock(&t->dev);
+}
+
 void virtio_mmio_read(struct device *dev, uint64_t offset, void *data, unsigned int len)
 {
 	struct virtio_mmio *t = regs_from_dev(dev);
@@ -303,13 +328,15 @@ void virtio_mmio_read(struct device *dev, uint64_t offset, void *data, unsigned 
 
 	memset(data, 0, len);
 	if (offset >= VIRTIO_MMIO_CONFIG) {
+		device_lock(dev);
 		if (t->vdev->ops->config_read)
 			t->vdev->ops->config_read(t->vdev, offset - VIRTIO_MMIO_CONFIG, data, len);
+		device_unlock(dev);
 		return;
 	}
 	if (!regs_is_register(t, offset, len))
 		return;
-	value = htole32(regs_read_register(t, offset));
+	value = htole32(regs_read(t, offset));
 	memcpy(data, &value, sizeof(value));
 }
 
@@ -319,12 +346,14 @@ void virtio_mmio_write(struct device *dev, uint64_t offset, const void *data, un
 	uint32_t value;
 
 	if (offset >= VIRTIO_MMIO_CONFIG) {
+		device_lock(dev);
 		if (t->vdev->ops->config_write)
 			t->vdev->ops->config_write(t->vdev, offset - VIRTIO_MMIO_CONFIG, data, len);
+		device_unlock(dev);
 		return;
 	}
 	if (!regs_is_register(t, offset, len))
 		return;
 	memcpy(&value, data, sizeof(value));
-	regs_write_register(t, offset, le32toh(value));
+	regs_write(t, offset, le32toh(value));
 }

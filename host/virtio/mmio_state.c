@@ -34,7 +34,7 @@ void virtio_mmio_save(struct device *dev, struct enc *enc)
 	enc_u64(enc, "base", t->base);
 	enc_u64(enc, "gsi", t->irq.gsi);
 	enc_u64(enc, "status", t->status);
-	enc_u64(enc, "interrupt_status", t->interrupt_status);
+	enc_u64(enc, "interrupt_status", atomic_load(&t->interrupt_status));
 	enc_u64(enc, "device_features_sel", t->device_features_sel);
 	enc_u64(enc, "driver_features_sel", t->driver_features_sel);
 	enc_u64(enc, "driver_features", t->driver_features);
@@ -128,7 +128,8 @@ void virtio_mmio_load(struct device *dev, struct dec *dec)
 	vdev->driver_ok = false;
 	state_check_identity(t, dec);
 	state_load_status(t, dec);
-	t->interrupt_status = (uint32_t)dec_u64(dec, "interrupt_status", 0, VIRTIO_INT_USED | VIRTIO_INT_CONFIG);
+	atomic_store(&t->interrupt_status,
+		     (uint32_t)dec_u64(dec, "interrupt_status", 0, VIRTIO_INT_USED | VIRTIO_INT_CONFIG));
 	t->device_features_sel = (uint32_t)dec_u64(dec, "device_features_sel", 0, UINT32_MAX);
 	t->driver_features_sel = (uint32_t)dec_u64(dec, "driver_features_sel", 0, UINT32_MAX);
 	t->queue_sel = (uint32_t)dec_u64(dec, "queue_sel", 0, UINT32_MAX);

@@ -17,7 +17,7 @@
  * All indices run freely over 16 bits; sizes are powers of two, so that the
  * slot is the index modulo the size across the wrap.
  *
- * Called with the bus lock held; only the guest runs at the same time.
+ * Called with the device's lock held; only the guest runs at the same time.
  */
 #include "virtio/queue.h"
 

@@ -12,7 +12,7 @@
  * device in need of a reset, since section 5.4.6.1 wants at least one byte and
  * anything else would be taken for randomness.
  *
- * Loop thread with the bus lock held, but for reset (any thread).
+ * Loop thread with the device's lock held, but for reset (any thread).
  */
 #include "virtio/rng.h"
 
@@ -135,13 +135,13 @@ static void rng_retry(void *ctx, uint32_t events)
 	struct rng *rng = ctx;
 
 	(void)events;
-	bus_lock(rng->bus);
+	virtio_lock(&rng->vdev);
 	if (rng->throttled) {
 		rng->throttled = false;
 		metric_inc(entropy, rate_limiter_event_count);
 		virtio_kick(&rng->vdev, VIRTIO_RNG_REQUESTQ);
 	}
-	bus_unlock(rng->bus);
+	virtio_unlock(&rng->vdev);
 }
 
 static void rng_reset(struct virtio_dev *vdev)
@@ -218,7 +218,6 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 		offered |= 1ull << VIRTIO_RNG_F_LEAK;
 	virtio_dev_init(&rng->vdev, &rng_ops, p, offered, RNG_QUEUE_SIZE);
 	rate_limiter_init(&rng->limiter, &config->rate_limiter, clock_now_ns());
-	rng->bus = p->bus;
 	rng->timer = loop_add_timer(p->loop, rng_retry, rng);
 	if (!rng->timer || rng_leak_init(&rng->leak)) {
 		int errnum = errno;

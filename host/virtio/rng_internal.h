@@ -38,7 +38,6 @@ struct rng_leak {
 struct rng {
 	struct virtio_dev vdev; /* must be first */
 	struct rate_limiter limiter;
-	struct bus *bus;
 	struct loop_source *timer; /* runs while throttled */
 	bool throttled;
 	struct rng_leak leak;

@@ -39,7 +39,7 @@
  *
  * An event costs at most two rings of 256 requests of 1 MiB.
  *
- * Loop thread with the bus lock held, but for reset (any thread).
+ * Loop thread with the device's lock held, but for reset (any thread).
  */
 #include <stdlib.h>
 

@@ -6,8 +6,8 @@
  * queues mean. Adding a device: one .c file ending in its constructor, one row
  * in machine/models.c, one config struct, one test.
  *
- * All ops run with the bus lock held. notify, leak and timers run on the loop
- * thread; config access and reset may run on a vCPU thread.
+ * All ops but free run with the device's lock held. notify, leak and timers run
+ * on the loop thread; config access and reset may run on a vCPU thread.
  */
 #ifndef VIRTIO_VIRTIO_H
 #define VIRTIO_VIRTIO_H
@@ -71,7 +71,8 @@ struct virtio_dev {
 	struct virtq queues[VIRTIO_MAX_QUEUES];
 
 	/* Set by the transport when it adopts the device. */
-	void *transport; /* borrowed */
+	struct device *dev; /* borrowed; its lock guards all of this */
+	void *transport;    /* borrowed */
 	void (*interrupt)(void *transport, uint32_t cause);
 	void (*kick)(void *transport, unsigned int q);
 	void (*fail)(void *transport);
@@ -88,6 +89,17 @@ static inline bool virtio_has(const struct virtio_dev *vdev, unsigned int bit)
 /* Sets up ops, features and queues (each of queue_size entries at most). */
 void virtio_dev_init(struct virtio_dev *vdev, const struct virtio_ops *ops, const struct platform *p, uint64_t offered,
 		     uint16_t queue_size);
+
+/* For callbacks of the device type's own. */
+static inline void virtio_lock(struct virtio_dev *vdev)
+{
+	device_lock(vdev->dev);
+}
+
+static inline void virtio_unlock(struct virtio_dev *vdev)
+{
+	device_unlock(vdev->dev);
+}
 
 /* The used-buffer notification, if the driver wants one for this queue now. */
 static inline void virtio_notify_used(struct virtio_dev *vdev, struct virtq *q)

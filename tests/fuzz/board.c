@@ -91,62 +91,49 @@ void board_fini(struct board *b)
 
 void board_pause(struct board *b)
 {
-	bus_lock(&b->fp.bus);
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
-		if (b->devices[i]->ops->pause)
-			b->devices[i]->ops->pause(b->devices[i]);
+		device_pause(b->devices[i]);
 	}
-	bus_unlock(&b->fp.bus);
 }
 
 void board_resume(struct board *b)
 {
-	bus_lock(&b->fp.bus);
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
-		if (b->devices[i]->ops->resume)
-			b->devices[i]->ops->resume(b->devices[i]);
+		device_resume(b->devices[i]);
 	}
-	bus_unlock(&b->fp.bus);
 }
 
 void board_leak(struct board *b)
 {
 	struct err e;
 
-	bus_lock(&b->fp.bus);
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
-		if (b->devices[i]->ops->leak)
-			fuzz_expect(b->devices[i]->ops->leak(b->devices[i], &e) == 0);
+		fuzz_expect(device_leak(b->devices[i], &e) == 0);
 	}
-	bus_unlock(&b->fp.bus);
 }
 
 void board_save(struct board *b, struct enc *enc)
 {
-	bus_lock(&b->fp.bus);
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
 		if (!b->devices[i]->ops->save)
 			continue;
 		enc_map_begin(enc, b->devices[i]->name);
-		b->devices[i]->ops->save(b->devices[i], enc);
+		device_save(b->devices[i], enc);
 		enc_map_end(enc);
 	}
-	bus_unlock(&b->fp.bus);
 }
 
 void board_load(struct board *b, struct dec *devices)
 {
-	bus_lock(&b->fp.bus);
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
 		struct dec *own;
 
 		if (!b->devices[i]->ops->load)
 			continue;
 		own = dec_map(devices, b->devices[i]->name);
-		b->devices[i]->ops->load(b->devices[i], own);
+		device_load(b->devices[i], own);
 		dec_end(own);
 	}
-	bus_unlock(&b->fp.bus);
 	dec_end(devices);
 }
 

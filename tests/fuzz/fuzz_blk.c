@@ -53,9 +53,7 @@ static void step_update(struct fuzz_guest *g, struct fuzz_input *in)
 	update.path_on_host = what & 4 ? disk->path : NULL;
 	update.rate_limiter.bandwidth = (struct token_bucket_config){ fuzz_value(in), fuzz_value(in), fuzz_value(in) };
 	update.rate_limiter.ops = (struct token_bucket_config){ fuzz_value(in), fuzz_value(in), fuzz_value(in) };
-	bus_lock(&g->fp.bus);
 	fuzz_expect(blk_update(g->drv.vdev, &update, &e) == 0);
-	bus_unlock(&g->fp.bus);
 }
 
 static void step_resize_file(struct fuzz_guest *g, struct fuzz_input *in)
@@ -74,9 +72,7 @@ static void expect_good_device(struct fuzz_guest *g)
 
 	fuzz_guest_restart(g, 0); /* first: requests that had waited for the machine to run are carried out */
 	fuzz_expect(pwrite(disk->fd, disk_data, DISK_SIZE, 0) == DISK_SIZE);
-	bus_lock(&g->fp.bus);
 	fuzz_expect(blk_update(g->drv.vdev, &update, &e) == 0); /* no limits, and the file as it is now */
-	bus_unlock(&g->fp.bus);
 	fuzz_expect(mem_write(&g->fp.mem, DRV_DATA_GPA, &header, sizeof(header)));
 	ring_add(&g->drv.rings[0], &out, 1, in, 2);
 	drv_write(&g->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);

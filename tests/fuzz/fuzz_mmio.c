@@ -104,9 +104,7 @@ static void step_ctrl_alt_del(struct board *b)
 	struct err e;
 	int r;
 
-	bus_lock(&b->fp.bus);
 	r = i8042_ctrl_alt_del(b->devices[BOARD_I8042], &e);
-	bus_unlock(&b->fp.bus);
 	fuzz_expect(r == 0 || r == -EBUSY);
 }
 

@@ -127,6 +127,12 @@ static void rig_copy_state(struct rig *to, struct rig *from)
 	dec_free(dec);
 }
 
+/* All but the device itself, which comes first: a lock is not copied. */
+static void rig_copy_counters(struct counters *to, const struct counters *from)
+{
+	memcpy((char *)to + sizeof(to->dev), (const char *)from + sizeof(from->dev), sizeof(*to) - sizeof(to->dev));
+}
+
 struct rig *rig_clone(struct rig *other)
 {
 	struct rig *rig = rig_new(other->vm->num_vcpus);
@@ -134,8 +140,8 @@ struct rig *rig_clone(struct rig *other)
 	for (unsigned int i = 0; i < other->mem.num_regions; i++)
 		memcpy(rig->mem.regions[i].host, other->mem.regions[i].host, other->mem.regions[i].size);
 	rig_copy_state(rig, other);
-	rig->ports = other->ports;
-	rig->mmio = other->mmio;
+	rig_copy_counters(&rig->ports, &other->ports);
+	rig_copy_counters(&rig->mmio, &other->mmio);
 	memcpy(rig->text, other->text, sizeof(rig->text));
 	rig->text_len = other->text_len;
 	return rig;
@@ -144,7 +150,6 @@ struct rig *rig_clone(struct rig *other)
 void rig_free(struct rig *rig)
 {
 	vm_free(rig->vm);
-	bus_fini(&rig->bus);
 	mem_fini(&rig->mem);
 	sem_destroy(&rig->event);
 	free(rig);
@@ -165,9 +170,9 @@ void rig_wait_text(struct rig *rig, const char *text)
 	bool found;
 
 	do {
-		bus_lock(&rig->bus);
+		device_lock(&rig->console);
 		found = strstr(rig->text, text) != NULL;
-		bus_unlock(&rig->bus);
+		device_unlock(&rig->console);
 		if (!found && !rig_wait_event(rig))
 			fail_msg("the guest did not print '%s' in time; it printed '%s'", text, rig->text);
 	} while (!found);

@@ -12,7 +12,7 @@
 #include "kvm/vm.h"
 #include "mem/mem.h"
 
-/* One of the two register blocks of ports.h. Guarded by the bus lock. */
+/* One of the two register blocks of ports.h. Guarded by its device's lock. */
 struct counters {
 	struct device dev; /* first */
 	uint32_t next_write;

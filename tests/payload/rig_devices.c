@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The devices of ports.h. All run under the bus lock, on vCPU threads. */
+/* The devices of ports.h. All run on vCPU threads. */
 #include "rig_devices.h"
 
 #include <setjmp.h>
@@ -29,9 +29,12 @@ static void console_write(struct device *dev, uint64_t offset, const void *data,
 {
 	struct rig *rig = container_of(dev, struct rig, console);
 
-	if (offset != 0 || len != 1 || rig->text_len + 1 >= sizeof(rig->text))
+	if (offset != 0 || len != 1)
 		return;
-	rig->text[rig->text_len++] = *(const char *)data;
+	device_lock(dev);
+	if (rig->text_len + 1 < sizeof(rig->text))
+		rig->text[rig->text_len++] = *(const char *)data;
+	device_unlock(dev);
 	if (*(const char *)data == '\n')
 		sem_post(&rig->event);
 }
@@ -70,6 +73,7 @@ static void counters_read(struct device *dev, uint64_t offset, void *data, unsig
 	struct counters *c = container_of(dev, struct counters, dev);
 
 	memset(data, 0, len);
+	device_lock(dev);
 	if (offset == PAYLOAD_READ && len == 4) {
 		memcpy(data, &c->next_read, 4);
 		c->next_read++;
@@ -80,14 +84,17 @@ static void counters_read(struct device *dev, uint64_t offset, void *data, unsig
 	} else {
 		c->errors++;
 	}
+	device_unlock(dev);
 }
 
 static void counters_write(struct device *dev, uint64_t offset, const void *data, unsigned int len)
 {
 	struct counters *c = container_of(dev, struct counters, dev);
-	uint64_t value = 0, n64 = c->next_write64;
+	uint64_t value = 0, n64;
 
 	memcpy(&value, data, len);
+	device_lock(dev);
+	n64 = c->next_write64;
 	if (offset == PAYLOAD_WRITE && len == 4) {
 		counters_expect(c, value == c->next_write++);
 	} else if (offset == PAYLOAD_MODIFY && len == 4) {
@@ -102,6 +109,7 @@ static void counters_write(struct device *dev, uint64_t offset, const void *data
 		c->errors++;
 		c->verdict = offset == PAYLOAD_VERDICT ? (uint32_t)value : c->verdict;
 	}
+	device_unlock(dev);
 }
 
 static const struct device_ops counters_ops = {
@@ -112,10 +120,10 @@ static const struct device_ops counters_ops = {
 
 void rig_add_devices(struct rig *rig)
 {
-	rig->console = (struct device){ .ops = &console_ops, .name = "console" };
-	rig->reset = (struct device){ .ops = &reset_ops, .name = "reset" };
-	rig->ports.dev = (struct device){ .ops = &counters_ops, .name = "ports" };
-	rig->mmio.dev = (struct device){ .ops = &counters_ops, .name = "mmio" };
+	device_init(&rig->console, &console_ops, "console");
+	device_init(&rig->reset, &reset_ops, "reset");
+	device_init(&rig->ports.dev, &counters_ops, "ports");
+	device_init(&rig->mmio.dev, &counters_ops, "mmio");
 	assert_int_equal(bus_add(&rig->bus, BUS_PIO, PAYLOAD_CONSOLE_PORT, 1, &rig->console), 0);
 	assert_int_equal(bus_add(&rig->bus, BUS_PIO, PAYLOAD_RESET_PORT, 1, &rig->reset), 0);
 	assert_int_equal(bus_add(&rig->bus, BUS_PIO, PAYLOAD_PORT_BASE, PAYLOAD_LEN, &rig->ports.dev), 0);

@@ -108,8 +108,8 @@ static void a_machine_goes_on_in_another_one_where_it_was_saved(void **state)
 		vm_run(rig->vm);
 		do {
 			sleep_random(&seed);
-			bus_lock(&rig->bus);
-			bus_unlock(&rig->bus);
+			device_lock(&rig->ports.dev);
+			device_unlock(&rig->ports.dev);
 		} while (rig->ports.next_write < before + 3);
 		vm_pause(rig->vm);
 		assert_counts_agree(rig);

@@ -123,7 +123,6 @@ void fake_platform_fini(struct fake_platform *fp)
 		close(fp->irq_fds[i]);
 	loop_free(fp->p.loop);
 	mem_fini(&fp->mem);
-	bus_fini(&fp->bus);
 }
 
 void fake_write(struct fake_platform *fp, gpa_t addr, uint64_t value, unsigned int len)

@@ -427,7 +427,7 @@ static void flush_is_carried_out_for_writeback(void **state)
 
 static int flush_for_snapshot(struct fixture *f, struct err *e)
 {
-	return f->drv.dev->ops->flush(f->drv.dev, e);
+	return device_flush(f->drv.dev, e);
 }
 
 static void flush_that_fails_at_a_snapshot_is_its_error_and_the_guest_learns_of_it(void **state)
@@ -652,12 +652,7 @@ static void reset_or_pause_leaves_the_timer_nothing_to_do(void **state)
 
 static int update(struct fixture *f, const struct drive_update *u, struct err *e)
 {
-	int r;
-
-	bus_lock(&f->fp.bus);
-	r = blk_update(f->drv.vdev, u, e);
-	bus_unlock(&f->fp.bus);
-	return r;
+	return blk_update(f->drv.vdev, u, e);
 }
 
 static void new_file_is_told_to_the_guest(void **state)

@@ -55,7 +55,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	bus_fini(&bus);
 	return 0;
 }
 

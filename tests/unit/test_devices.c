@@ -41,12 +41,10 @@ static void out8(struct rig *rig, uint64_t port, uint8_t value)
 
 static void resume(struct rig *rig, bool on)
 {
-	bus_lock(&rig->fp.bus);
 	if (on)
-		rig->dev->ops->resume(rig->dev);
+		device_resume(rig->dev);
 	else
-		rig->dev->ops->pause(rig->dev);
-	bus_unlock(&rig->fp.bus);
+		device_pause(rig->dev);
 }
 
 /* A console on pipes: standard input is a pipe, output goes to a file. */

@@ -101,26 +101,17 @@ void drv_kick(struct virtio_driver *drv, unsigned int q)
 
 void drv_pause(struct virtio_driver *drv)
 {
-	bus_lock(&drv->fp->bus);
-	drv->dev->ops->pause(drv->dev);
-	bus_unlock(&drv->fp->bus);
+	device_pause(drv->dev);
 }
 
 void drv_resume(struct virtio_driver *drv)
 {
-	bus_lock(&drv->fp->bus);
-	drv->dev->ops->resume(drv->dev);
-	bus_unlock(&drv->fp->bus);
+	device_resume(drv->dev);
 }
 
 int drv_leak(struct virtio_driver *drv, struct err *e)
 {
-	int r;
-
-	bus_lock(&drv->fp->bus);
-	r = drv->dev->ops->leak(drv->dev, e);
-	bus_unlock(&drv->fp->bus);
-	return r;
+	return device_leak(drv->dev, e);
 }
 
 uint8_t *drv_save(struct virtio_driver *drv, size_t *len)
@@ -129,9 +120,7 @@ uint8_t *drv_save(struct virtio_driver *drv, size_t *len)
 	uint8_t *data = NULL;
 	int r;
 
-	bus_lock(&drv->fp->bus);
-	drv->dev->ops->save(drv->dev, enc);
-	bus_unlock(&drv->fp->bus);
+	device_save(drv->dev, enc);
 	r = enc_finish(enc, &data, len);
 	assert(r == 0);
 	(void)r;
@@ -146,9 +135,7 @@ int drv_load(struct virtio_driver *to, const struct virtio_driver *from, const u
 
 	if (r)
 		return r;
-	bus_lock(&to->fp->bus);
-	to->dev->ops->load(to->dev, dec);
-	bus_unlock(&to->fp->bus);
+	device_load(to->dev, dec);
 	r = dec_error(dec, e);
 	dec_free(dec);
 	memcpy(to->rings, from->rings, sizeof(to->rings));

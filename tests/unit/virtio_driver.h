@@ -48,7 +48,7 @@ void drv_reset(struct virtio_driver *drv);
 /* Notifies the device of queue q and lets the loop serve it. */
 void drv_kick(struct virtio_driver *drv, unsigned int q);
 
-/* As the machine does: with the bus lock held. */
+/* As the machine does. */
 void drv_pause(struct virtio_driver *drv);
 void drv_resume(struct virtio_driver *drv);
 int drv_leak(struct virtio_driver *drv, struct err *e);
