@@ -97,76 +97,22 @@ unlock_folder()
 	exec {snapsafe_lock_fd}>&-
 }
 
-apt_candidate() # PACKAGE: version that apt would install, empty if it knows none
+. "$SNAPSAFE_ROOT/tools/apt.sh"
+
+host_has_kvm()
 {
-	LC_ALL=C apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | sed '/^(none)$/d'
+	grep -qwE '^flags.* (vmx|svm)' /proc/cpuinfo && [ -r /dev/kvm ] && [ -w /dev/kvm ]
 }
 
-apt_update()
+# Where testbed/run runs its command: here, or in the outer machine?
+runs_on_host()
 {
-	say "updating the package lists"
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 ||
-		die "apt-get update failed"
-}
-
-# The package that a meta package stands for, by name pattern (an extended regular expression).
-apt_depends() # META PATTERN
-{
-	local found
-
-	[ -n "$(apt_candidate "$1")" ] || apt_update
-	found=$(LC_ALL=C apt-cache depends "$1" | awk -v p="^$2\$" '$1 == "Depends:" && $2 ~ p { print $2; exit }')
-	[ -n "$found" ] || die "apt knows no package $1 that depends on $2: check the apt sources"
-	printf '%s\n' "$found"
-}
-
-# Fetch a package and unpack it into build/cache/PACKAGE, nothing is installed. Prints the folder.
-deb_unpack() # PACKAGE
-{
-	local out=$SNAPSAFE_CACHE/$1 work
-
-	if [ ! -d "$out" ]; then
-		say "fetching $1"
-		mkdir -p "$SNAPSAFE_CACHE"
-		work=$(mktemp -d "$SNAPSAFE_CACHE/.$1.XXXXXX")
-		if ! deb_download "$1" "$work"; then
-			rm -r "$work"
-			die "cannot download the package $1: check the network and the apt sources"
-		fi
-		dpkg -x "$work"/*.deb "$work/root"
-		rm "$work"/*.deb
-		chmod 755 "$work/root"
-		# Somebody else may have been quicker; theirs is as good.
-		mv -T "$work/root" "$out" 2>/dev/null || [ -d "$out" ]
-		rm -rf "$work"
-	fi
-	printf '%s\n' "$out"
-}
-
-deb_download() # PACKAGE FOLDER
-(
-	cd "$2" || return
-	apt-get download -qq "$1" >apt.log 2>&1 && { rm apt.log; return; }
-	# Lists that are too old name files that the mirror has no more.
-	apt_update
-	apt-get download -qq "$1" >apt.log 2>&1 || { cat apt.log >&2; return 1; }
-	rm apt.log
-)
-
-# Where apt of this machine has Debian 12 from, for mmdebstrap: one line each. What else apt knows is of no interest.
-debian_sources()
-{
-	local try found
-
-	for try in first second; do
-		# shellcheck disable=SC2016 # for apt
-		found=$(apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN) $(CODENAME)' \
-			'Created-By: Packages' | sed -n 's/ Debian bookworm[^ ]*$//p' | sort -u)
-		[ -z "$found" ] || break
-		[ "$try" = second ] || apt_update
-	done
-	[ -n "$found" ] || die "apt has no source of Debian 12 (bookworm)"
-	printf '%s\n' "$found"
+	case ${SNAPSAFE_TESTBED:-auto} in
+	auto) host_has_kvm ;;
+	never) true ;;
+	force) false ;;
+	*) die_usage "SNAPSAFE_TESTBED is '$SNAPSAFE_TESTBED'; force, never and auto are allowed" ;;
+	esac
 }
 
 # Paths of a kernel module and of what it depends on, in the order in which they must be loaded.
@@ -207,6 +153,19 @@ kernel_release() # SERIES
 {
 	[ -e "$SNAPSAFE_IMAGE/kernel-release-$1" ] || die "Linux $1 is not there: run image/fetch-kernel $1"
 	cat "$SNAPSAFE_IMAGE/kernel-release-$1"
+}
+
+# The compiler that built the kernel where it is there, as it is on Debian 12. The headers take a newer one, too.
+kernel_compiler() # HEADERS
+{
+	local own
+
+	own=$(sed -nE 's/^CC = .*(gcc-[0-9]+)$/\1/p' "$1/.kernelvariables")
+	if [ -n "$own" ] && command -v "$own" >/dev/null; then
+		printf '%s\n' "$own"
+	else
+		printf 'gcc\n'
+	fi
 }
 
 # Copy a module to a folder; the kernel takes it uncompressed in any case.

@@ -33,3 +33,54 @@ step() # TITLE COMMAND...
 	fi
 	printf '    %s s\n' "$(elapsed "$start")"
 }
+
+# Steps that run beside each other: `beside` begins one, `finish` waits for it and tells its time.
+declare -A beside_pid=() beside_log=()
+
+# Whatever ends the script ends them.
+end_besides()
+{
+	local title
+
+	for title in "${!beside_pid[@]}"; do
+		kill "${beside_pid[$title]}" 2>/dev/null || true
+		rm -f "${beside_log[$title]}"{,.time}
+	done
+}
+trap end_besides EXIT
+
+beside() # TITLE COMMAND...
+{
+	local title=$1 log
+
+	shift
+	log=$(mktemp)
+	(
+		start=$EPOCHREALTIME status=0
+		"$@" >"$log" 2>&1 </dev/null &
+		trap 'kill $!' TERM
+		wait $! || status=$?
+		elapsed "$start" >"$log.time"
+		exit "$status"
+	) &
+	beside_pid[$title]=$!
+	beside_log[$title]=$log
+}
+
+finish() # TITLE
+{
+	local title=$1 log=${beside_log[$1]} status=0
+
+	printf '==> %s\n' "$title"
+	wait "${beside_pid[$title]}" || status=$?
+	if [ "$status" != 0 ] || [ -n "${SNAPSAFE_VERBOSE-}" ]; then
+		cat "$log"
+	fi
+	if [ "$status" != 0 ]; then
+		printf '    failed with exit status %d\n' "$status"
+		exit 1
+	fi
+	printf '    %s s\n' "$(<"$log.time")"
+	rm -f "$log" "$log.time"
+	unset "beside_pid[$title]" "beside_log[$title]"
+}

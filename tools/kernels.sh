@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# Names of the packages that kernels come from. Sourced by what fetches them, after lib.sh.
+
+declare -A guest_meta_packages=(
+	[6.1]=linux-image-cloud-amd64
+	[6.12]=linux-image-6.12-cloud-amd64
+)
+
+guest_kernel_package() # SERIES
+{
+	apt_depends "${guest_meta_packages[$1]}" "linux-image-${1//./[.]}[.].*-cloud-amd64"
+}
+
+# What image/build-module builds against: the headers of one kernel, those that its flavours share, Kbuild's programs.
+header_packages() # RELEASE
+{
+	printf '%s\n' "linux-headers-$1" "linux-headers-${1%-cloud-amd64}-common"
+	apt_depends "linux-headers-$1" 'linux-kbuild-.*'
+}
+
+# The outer machine's: Debian's generic kernel, the cloud one has no 9p.
+outer_kernel_package()
+{
+	apt_depends linux-image-amd64 'linux-image-.*'
+}
