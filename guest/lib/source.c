@@ -149,6 +149,14 @@ int sns_source_open(struct sns_source *src, const char *path)
 	return r;
 }
 
+/* False: the program has closed all its descriptors, and the number may be one of its own now. */
+static bool source_owns_fd(const struct sns_source *src)
+{
+	struct stat st;
+
+	return src->fd >= 0 && fstat(src->fd, &st) == 0 && st.st_dev == src->dev && st.st_ino == src->ino;
+}
+
 void sns_source_close(struct sns_source *src)
 {
 	union {
@@ -158,7 +166,7 @@ void sns_source_close(struct sns_source *src)
 
 	if (page.to)
 		munmap(page.to, src->map_len);
-	if (src->fd >= 0)
+	if (source_owns_fd(src))
 		close(src->fd);
 	src->kind = SNS_SOURCE_NONE;
 	src->page = NULL;
@@ -168,16 +176,12 @@ void sns_source_close(struct sns_source *src)
 uint64_t sns_source_read(struct sns_source *src)
 {
 	int saved = errno;
-	struct stat st;
 	uint64_t value;
 	ssize_t n;
 
 	if (atomic_load(&src->lost))
 		return atomic_load(&src->last);
-	if (fstat(src->fd, &st) < 0 || st.st_dev != src->dev || st.st_ino != src->ino)
-		n = -1; /* the program has closed all its descriptors */
-	else
-		n = source_pread(src->fd, &value);
+	n = source_owns_fd(src) ? source_pread(src->fd, &value) : -1;
 	errno = saved;
 	if (n != 4 && n != 8) {
 		atomic_store(&src->lost, true);

@@ -17,34 +17,28 @@
 #include "handle.h"
 #include "process.h"
 
-/* A look at the counter now and then, should the notification never come. */
-#define WAIT_SLICE_MS 1000
-
 void sns_watch_fini(struct sns_watch *watch)
 {
 	sns_event_close(&watch->event);
-	pthread_mutex_destroy(&watch->lock);
 }
 
 /*
- * A child of fork() has the lock in whatever state another thread of its parent
- * left it, and descriptors that it shares with its parent: it gets new ones.
+ * A child of fork() has descriptors that it shares with its parent: it gets new
+ * ones. So does a program that has closed ours.
  */
 static void watch_lock(struct sns_watch *watch)
 {
-	uint64_t process = sns_process_number(), known = atomic_load(&watch->process);
-	bool forked = known != process && atomic_compare_exchange_strong(&watch->process, &known, process);
+	uint64_t process = sns_process_number();
 
-	if (forked && known)
-		watch->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-	pthread_mutex_lock(&watch->lock);
-	if (forked && known)
+	sns_lock(&watch->lock);
+	if (watch->event.epoll >= 0 && (watch->process != process || !sns_event_is_ours(&watch->event)))
 		sns_event_close(&watch->event);
+	watch->process = process;
 }
 
 static void watch_unlock(struct sns_watch *watch)
 {
-	pthread_mutex_unlock(&watch->lock);
+	sns_unlock(&watch->lock);
 }
 
 /* Under the lock. True if there is news for the callbacks. */
@@ -136,7 +130,8 @@ int snapsafe_dispatch(struct snapsafe *s)
 	watch_lock(watch);
 	if (watch->event.epoll >= 0 && watch->armed && watch->handle != s->number && s->source.kind != SNS_SOURCE_NONE)
 		(void)sns_event_move(&watch->event, s->path);
-	sns_event_clear(&watch->event);
+	else if (watch->event.epoll >= 0)
+		sns_event_clear(&watch->event, s->path);
 	changed = watch_look(watch, s);
 	generation = watch->generation;
 	count = watch->count;
@@ -158,14 +153,14 @@ static int64_t wait_now_ms(void)
 	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
-/* How long to sleep: -1 if the time is over. */
-static int wait_slice(int64_t deadline, bool for_ever)
+/* What poll() takes. 0: the time is over. */
+static int wait_left(int64_t deadline, bool for_ever)
 {
-	int64_t left = for_ever ? WAIT_SLICE_MS : deadline - wait_now_ms();
+	int64_t left = deadline - wait_now_ms();
 
-	if (left <= 0)
+	if (for_ever)
 		return -1;
-	return left < WAIT_SLICE_MS ? (int)left : WAIT_SLICE_MS;
+	return left > 0 ? (int)left : 0;
 }
 
 /* One look. 1: another generation, 0: the same, -ENODEV: there never will be another one. */
@@ -189,7 +184,7 @@ int snapsafe_wait(struct snapsafe *s, uint64_t *generation, int timeout_ms)
 	struct sns_event event = SNS_EVENT_INIT;
 	struct pollfd fd = { .events = POLLIN };
 	int64_t deadline = wait_now_ms() + timeout_ms;
-	int r = wait_look(s, first->number, generation), slice;
+	int r = wait_look(s, first->number, generation), left;
 
 	if (r || !timeout_ms)
 		return r;
@@ -198,12 +193,12 @@ int snapsafe_wait(struct snapsafe *s, uint64_t *generation, int timeout_ms)
 		return r;
 	fd.fd = event.epoll;
 	while ((r = wait_look(s, first->number, generation)) == 0 &&
-	       (slice = wait_slice(deadline, timeout_ms < 0)) >= 0) {
-		if (poll(&fd, 1, slice) < 0) {
+	       (left = wait_left(deadline, timeout_ms < 0)) != 0) {
+		if (poll(&fd, 1, left) < 0) {
 			r = -errno;
 			break;
 		}
-		sns_event_clear(&event);
+		sns_event_clear(&event, first->path);
 	}
 	sns_event_close(&event);
 	return r;

@@ -5,11 +5,11 @@
 #ifndef LIB_WATCH_H
 #define LIB_WATCH_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "event.h"
+#include "lock.h"
 
 #define SNS_WATCH_CALLBACKS 32
 
@@ -20,19 +20,19 @@ struct sns_callback {
 
 /* All under lock, which is held for moments only, never while callbacks run. */
 struct sns_watch {
-	pthread_mutex_t lock;
-	_Atomic uint64_t process; /* whose lock and descriptors these are */
-	struct sns_event event;	  /* once snapsafe_fd() was called */
-	bool armed;		  /* the two below are set */
-	uint32_t handle;	  /* number of the handle that generation is from */
-	uint64_t generation;	  /* the last one that callbacks know */
+	struct sns_lock lock;
+	uint64_t process;	/* whose descriptors these are */
+	struct sns_event event; /* once snapsafe_fd() was called */
+	bool armed;		/* the two below are set */
+	uint32_t handle;	/* number of the handle that generation is from */
+	uint64_t generation;	/* the last one that callbacks know */
 	unsigned int count;
 	struct sns_callback callbacks[SNS_WATCH_CALLBACKS];
 };
 
-#define SNS_WATCH_INIT                                                     \
-	{                                                                  \
-		.lock = PTHREAD_MUTEX_INITIALIZER, .event = SNS_EVENT_INIT \
+#define SNS_WATCH_INIT                  \
+	{                               \
+		.event = SNS_EVENT_INIT \
 	}
 
 void sns_watch_fini(struct sns_watch *watch);
