@@ -2,12 +2,11 @@
 /*
  * Opening, closing, and the default handle.
  *
- * The default handle is found at first use, by whoever comes first, a signal
- * handler perhaps: so there is no lock and no malloc(), each finder builds a
- * handle of its own and one of them wins. While there is no device, or its
- * driver has gone, the search is repeated at most once a second: modules may be
- * loaded after a daemon has started. A default handle that was replaced is
- * never freed, for somebody may be using it; that takes a driver to come and go.
+ * The default handle is looked for before main(), and again when snapsafe_init()
+ * asks for it: what comes in between, in a signal handler or in a sandbox
+ * perhaps, makes no system call for it. Until there is one, `absent` stands for
+ * it. A default handle that was replaced is never freed, for somebody may be
+ * using it; that takes a driver's module to go and come.
  */
 #include "handle.h"
 
@@ -18,13 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "process.h"
+#include "sys.h"
 
 #define SYSFS_DIR     "/sys/virtio-rng"
 #define SYSFS_DEVICES 16 /* virtio_rng.0 to .15 are looked for */
 #define SYSGENID_PATH "/dev/sysgenid"
-#define RENEW_NS      1000000000
 
 static struct sns_watch default_watch = SNS_WATCH_INIT;
 static struct snapsafe absent = {
@@ -34,10 +34,9 @@ static struct snapsafe absent = {
 	.own_watch = SNS_WATCH_INIT,
 	.path = "",
 };
-static _Atomic int64_t next_look_ns;
 static _Atomic uint32_t last_number;
 
-_Atomic(struct snapsafe *) sns_default;
+_Atomic(struct snapsafe *) sns_default = &absent;
 
 static size_t handle_size(const char *path)
 {
@@ -63,6 +62,9 @@ static int handle_new(struct snapsafe **ret, const char *path)
 	s->number = atomic_fetch_add(&last_number, 1) + 1;
 	s->own_watch = (struct sns_watch)SNS_WATCH_INIT;
 	s->watch = &s->own_watch;
+	s->vdso = sns_sys_has_vdso_getrandom();
+	if (s->source.kind == SNS_SOURCE_PAGE && !s->vdso)
+		sns_pool_init(&s->pool);
 	*ret = s;
 	return 0;
 }
@@ -104,20 +106,13 @@ static void prepare_crypto(void)
 	}
 }
 
-/*
- * Before main() no signal handler can be in the way. Programs on machines
- * without a device pay one failing system call.
- */
-__attribute__((constructor)) static void prepare_program(void)
-{
-	if (access(SYSFS_DIR, F_OK) == 0 || secure_getenv("SNAPSAFE_DEVICE"))
-		prepare_crypto();
-}
-
 int snapsafe_open(struct snapsafe **ret, const char *path)
 {
-	prepare_crypto();
-	return path ? handle_new(ret, path) : handle_new_first(ret);
+	int r = path ? handle_new(ret, path) : handle_new_first(ret);
+
+	if (!r)
+		prepare_crypto();
+	return r;
 }
 
 void snapsafe_close(struct snapsafe *s)
@@ -126,43 +121,41 @@ void snapsafe_close(struct snapsafe *s)
 		handle_free(s);
 }
 
-static int64_t now_ns(void)
+int snapsafe_init(void)
 {
-	struct timespec t;
+	struct snapsafe *known = atomic_load(&sns_default), *found;
+	int r;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
-static bool default_may_look(void)
-{
-	int64_t now = now_ns(), next = atomic_load(&next_look_ns);
-
-	return now >= next && atomic_compare_exchange_strong(&next_look_ns, &next, now + RENEW_NS);
-}
-
-struct snapsafe *sns_default_renew(struct snapsafe *known)
-{
-	struct snapsafe *found = NULL, *best = known;
-	int saved = errno, r;
-
-	if (known && !default_may_look())
-		return known;
-	r = handle_new_first(&found);
-	errno = saved;
+	if (sns_handle_is_good(known))
+		return 0;
+	r = snapsafe_open(&found, NULL);
 	if (r) {
 		atomic_store(&absent.error, r);
-		found = &absent;
-	} else {
-		found->watch = &default_watch;
+		return r;
 	}
+	found->watch = &default_watch;
 	/* A driver that is gone may come back to the page that is known: keep it unless there is a better one. */
-	if (known && (known == found || !sns_handle_is_good(found) || (known != &absent && sns_handle_is_good(known))))
-		goto keep;
-	if (atomic_compare_exchange_strong(&sns_default, &best, found))
-		return found;
-keep:
-	if (found != &absent)
+	if ((known != &absent && !sns_handle_is_good(found)) ||
+	    !atomic_compare_exchange_strong(&sns_default, &known, found))
 		handle_free(found);
-	return best;
+	return sns_handle_is_good(atomic_load(&sns_default)) ? 0 : -ENODEV;
+}
+
+/*
+ * Before all other constructors that may use this library, and before a sandbox
+ * of the program. On machines without a device it costs two failing system calls
+ * and a page.
+ */
+__attribute__((constructor(101))) static void prepare_program(void)
+{
+	sns_process_init();
+	(void)sns_process_number();
+	absent.vdso = sns_sys_has_vdso_getrandom();
+	(void)snapsafe_init();
+}
+
+/* At dlclose() and exit(). Other threads may go on: what they use stays mapped. */
+__attribute__((destructor)) static void wipe_program(void)
+{
+	sns_pool_retire(&atomic_load(&sns_default)->pool);
 }

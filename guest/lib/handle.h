@@ -21,15 +21,13 @@ struct snapsafe {
 	struct sns_watch *watch; /* &own_watch; all default handles share one */
 	struct sns_watch own_watch;
 	struct sns_pool pool;
+	bool vdso;	  /* getrandom() is a call of the vDSO: the pool has no slots */
 	const char *path; /* behind this struct, or "" */
 };
 
-extern _Atomic(struct snapsafe *) sns_default;
+extern _Atomic(struct snapsafe *) sns_default; /* never NULL */
 
-/* The default handle, when there is none yet or not a good one: looks for it, at most once a second. */
-struct snapsafe *sns_default_renew(struct snapsafe *known);
-
-/* False: leaks go unnoticed, and for the default handle there may be a better one by now. */
+/* False: leaks go unnoticed. */
 static inline bool sns_handle_is_good(struct snapsafe *s)
 {
 	if (__builtin_expect(s->source.kind == SNS_SOURCE_PAGE, 1))
@@ -40,12 +38,7 @@ static inline bool sns_handle_is_good(struct snapsafe *s)
 /* The handle that a function of the library was called for. */
 static inline struct snapsafe *sns_handle(struct snapsafe *s)
 {
-	if (s)
-		return s;
-	s = atomic_load_explicit(&sns_default, memory_order_acquire);
-	if (__builtin_expect(s && sns_handle_is_good(s), 1))
-		return s;
-	return sns_default_renew(s);
+	return s ? s : atomic_load_explicit(&sns_default, memory_order_acquire);
 }
 
 static inline enum snapsafe_state sns_handle_state(struct snapsafe *s)

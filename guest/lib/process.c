@@ -32,6 +32,18 @@ static struct process_page *process_page_new(void)
 	return other;
 }
 
+void sns_process_init(void)
+{
+	if (!atomic_load(&process_page))
+		(void)process_page_new();
+}
+
+/* An atomic word of the same size and layout, on every machine that this is built for. */
+const uint64_t *sns_process_word(void)
+{
+	return (const uint64_t *)atomic_load_explicit(&process_page, memory_order_acquire);
+}
+
 uint64_t sns_process_number(void)
 {
 	struct process_page *page = atomic_load_explicit(&process_page, memory_order_acquire);

@@ -4,7 +4,11 @@
  *
  * Theory of operation
  * ===================
- * There are two ways. Each makes a key
+ * vDSO: where getrandom() is a call of the vDSO it is as fast as anything made
+ * here could be. Once the kernel has reseeded in this generation its bytes are
+ * handed out as they are, and there is no pool.
+ *
+ * The other two ways make a key
  *
  *	key = BLAKE2b(bytes of getrandom(2), identity, generation, process)
  *
@@ -23,7 +27,9 @@
  * is handed out and erased as it goes, so nothing that was handed out can be
  * found in memory later. The pool is used only while the counter is mapped and
  * watched, and the kernel has reseeded in this generation: bytes that are made
- * in advance must not come from a kernel that repeats itself.
+ * in advance must not come from a kernel that repeats itself. A seed is used for
+ * 94 KiB and for a minute at most (sooner after the start of the machine), as
+ * the kernel does with its own: one look at the vDSO's coarse clock a request.
  *
  * Leaks. The generation is compared before bytes are taken, and after they have
  * been copied to the caller. A machine can stop between any two instructions:
@@ -37,23 +43,27 @@
  * in that child could use the slot that the interrupted code is about to write.
  * (A slot that another thread held at the fork stays locked in the child.)
  *
+ * The kernel may take pages of slots away at any instruction (MAP_DROPPABLE), and
+ * the destructor wipes them beside other threads: the same case again, as a slot
+ * and its id lie in one page. What is read from a slot is bounded before it is
+ * used as a length.
+ *
  * A handler that leaves by longjmp() leaves its slot locked: one of 64 is gone.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "handle.h"
 #include "process.h"
 #include "sys.h"
 
-#define POOL_TRIES	4   /* slots that a thread looks at */
-#define POOL_MAX	512 /* larger requests gain nothing from a buffer */
-#define POOL_ATTEMPTS	8   /* leaks or forks during one request before it goes the direct way */
-#define DIRECT_ATTEMPTS 64
-#define SEED_BLOCKS	64 /* about 94 KiB from one seed */
+#define POOL_MAX	 512 /* larger requests gain nothing from a buffer */
+#define POOL_ATTEMPTS	 8   /* leaks or forks during one request before it goes the direct way */
+#define DIRECT_ATTEMPTS	 64
+#define SEED_BLOCKS	 64 /* about 94 KiB from one seed */
+#define SEED_SECONDS	 60 /* and no longer than the kernel keeps its own key */
+#define SEED_SECONDS_MIN 5  /* soon after the start of the machine */
 
 /* What a key is made from. No padding: it is hashed whole. */
 struct seed_input {
@@ -84,58 +94,13 @@ static int seed_make(struct snapsafe *s, uint64_t generation, uint8_t key[SNS_PO
 	return r;
 }
 
-void sns_pool_fini(struct sns_pool *pool)
-{
-	struct sns_slot *slots = atomic_load(&pool->slots);
-
-	if (!slots)
-		return;
-	sodium_memzero(slots, SNS_POOL_SLOTS * sizeof(*slots));
-	munmap(slots, SNS_POOL_SLOTS * sizeof(*slots));
-	atomic_store(&pool->slots, NULL);
-}
-
-static struct sns_slot *pool_slots_new(struct sns_pool *pool)
-{
-	size_t len = SNS_POOL_SLOTS * sizeof(struct sns_slot);
-	struct sns_slot *slots = sns_sys_map_wiped(len), *other = NULL;
-
-	if (!slots)
-		return NULL;
-	if (atomic_compare_exchange_strong(&pool->slots, &other, slots))
-		return slots;
-	munmap(slots, len);
-	return other;
-}
-
-/* Spreads threads, and sends each to the same slot every time. */
-static unsigned int pool_hint(void)
-{
-	uintptr_t thread = (uintptr_t)pthread_self();
-
-	return (unsigned int)((thread * UINT64_C(0x9e3779b97f4a7c15)) >> 40);
-}
-
-/* The index of a slot that is now ours, or -1. */
-static int pool_take(struct sns_pool *pool)
-{
-	unsigned int hint = pool_hint();
-
-	for (unsigned int i = 0; i < POOL_TRIES; i++) {
-		unsigned int n = (hint + i) % SNS_POOL_SLOTS;
-
-		if (!atomic_exchange_explicit(&pool->locks[n].taken, 1, memory_order_acquire))
-			return (int)n;
-	}
-	return -1;
-}
-
 /* The new id is there first: whoever finds it unchanged knows that nothing was wiped since. */
-static int slot_seed(struct snapsafe *s, struct sns_slot *slot, uint64_t generation)
+static int slot_seed(struct snapsafe *s, struct sns_slot *slot, uint64_t generation, uint64_t now_s)
 {
 	atomic_store(&slot->id, atomic_fetch_add(&last_seed_id, 1) + 1);
-	slot->left = 0;
+	atomic_store_explicit(&slot->left, 0, memory_order_relaxed);
 	slot->generation = generation;
+	slot->seeded_s = now_s;
 	slot->refills = SEED_BLOCKS;
 	return seed_make(s, generation, slot->block);
 }
@@ -148,18 +113,36 @@ static void slot_refill(struct sns_slot *slot)
 	memcpy(key, slot->block, sizeof(key));
 	crypto_stream_salsa20(slot->block, sizeof(slot->block), zero_nonce, key);
 	sodium_memzero(key, sizeof(key));
-	slot->left = SNS_POOL_BYTES;
+	atomic_store_explicit(&slot->left, SNS_POOL_BYTES, memory_order_relaxed);
 	slot->refills--;
 }
 
-/* Any length up to POOL_MAX; what does not fit any more is thrown away. */
-static void slot_copy(struct sns_slot *slot, void *buf, size_t len)
+/* Any length up to POOL_MAX; what does not fit any more is thrown away. False: the slot was wiped. */
+static bool slot_copy(struct sns_slot *slot, void *buf, size_t len)
 {
-	uint8_t *from = slot->block + sizeof(slot->block) - slot->left;
+	uint32_t left = atomic_load_explicit(&slot->left, memory_order_relaxed);
+	uint8_t *from = slot->block + sizeof(slot->block) - left;
 
+	if (left < len || left > SNS_POOL_BYTES)
+		return false;
 	memcpy(buf, from, len);
 	memset(from, 0, len);
-	slot->left -= (uint32_t)len;
+	atomic_store_explicit(&slot->left, left - (uint32_t)len, memory_order_relaxed);
+	return true;
+}
+
+/* How long a seed lasts. The kernel's own rule, random(4): sooner in the first two minutes. */
+static uint64_t seed_seconds(uint64_t now_s)
+{
+	uint64_t early = now_s / 2 > SEED_SECONDS_MIN ? now_s / 2 : SEED_SECONDS_MIN;
+
+	return early < SEED_SECONDS ? early : SEED_SECONDS;
+}
+
+static bool slot_is_used_up(struct sns_slot *slot, size_t len, uint64_t now_s)
+{
+	return (atomic_load_explicit(&slot->left, memory_order_relaxed) < len && !slot->refills) ||
+	       now_s - slot->seeded_s >= seed_seconds(now_s);
 }
 
 /* Keeps loads and stores on their side of a check. */
@@ -168,7 +151,8 @@ static inline void order(void)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-static bool pool_may_serve(struct snapsafe *s, uint64_t generation)
+/* Nobody else has drawn this from the kernel, in any clone. */
+static bool kernel_is_fresh(struct snapsafe *s, uint64_t generation)
 {
 	return sns_source_is_watched(&s->source) && sns_source_is_reseeded(&s->source, generation);
 }
@@ -176,31 +160,32 @@ static bool pool_may_serve(struct snapsafe *s, uint64_t generation)
 static bool slot_draw(struct snapsafe *s, struct sns_slot *slot, void *buf, size_t len)
 {
 	for (int i = 0; i < POOL_ATTEMPTS; i++) {
-		uint64_t generation = sns_source_generation(&s->source), id;
+		uint64_t generation = sns_source_generation(&s->source), now_s = sns_sys_now_s(), id;
+		bool copied;
 
-		if (!pool_may_serve(s, generation))
+		if (!kernel_is_fresh(s, generation))
 			break;
 		id = atomic_load(&slot->id);
-		if (!id || slot->generation != generation || (slot->left < len && !slot->refills)) {
-			if (slot_seed(s, slot, generation))
+		if (!id || slot->generation != generation || slot_is_used_up(slot, len, now_s)) {
+			if (slot_seed(s, slot, generation, now_s))
 				break;
 			id = atomic_load(&slot->id);
 		}
-		if (slot->left < len)
+		if (atomic_load_explicit(&slot->left, memory_order_relaxed) < len)
 			slot_refill(slot);
 		sns_point(SNS_POINT_COPY);
 		order();
-		slot_copy(slot, buf, len);
+		copied = slot_copy(slot, buf, len);
 		order();
 		sns_point(SNS_POINT_CHECK);
-		if (id && atomic_load(&slot->id) == id && sns_source_generation(&s->source) == generation &&
+		if (copied && id && atomic_load(&slot->id) == id && sns_source_generation(&s->source) == generation &&
 		    sns_source_is_watched(&s->source))
 			return true;
 	}
 	/* Whatever it holds is of another generation, or nothing. */
 	atomic_store(&slot->id, 0);
 	sodium_memzero(slot->block, sizeof(slot->block));
-	slot->left = 0;
+	atomic_store_explicit(&slot->left, 0, memory_order_relaxed);
 	return false;
 }
 
@@ -208,41 +193,49 @@ static bool slot_draw(struct snapsafe *s, struct sns_slot *slot, void *buf, size
 static bool pool_draw(struct snapsafe *s, void *buf, size_t len)
 {
 	struct sns_pool *pool = &s->pool;
-	struct sns_slot *slots = atomic_load_explicit(&pool->slots, memory_order_acquire);
 	bool drawn;
 	int n;
 
-	if (!slots)
-		slots = pool_slots_new(pool);
-	n = slots ? pool_take(pool) : -1;
+	if (!pool->slots || len > POOL_MAX)
+		return false;
+	n = sns_pool_take(pool);
 	if (n < 0)
 		return false;
-	drawn = slot_draw(s, &slots[n], buf, len);
-	atomic_store_explicit(&pool->locks[n].taken, 0, memory_order_release);
+	drawn = slot_draw(s, &pool->slots[n], buf, len);
+	sns_pool_give(pool, n);
 	return drawn;
+}
+
+/* One attempt, for the caller to check: by the vDSO, by a key of its own, or what the kernel gives. */
+static int direct_fill(struct snapsafe *s, uint64_t generation, void *buf, size_t len)
+{
+	uint8_t key[SNS_POOL_KEY], id[SNAPSAFE_PAGE_IDENTITY_LEN];
+	int r;
+
+	if (s->vdso && kernel_is_fresh(s, generation))
+		return sns_sys_vdso_getrandom(buf, len);
+	if (!sns_source_identity(&s->source, id))
+		return s->vdso ? sns_sys_vdso_getrandom(buf, len) : sns_sys_getrandom(buf, len);
+	r = seed_make(s, generation, key);
+	if (!r)
+		crypto_stream_salsa20(buf, len, zero_nonce, key);
+	sodium_memzero(key, sizeof(key));
+	return r;
 }
 
 static int direct_draw(struct snapsafe *s, void *buf, size_t len)
 {
-	uint8_t key[SNS_POOL_KEY], id[SNAPSAFE_PAGE_IDENTITY_LEN];
 	bool settled = false;
 	int r = 0;
 
 	for (int i = 0; i < DIRECT_ATTEMPTS && !r && !settled; i++) {
 		uint64_t generation = sns_source_generation(&s->source), process = sns_process_number();
 
-		if (sns_source_identity(&s->source, id)) {
-			r = seed_make(s, generation, key);
-			if (!r)
-				crypto_stream_salsa20(buf, len, zero_nonce, key);
-		} else {
-			r = sns_sys_getrandom(buf, len);
-		}
+		r = direct_fill(s, generation, buf, len);
 		order();
 		sns_point(SNS_POINT_DIRECT);
 		settled = !r && sns_source_generation(&s->source) == generation && sns_process_number() == process;
 	}
-	sodium_memzero(key, sizeof(key));
 	if (settled)
 		return 0;
 	sodium_memzero(buf, len);
@@ -256,7 +249,7 @@ int snapsafe_random(struct snapsafe *s, void *buf, size_t len)
 	if (!len)
 		return 0;
 	s = sns_handle(s);
-	if (s->source.kind != SNS_SOURCE_PAGE || len > POOL_MAX || !pool_draw(s, buf, len))
+	if (!pool_draw(s, buf, len))
 		r = direct_draw(s, buf, len);
 	errno = saved;
 	return r;

@@ -2,7 +2,7 @@
 /*
  * The small functions of the library: generation, identity, tokens.
  */
-#include "snapsafe.h"
+#include "snapsafe_inline.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "handle.h"
 #include "process.h"
 
-#define LIBRARY_VERSION "1.0.0"
+#define LIBRARY_VERSION "1.1.0"
 
 const char *snapsafe_version(void)
 {
@@ -42,9 +42,11 @@ static unsigned int handle_features(struct snapsafe *s)
 		features |= SNAPSAFE_F_IDENTITY;
 	if (sns_source_is_reseeded(&s->source, generation)) {
 		features |= SNAPSAFE_F_RESEEDED;
-		if (sns_source_is_watched(&s->source))
+		if (sns_source_is_watched(&s->source) && s->pool.slots)
 			features |= SNAPSAFE_F_BUFFERED;
 	}
+	if (s->vdso)
+		features |= SNAPSAFE_F_VDSO;
 	return features;
 }
 
@@ -83,4 +85,29 @@ int snapsafe_holds(struct snapsafe *s, const struct snapsafe_token *token)
 	now = snapsafe_token(s);
 	return now.generation == token->generation && now.process == token->process && now.handle == token->handle &&
 	       now.state == token->state;
+}
+
+int snapsafe_check(struct snapsafe *s, const struct snapsafe_token *token)
+{
+	if (!snapsafe_holds(s, token))
+		return 0;
+	return token->state == SNAPSAFE_ACTIVE ? 1 : -ENODEV;
+}
+
+int snapsafe_words(struct snapsafe *s, struct snapsafe_words *words)
+{
+	static const uint64_t zero;
+
+	if (words->size < sizeof(*words))
+		return -EINVAL;
+	s = sns_handle(s);
+	if (s->source.kind == SNS_SOURCE_NONE)
+		return -ENODEV;
+	if (!s->source.page || !sns_process_word())
+		return -ENOTSUP;
+	words->generation = (const uint64_t *)&s->source.page->generation;
+	words->unwatched = s->source.kind == SNS_SOURCE_PAGE ? (const uint64_t *)&s->source.page->unwatched : &zero;
+	words->process = sns_process_word();
+	words->handle = s->number;
+	return 0;
 }

@@ -4,13 +4,46 @@
  * restored, and random bytes that are never the same in two machines.
  *
  * Every function that takes a handle accepts NULL: the process's default
- * handle. It needs no initialisation, no closing, and costs nothing where there
- * is no device; the program then behaves as one without this library.
+ * handle. The library looks for it once, before main(); it needs no closing, and
+ * costs nothing where there is no device; the program then behaves as one
+ * without this library. See snapsafe_init() for devices that come later.
  *
  * Errors are negative errno values. No function ends the process, installs a
  * signal handler, starts a thread, or prints. All functions may be called from
  * any thread; those marked "signal-safe" from signal handlers, too. After
  * fork() a child goes on using the handles of its parent.
+ *
+ * System calls
+ * ------------
+ * For filters (seccomp): what each function may call, by the names of Linux on
+ * x86_64. tests/lib/test_filter.c runs each row under a filter of just that row.
+ *
+ *	snapsafe_version	none
+ *	snapsafe_generation	none
+ *	snapsafe_identity	none
+ *	snapsafe_get_info	none
+ *	snapsafe_token		none
+ *	snapsafe_holds		none
+ *	snapsafe_check		none
+ *	snapsafe_words		none (snapsafe_inline.h)
+ *	snapsafe_random		getrandom
+ *	snapsafe_on_change	futex fstat newfstatat timerfd_gettime epoll_ctl close
+ *	snapsafe_off_change	futex fstat newfstatat timerfd_gettime epoll_ctl close
+ *	snapsafe_fd		epoll_create1 timerfd_create timerfd_settime openat poll pread64 read,
+ *				and those of snapsafe_on_change
+ *	snapsafe_dispatch	those of snapsafe_fd
+ *	snapsafe_wait		those of snapsafe_fd
+ *	snapsafe_init		access fcntl fstatfs getrandom madvise mlock2 mmap munmap pipe2 write,
+ *				and those of snapsafe_fd
+ *	snapsafe_open		those of snapsafe_init
+ *	snapsafe_close		munmap and those of snapsafe_on_change
+ *
+ * More are called, by any function that takes a handle, in two cases:
+ *  - a counter that is not mapped (SNAPSAFE_F_MAPPED) is read: fstat newfstatat pread64
+ *  - getrandom() is a call of the vDSO (SNAPSAFE_F_VDSO): for a thread's first random
+ *    bytes the C library makes memory: mmap munmap rt_sigprocmask sched_getaffinity futex
+ * The clock for snapsafe_random() and snapsafe_wait() is read through the vDSO;
+ * where the machine has none, by clock_gettime.
  *
  * What it cannot do: bytes that left a function of this library before a
  * snapshot, and are used after it, are in both machines. Only the program that
@@ -45,8 +78,10 @@ enum snapsafe_state {
 /* What a handle can do: snapsafe_info.features. */
 #define SNAPSAFE_F_MAPPED   (1u << 0) /* the generation is a load; otherwise each look is a system call */
 #define SNAPSAFE_F_IDENTITY (1u << 1) /* the machine has an identity now */
-#define SNAPSAFE_F_BUFFERED (1u << 2) /* random bytes come from a buffer; otherwise from getrandom(2) each time */
+#define SNAPSAFE_F_BUFFERED \
+	(1u << 2) /* small random requests come from a buffer; otherwise from the kernel each time */
 #define SNAPSAFE_F_RESEEDED (1u << 3) /* the kernel says that its generator is fresh in this generation */
+#define SNAPSAFE_F_VDSO	    (1u << 4) /* getrandom() needs no system call here, so nothing is buffered (since 1.1) */
 
 struct snapsafe_info {
 	size_t size; /* set by the caller: sizeof(struct snapsafe_info) */
@@ -70,9 +105,22 @@ struct snapsafe_token {
 };
 
 /*
- * snapsafe_version() - the library's version as text, "1.0.0". Signal-safe.
+ * snapsafe_version() - the library's version as text, "1.1.0". Signal-safe.
  */
 const char *snapsafe_version(void);
+
+/*
+ * snapsafe_init() - looks for this machine's counter again (since 1.1)
+ *
+ * The default handle is looked for before main(), and never again unless asked:
+ * call this after the driver's module was loaded, or loaded again. Does nothing
+ * where the default handle has a counter that somebody watches. Tokens that were
+ * taken before a new one was found do not hold.
+ *
+ * Returns 0 if the default handle now notices leaks; else what snapsafe_open()
+ * says, or -ENODEV if nobody watches the counter that is there.
+ */
+int snapsafe_init(void);
 
 /*
  * snapsafe_open() - a handle of one's own
@@ -128,66 +176,16 @@ uint64_t snapsafe_generation(struct snapsafe *s);
 int snapsafe_identity(struct snapsafe *s, unsigned char *id) SNAPSAFE_MUST_CHECK;
 
 /*
- * snapsafe_wait() - sleeps until the generation is another one
- * @generation: the one that the caller knows; set to the new one on success
- * @timeout_ms: milliseconds; 0 only looks; negative waits for ever
- *
- * For tasks such as restarting a service. It wakes up some time after the
- * restore; to protect a secret use a token.
- *
- * Returns 1 if it changed, 0 at the timeout, -EINTR after a signal, -ENODEV if
- * there is no counter or it has been lost.
- */
-int snapsafe_wait(struct snapsafe *s, uint64_t *generation, int timeout_ms) SNAPSAFE_MUST_CHECK;
-
-/*
- * snapsafe_fd() - a descriptor for one's own event loop
- *
- * Readable (POLLIN, EPOLLIN; use it level-triggered) when snapsafe_dispatch()
- * should be called. It may be readable although nothing has changed. It belongs
- * to the handle: do not read or close it. A process forked later needs a handle
- * of its own for this.
- *
- * Returns the descriptor; -ENODEV without a counter; -EMFILE and the like.
- */
-int snapsafe_fd(struct snapsafe *s) SNAPSAFE_MUST_CHECK;
-
-/*
- * snapsafe_on_change() - registers a function to be called by snapsafe_dispatch()
- * @fn: gets @data and the new generation; may call any function of this library
- *	but snapsafe_close() on this handle
- *
- * Returns 0; -EEXIST if (fn, data) is there already; -ENOSPC after 32.
- */
-int snapsafe_on_change(struct snapsafe *s, void (*fn)(void *data, uint64_t generation), void *data) SNAPSAFE_MUST_CHECK;
-
-/*
- * snapsafe_off_change() - forgets (fn, data); another thread may still be in it
- *
- * Returns 0, or -ENOENT.
- */
-int snapsafe_off_change(struct snapsafe *s, void (*fn)(void *data, uint64_t generation), void *data);
-
-/*
- * snapsafe_dispatch() - calls the registered functions if the generation is
- * another one than at the last call (at the first one: than when the first
- * function was registered or snapsafe_fd() was called), in the caller's thread,
- * in the order of registration. Several leaks in between count as one.
- *
- * Returns 1 if it had changed, 0 if not, -ENODEV if there is no counter or it
- * has been lost.
- */
-int snapsafe_dispatch(struct snapsafe *s);
-
-/*
  * snapsafe_random() - random bytes for secrets, keys, nonces. Signal-safe.
  *
- * They come from the kernel's generator, by way of a buffer for each thread if
- * the counter is mapped, and are of the generation that is current when the
- * function returns: bytes that were prepared before a leak, or inherited by
- * fork(), are thrown away. The machine's identity is mixed in, so clones differ
- * even while their kernels still repeat each other. Blocks, as getrandom(2)
- * does, until the kernel has been seeded.
+ * They come from the kernel's generator and are of the generation that is
+ * current when the function returns. Where getrandom() needs no system call
+ * (SNAPSAFE_F_VDSO) they are its bytes as they are; elsewhere small requests go
+ * through a buffer for each thread, if the counter is mapped. What was prepared
+ * before a leak, inherited by fork(), or is older than a minute, is thrown away.
+ * While the kernel has not reseeded in this generation the machine's identity is
+ * mixed in, so clones differ even then. Blocks, as getrandom(2) does, until the
+ * kernel has been seeded.
  *
  * Returns 0; what getrandom(2) failed with (-ENOSYS, -EPERM under a strict
  * seccomp filter); -EAGAIN if the counter does not stand still long enough.
@@ -219,13 +217,25 @@ struct snapsafe_token snapsafe_token(struct snapsafe *s);
  * token. Signal-safe.
  *
  * Returns 1 if there was no leak, no fork() in between, and the counter has not
- * been lost, left unwatched or replaced since; 0 otherwise. Where there is no
- * counter only fork() is noticed: ask snapsafe_get_info() if you must know.
+ * been lost, left unwatched or replaced since; 0 otherwise. Where nobody watches
+ * a counter only fork() is noticed, and the answer is 1: snapsafe_check() tells.
  */
 int snapsafe_holds(struct snapsafe *s, const struct snapsafe_token *token) SNAPSAFE_MUST_CHECK;
+
+/*
+ * snapsafe_check() - snapsafe_holds() with a third answer (since 1.1). Signal-safe.
+ *
+ * Returns 1: there was no leak and no fork(); 0: there was one, or the counter
+ * has changed; -ENODEV: there was no fork(), but nobody can know about leaks, as
+ * there is no counter, it was lost, or nobody watches it. Who would rather do
+ * without a secret than use it twice demands 1, and not in a loop: -ENODEV stays.
+ */
+int snapsafe_check(struct snapsafe *s, const struct snapsafe_token *token) SNAPSAFE_MUST_CHECK;
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "snapsafe_watch.h"
 
 #endif /* SNAPSAFE_H */

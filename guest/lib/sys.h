@@ -5,16 +5,37 @@
 #ifndef LIB_SYS_H
 #define LIB_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Fills buf from getrandom(2). 0 or -errno; never a thread cancellation point. */
 int sns_sys_getrandom(void *buf, size_t len);
+
+/*
+ * Whether the C library's getrandom() is a call of the vDSO, without a system
+ * call. Looks through the vDSO: ask once.
+ */
+bool sns_sys_has_vdso_getrandom(void);
+
+/* The same by the C library's function, for where it is one of the vDSO. 0 or -errno. */
+int sns_sys_vdso_getrandom(void *buf, size_t len);
+
+/* Seconds since the machine started, to a few milliseconds. No system call where the kernel has a vDSO. */
+uint64_t sns_sys_now_s(void);
 
 /*
  * Private zeroed memory that a forked child finds zeroed again, and that core
  * dumps leave out. NULL if the kernel cannot promise that. munmap() frees it.
  */
 void *sns_sys_map_wiped(size_t len);
+
+/*
+ * The same for secrets: never written to swap. Where the kernel has
+ * MAP_DROPPABLE, it takes pages back when it needs memory: each page may turn to
+ * zeros at any instruction. Elsewhere pages are locked, if the process may.
+ */
+void *sns_sys_map_secret(size_t len);
 
 /* Where a leak or a fork can hurt; in the order in which they are passed. */
 enum sns_point {

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The real functions under other names, behind ours. */
-#define sns_sys_getrandom real_getrandom
-#define sns_sys_map_wiped real_map_wiped
+#define sns_sys_getrandom	   real_getrandom
+#define sns_sys_map_wiped	   real_map_wiped
+#define sns_sys_map_secret	   real_map_secret
+#define sns_sys_has_vdso_getrandom real_has_vdso_getrandom
+#define sns_sys_vdso_getrandom	   real_vdso_getrandom
+#define sns_sys_now_s		   real_now_s
 #include "../../guest/lib/sys.c"
 #undef sns_sys_getrandom
 #undef sns_sys_map_wiped
+#undef sns_sys_map_secret
+#undef sns_sys_has_vdso_getrandom
+#undef sns_sys_vdso_getrandom
+#undef sns_sys_now_s
 
 #include "fake.h"
 
@@ -18,10 +26,20 @@ void (*sns_test_hook)(enum sns_point point);
 
 int sns_sys_getrandom(void *buf, size_t len);
 void *sns_sys_map_wiped(size_t len);
+void *sns_sys_map_secret(size_t len);
+bool sns_sys_has_vdso_getrandom(void);
+int sns_sys_vdso_getrandom(void *buf, size_t len);
+uint64_t sns_sys_now_s(void);
 
-static bool kernel_repeats, fork_clones, wipe_unsupported;
+static bool kernel_repeats, fork_clones, wipe_unsupported, vdso;
 static int kernel_error;
-static _Atomic uint64_t kernel_calls;
+static _Atomic uint64_t kernel_calls, vdso_calls, seconds_passed;
+
+/* The page with the number of the process, from before main(); the last pool. */
+static struct {
+	void *start;
+	size_t len;
+} process_memory, secret_memory;
 
 void fake_page_init(struct fake_page *fake)
 {
@@ -79,6 +97,8 @@ void fake_kernel_fails(int error)
 void fake_fork_clones(bool clones)
 {
 	fork_clones = clones;
+	assert_int_equal(madvise(process_memory.start, process_memory.len, clones ? MADV_KEEPONFORK : MADV_WIPEONFORK),
+			 0);
 }
 
 void fake_wipe_unsupported(bool unsupported)
@@ -106,16 +126,71 @@ int sns_sys_getrandom(void *buf, size_t len)
 	return 0;
 }
 
+static void *map_kept(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 void *sns_sys_map_wiped(size_t len)
 {
-	void *p;
+	process_memory.start = real_map_wiped(len);
+	process_memory.len = len;
+	return process_memory.start;
+}
 
+void *sns_sys_map_secret(size_t len)
+{
 	if (wipe_unsupported)
 		return NULL;
-	if (!fork_clones)
-		return real_map_wiped(len);
-	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return p == MAP_FAILED ? NULL : p;
+	secret_memory.start = fork_clones ? map_kept(len) : real_map_secret(len);
+	secret_memory.len = len;
+	return secret_memory.start;
+}
+
+size_t fake_secret_pages(void)
+{
+	return secret_memory.len / 4096;
+}
+
+void fake_drop_page(size_t page)
+{
+	void *start = (char *)secret_memory.start + page * 4096;
+
+	munlock(start, 4096);
+	assert_int_equal(madvise(start, 4096, MADV_DONTNEED), 0);
+}
+
+void fake_vdso(bool wanted)
+{
+	vdso = wanted;
+}
+
+uint64_t fake_vdso_calls(void)
+{
+	return atomic_load(&vdso_calls);
+}
+
+bool sns_sys_has_vdso_getrandom(void)
+{
+	return vdso;
+}
+
+int sns_sys_vdso_getrandom(void *buf, size_t len)
+{
+	atomic_fetch_add(&vdso_calls, 1);
+	return sns_sys_getrandom(buf, len);
+}
+
+void fake_time_passes(uint64_t seconds)
+{
+	atomic_fetch_add(&seconds_passed, seconds);
+}
+
+uint64_t sns_sys_now_s(void)
+{
+	return 1000 + atomic_load(&seconds_passed); /* real time does not pass: tests count calls */
 }
 
 void fake_seen_init(struct fake_seen *seen, size_t max)

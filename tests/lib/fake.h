@@ -41,6 +41,17 @@ void fake_kernel_fails(int error); /* 0: works again */
 void fake_fork_clones(bool clones);
 void fake_wipe_unsupported(bool unsupported);
 
+/* getrandom() is a call of the vDSO, for handles that are opened from now on. */
+void fake_vdso(bool vdso);
+uint64_t fake_vdso_calls(void);
+
+/* The clock of the library goes forward. */
+void fake_time_passes(uint64_t seconds);
+
+/* The kernel takes a page of the memory for secrets away. Page 0 to fake_secret_pages() - 1. */
+size_t fake_secret_pages(void);
+void fake_drop_page(size_t page);
+
 /* 16-byte strings that have been seen. Not for several threads. */
 struct fake_seen {
 	uint64_t (*entries)[2];

@@ -45,6 +45,7 @@ static void the_default_handle_follows_the_device(void **state)
 
 	/* no device */
 	setenv("SNAPSAFE_DEVICE", "none", 1);
+	assert_int_equal(snapsafe_init(), -ENOENT);
 	assert_int_equal(info_now().state, SNAPSAFE_ABSENT);
 	assert_int_equal(info_now().error, -ENOENT);
 	assert_string_equal(info_now().path, "");
@@ -58,10 +59,13 @@ static void the_default_handle_follows_the_device(void **state)
 	token = snapsafe_token(NULL);
 	assert_true(snapsafe_holds(NULL, &token));
 
-	/* a device comes */
+	assert_int_equal(snapsafe_init(), -ENOENT);
+
+	/* a device comes: nobody looks until asked */
 	setenv("SNAPSAFE_DEVICE", first.path, 1);
-	assert_int_equal(snapsafe_generation(NULL), 0);
 	usleep(1100000);
+	assert_int_equal(snapsafe_generation(NULL), 0);
+	assert_int_equal(snapsafe_init(), 0);
 	assert_int_equal(snapsafe_generation(NULL), 3);
 	assert_int_equal(info_now().state, SNAPSAFE_ACTIVE);
 	assert_int_equal(info_now().error, 0);
@@ -75,7 +79,9 @@ static void the_default_handle_follows_the_device(void **state)
 	/* its driver goes, and another one comes with a page of its own that stands at the same number */
 	__atomic_store_n(&first.page->unwatched, 1, __ATOMIC_RELEASE);
 	setenv("SNAPSAFE_DEVICE", second.path, 1);
-	usleep(1100000);
+	assert_string_equal(info_now().path, first.path);
+	assert_int_equal(info_now().state, SNAPSAFE_UNWATCHED);
+	assert_int_equal(snapsafe_init(), 0);
 	assert_string_equal(info_now().path, second.path);
 	assert_int_equal(snapsafe_generation(NULL), 3);
 	assert_false(snapsafe_holds(NULL, &token));
@@ -92,10 +98,13 @@ static void the_default_handle_follows_the_device(void **state)
 	/* its driver goes and nothing else comes: kept, for it may come back */
 	__atomic_store_n(&second.page->unwatched, 1, __ATOMIC_RELEASE);
 	setenv("SNAPSAFE_DEVICE", "none", 1);
-	usleep(1100000);
+	assert_int_equal(snapsafe_init(), -ENOENT);
 	assert_int_equal(info_now().state, SNAPSAFE_UNWATCHED);
+	setenv("SNAPSAFE_DEVICE", second.path, 1);
+	assert_int_equal(snapsafe_init(), -ENODEV);
 	__atomic_store_n(&second.page->unwatched, 0, __ATOMIC_RELEASE);
 	assert_int_equal(info_now().state, SNAPSAFE_ACTIVE);
+	assert_int_equal(snapsafe_init(), 0);
 }
 
 int main(void)

@@ -29,6 +29,18 @@ static int start(void **state)
 	return snapsafe_open(&s, fake.path);
 }
 
+static int start_unwiped(void **state)
+{
+	fake_wipe_unsupported(true);
+	return start(state);
+}
+
+static int start_vdso(void **state)
+{
+	fake_vdso(true);
+	return start(state);
+}
+
 static int start_cloning(void **state)
 {
 	fake_fork_clones(true);
@@ -45,6 +57,7 @@ static int stop(void **state)
 	fake_kernel_repeats(false);
 	fake_kernel_fails(0);
 	fake_wipe_unsupported(false);
+	fake_vdso(false);
 	sns_test_hook = NULL;
 	return 0;
 }
@@ -405,10 +418,134 @@ static void without_wiped_memory_nothing_is_kept(void **state)
 	uint8_t buf[16];
 
 	(void)state;
-	fake_wipe_unsupported(true);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(snapsafe_random(s, buf, sizeof(buf)), 0);
 	assert_int_equal(fake_kernel_calls() - calls, 10);
+}
+
+/* 60 s, as the kernel's own; a program that draws a byte a day does not keep a key. */
+static void a_seed_does_not_get_old(void **state)
+{
+	uint64_t calls = fake_kernel_calls();
+	uint8_t buf[16];
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		assert_int_equal(snapsafe_random(s, buf, sizeof(buf)), 0);
+		fake_time_passes(59);
+		assert_int_equal(snapsafe_random(s, buf, sizeof(buf)), 0);
+		assert_int_equal(fake_kernel_calls() - calls, i + 1);
+		fake_time_passes(1);
+	}
+}
+
+static size_t page_to_drop;
+
+static void drop_here(enum sns_point point)
+{
+	if (point == snapshot_point)
+		fake_drop_page(page_to_drop);
+}
+
+/* Each page at each step, again and again: nothing repeats, nothing is zeros, no neighbour is hurt. */
+static void pages_may_vanish_at_any_step(void **state)
+{
+	uint8_t *own = malloc(SHORT_LEN);
+	struct fake_seen seen;
+
+	(void)state;
+	assert_true(fake_secret_pages() > 1);
+	fake_seen_init(&seen, fake_secret_pages() * 4 * 8);
+	for (page_to_drop = 0; page_to_drop < fake_secret_pages(); page_to_drop++)
+		for (snapshot_point = SNS_POINT_SEED; snapshot_point <= SNS_POINT_CHECK; snapshot_point++) {
+			sns_test_hook = drop_here;
+			draw(own, 8 * 16, 16);
+			sns_test_hook = NULL;
+			for (size_t i = 0; i < 8; i++)
+				assert_true(fake_seen_add(&seen, own + i * 16));
+		}
+	fake_seen_fini(&seen);
+	free(own);
+}
+
+/* What smaps says of the memory with a slot's bytes. */
+static bool secrets_have_flag(const char *flag)
+{
+	FILE *maps = fopen("/proc/self/smaps", "r");
+	char line[512];
+	bool wiped = false, flagged = false;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps) && !flagged)
+		if (strncmp(line, "VmFlags:", 8) == 0) {
+			wiped = strstr(line, " wf") != NULL;
+			flagged = wiped && strstr(line, flag);
+		}
+	fclose(maps);
+	return flagged;
+}
+
+static void secrets_are_not_swapped(void **state)
+{
+	void *p = mmap(NULL, 4096, PROT_READ, MAP_ANONYMOUS | 0x08, -1, 0); /* MAP_DROPPABLE */
+	uint8_t buf[16];
+
+	(void)state;
+	assert_int_equal(snapsafe_random(s, buf, sizeof(buf)), 0);
+	assert_true(secrets_have_flag(p == MAP_FAILED ? " lo" : " dp"));
+	if (p != MAP_FAILED)
+		munmap(p, 4096);
+}
+
+static void a_vdso_is_used_as_it_is(void **state)
+{
+	static const size_t lengths[] = { 1, 16, 512, 4096 };
+	uint64_t calls = fake_vdso_calls(), all = fake_kernel_calls();
+	uint8_t buf[4096];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(snapsafe_random(s, buf, lengths[i]), 0);
+	assert_int_equal(fake_vdso_calls() - calls, 4);
+	assert_int_equal(fake_kernel_calls() - all, 4);
+	/* a kernel that may repeat itself: by system call, with the identity in it */
+	fake_page_leak(&fake, 1, false);
+	assert_int_equal(snapsafe_random(s, buf, 16), 0);
+	assert_int_equal(fake_vdso_calls() - calls, 4);
+	assert_int_equal(fake_kernel_calls() - all, 5);
+}
+
+static void leak_once(enum sns_point point)
+{
+	sns_test_hook = NULL;
+	if (point == SNS_POINT_DIRECT)
+		fake_page_leak(&fake, 9, true);
+}
+
+static void bytes_of_the_vdso_are_checked_too(void **state)
+{
+	uint64_t calls = fake_vdso_calls();
+	uint8_t buf[16];
+
+	(void)state;
+	sns_test_hook = leak_once;
+	assert_int_equal(snapsafe_random(s, buf, sizeof(buf)), 0);
+	assert_int_equal(fake_vdso_calls() - calls, 2);
+}
+
+static void clones_share_nothing_by_the_vdso(void **state)
+{
+	uint8_t buf[16];
+
+	(void)state;
+	assert_int_equal(snapsafe_random(s, buf, sizeof(buf)), 0);
+	assert_false(clones_share(false, false, 16));
+}
+
+static int start_cloning_vdso(void **state)
+{
+	fake_vdso(true);
+	return start_cloning(state);
 }
 
 static jmp_buf escape;
@@ -493,6 +630,7 @@ int main(int argc, char **argv)
 		CLONE_CASE(clones_share_nothing_in_a_megabyte),
 		CLONE_CASE(clones_share_nothing_while_their_kernels_are_stale),
 		CLONE_CASE(a_snapshot_at_any_step_is_harmless),
+		cmocka_unit_test_setup_teardown(clones_share_nothing_by_the_vdso, start_cloning_vdso, stop),
 	};
 	const struct CMUnitTest tests[] = {
 		CASE(bytes_do_not_repeat),
@@ -506,7 +644,12 @@ int main(int argc, char **argv)
 		CASE(tokens_of_another_counter_do_not_hold),
 		CASE(a_kernel_that_refuses_is_an_error_and_zeros),
 		CASE(a_counter_that_never_stands_still_is_eagain),
-		CASE(without_wiped_memory_nothing_is_kept),
+		cmocka_unit_test_setup_teardown(without_wiped_memory_nothing_is_kept, start_unwiped, stop),
+		CASE(a_seed_does_not_get_old),
+		CASE(pages_may_vanish_at_any_step),
+		CASE(secrets_are_not_swapped),
+		cmocka_unit_test_setup_teardown(a_vdso_is_used_as_it_is, start_vdso, stop),
+		cmocka_unit_test_setup_teardown(bytes_of_the_vdso_are_checked_too, start_vdso, stop),
 		CASE(leaving_by_longjmp_costs_speed_only),
 		CASE(used_bytes_are_erased),
 	};

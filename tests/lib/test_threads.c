@@ -139,6 +139,8 @@ static void children_of_threads_work_and_share_nothing(void **state)
 
 static void *use_default(void *data)
 {
+	if (snapsafe_init())
+		return data;
 	return snapsafe_random(NULL, data, 16) || snapsafe_generation(NULL) != 0 ? data : NULL;
 }
 
