@@ -105,22 +105,38 @@ static int node_fill(const struct node *node, unsigned char *out, size_t len)
 	return r == 0;
 }
 
-/* Bytes that the kernel draws now, on top. Small pieces are never interrupted. */
+/* All of it or an error. A request that has to wait for the first seed of the kernel may be interrupted. */
+static int kernel_draw(unsigned char *out, size_t len)
+{
+	while (len) {
+		long n = syscall(SYS_getrandom, out, len, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		out += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Bytes that the kernel draws now, on top. */
 static int node_mix_kernel(const struct node *node, unsigned char *out, size_t len)
 {
 	unsigned char fresh[256];
+	int r = 0;
 
-	for (size_t done = 0, n; done < len; done += n) {
+	for (size_t done = 0, n; done < len && !r; done += n) {
 		n = len - done < sizeof(fresh) ? len - done : sizeof(fresh);
-		if (syscall(SYS_getrandom, fresh, n, 0) != (long)n) {
-			provider_raise(node->provider, REASON_NO_RANDOM, "getrandom: %s", strerror(errno));
-			return 0;
-		}
-		for (size_t i = 0; i < n; i++)
+		r = kernel_draw(fresh, n);
+		for (size_t i = 0; i < n && !r; i++)
 			out[done + i] ^= fresh[i];
 	}
 	explicit_bzero(fresh, sizeof(fresh));
-	return 1;
+	if (r)
+		provider_raise(node->provider, REASON_NO_RANDOM, "getrandom: %s", strerror(-r));
+	return r == 0;
 }
 
 static void *rand_newctx(void *provctx, void *parent, const OSSL_DISPATCH *parent_calls)
@@ -173,9 +189,10 @@ static int rand_generate(void *ctx, unsigned char *out, size_t len, unsigned int
 	(void)adin_len;
 	if (node->state != EVP_RAND_STATE_READY || strength > STRENGTH || len > MAX_REQUEST)
 		return 0;
-	if (!node_fill(node, out, len))
-		return 0;
-	return !prediction_resistance || node_mix_kernel(node, out, len);
+	if (node_fill(node, out, len) && (!prediction_resistance || node_mix_kernel(node, out, len)))
+		return 1;
+	explicit_bzero(out, len);
+	return 0;
 }
 
 static int rand_reseed(void *ctx, int prediction_resistance, const unsigned char *ent, size_t ent_len,
@@ -211,7 +228,7 @@ static size_t rand_get_seed(void *ctx, unsigned char **seed, int entropy, size_t
 	if (!buf)
 		return 0;
 	if (!rand_generate(ctx, buf, len, 0, prediction_resistance, adin, adin_len)) {
-		free(buf);
+		free(buf); /* zeros */
 		return 0;
 	}
 	*seed = buf;

@@ -152,8 +152,26 @@ static void without_a_counter_it_works_as_well(void **state)
 }
 #endif
 
-int main(void)
+/* Where all algorithms must be a FIPS module's: ours is found, as the configuration names it, and claims nothing. */
+static void a_fips_default_does_not_hide_it(void **state)
 {
+	EVP_RAND *claims = EVP_RAND_fetch(NULL, "SNAPSAFE", "fips=yes");
+	uint8_t bytes[32];
+
+	(void)state;
+	assert_null(claims);
+	assert_null(EVP_MD_fetch(NULL, "SHA256", NULL)); /* the default is in force */
+	assert_true(is_ours(RAND_get0_public(NULL)));
+	assert_true(is_ours(RAND_get0_private(NULL)));
+	assert_int_equal(RAND_bytes(bytes, sizeof(bytes)), 1);
+	assert_int_equal(RAND_priv_bytes(bytes, sizeof(bytes)), 1);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest fips_tests[] = {
+		cmocka_unit_test(a_fips_default_does_not_hide_it),
+	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_generator_of_a_program_is_ours),
 		cmocka_unit_test(threads_draw_different_bytes_across_leaks),
@@ -167,7 +185,10 @@ int main(void)
 #endif
 	};
 
+	(void)argv;
 	fake_page_init(&fake);
 	setenv("SNAPSAFE_DEVICE", fake.path, 1);
+	if (argc > 1)
+		return cmocka_run_group_tests_name("openssl_fips", fips_tests, NULL, NULL);
 	return cmocka_run_group_tests_name("openssl", tests, NULL, NULL);
 }
