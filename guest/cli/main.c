@@ -7,12 +7,11 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define SLICE_MS 1000 /* how late a signal may be noticed that came just before sleeping */
 
 enum option_id { OPT_DEVICE = 256, OPT_JSON, OPT_COUNT, OPT_TIMEOUT, OPT_ONCE, OPT_HELP, OPT_VERSION };
 
@@ -85,21 +84,54 @@ int64_t cli_now_ms(void)
 	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
-int cli_wait(const struct cli *cli, uint64_t *generation, int64_t deadline_ms)
+/* Sleeps until there may be news. SIGINT and SIGTERM are blocked but in here: none comes between a look and the sleep. */
+static int sleep_for_news(int fd, int64_t left_ms, const sigset_t *before)
 {
-	int r;
+	struct timespec left = { .tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000 };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
 
-	do {
-		int64_t left = deadline_ms < 0 ? SLICE_MS : deadline_ms - cli_now_ms();
+	if (ppoll(&p, 1, left_ms < 0 ? NULL : &left, before) < 0 && errno != EINTR)
+		return -errno;
+	return 0;
+}
 
+static int wait_blocked(const struct cli *cli, uint64_t *generation, int64_t deadline_ms, const sigset_t *before)
+{
+	int fd, r;
+
+	for (;;) {
+		int64_t left = deadline_ms < 0 ? -1 : deadline_ms - cli_now_ms();
+
+		if (!cli->handle)
+			(void)snapsafe_init(); /* the driver may have come back */
+		fd = snapsafe_fd(cli->handle);
+		if (fd < 0)
+			return fd;
+		(void)snapsafe_dispatch(cli->handle); /* takes note: what comes after this wakes us */
+		r = snapsafe_wait(cli->handle, generation, 0);
+		if (r)
+			return r;
 		if (cli_stopped)
 			return -EINTR;
-		if (left < 0)
-			left = 0;
-		r = snapsafe_wait(cli->handle, generation, left < SLICE_MS ? (int)left : SLICE_MS);
-		if (r == 0 && left == 0)
+		if (deadline_ms >= 0 && left <= 0)
 			return 0;
-	} while (r == 0 || r == -EINTR);
+		r = sleep_for_news(fd, left, before);
+		if (r)
+			return r;
+	}
+}
+
+int cli_wait(const struct cli *cli, uint64_t *generation, int64_t deadline_ms)
+{
+	sigset_t stop, before;
+	int r;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGINT);
+	sigaddset(&stop, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stop, &before);
+	r = wait_blocked(cli, generation, deadline_ms, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
 }
 

@@ -47,8 +47,17 @@ static void print_json(const struct snapsafe_info *info, uint64_t generation, co
 		print_json_string(identity);
 	else
 		fputs("null", stdout);
-	printf(",\"mapped\":%s,\"reseeded\":%s,\"buffered\":%s}\n", json_bool(info->features & SNAPSAFE_F_MAPPED),
-	       json_bool(info->features & SNAPSAFE_F_RESEEDED), json_bool(info->features & SNAPSAFE_F_BUFFERED));
+	printf(",\"mapped\":%s,\"reseeded\":%s,\"buffered\":%s,\"vdso\":%s}\n",
+	       json_bool(info->features & SNAPSAFE_F_MAPPED), json_bool(info->features & SNAPSAFE_F_RESEEDED),
+	       json_bool(info->features & SNAPSAFE_F_BUFFERED), json_bool(info->features & SNAPSAFE_F_VDSO));
+}
+
+/* How small requests are served. */
+static const char *random_text(unsigned int features)
+{
+	if (features & SNAPSAFE_F_BUFFERED)
+		return "buffered";
+	return features & SNAPSAFE_F_VDSO ? "the kernel's, without a system call" : "a system call each time";
 }
 
 static void print_text(const struct snapsafe_info *info, uint64_t generation, const char *identity)
@@ -61,7 +70,7 @@ static void print_text(const struct snapsafe_info *info, uint64_t generation, co
 	printf("identity:    %s\n", identity ? identity : "none");
 	printf("kernel:      %s\n",
 	       reseeded ? "reseeded in this generation" : "not known to be reseeded in this generation");
-	printf("random:      %s\n", info->features & SNAPSAFE_F_BUFFERED ? "buffered" : "a system call each time");
+	printf("random:      %s\n", random_text(info->features));
 }
 
 int cli_status(const struct cli *cli)
