@@ -56,10 +56,15 @@ struct device_ops {
 	/* Only read, write and free must be there; a NULL elsewhere means that there is nothing to do. */
 };
 
+#define DEVICE_NAME_SIZE 64
+
 struct device {
 	struct fair_lock lock; /* guards the device's state */
 	const struct device_ops *ops;
-	char name[64]; /* unique in the machine; key of its state in a snapshot: "entropy", "drive.rootfs", "serial" */
+	char name
+		[DEVICE_NAME_SIZE]; /* unique in the machine; key of its state in a snapshot: "entropy", "drive.rootfs", "serial" */
+	uint64_t virtio_base; /* where firmware tables must say that a virtio-mmio device is; 0: this is none */
+	uint32_t virtio_gsi;
 	struct device *next; /* the machine's list, in boot order */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a user configures, as plain data, with its limits. Strings are owned by
- * the struct that holds them and may be NULL where a field is optional. Each
- * *_fini() frees what a struct owns and zeroes it; it accepts a zeroed struct.
+ * What a user configures, as plain data. Strings are owned by the struct that
+ * holds them and may be NULL where a field is optional. What a thing is called,
+ * its fields, limits and defaults are in its file in host/resource/.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -19,7 +19,7 @@
 #define CONFIG_DEFAULT_MEM_MIB 128
 #define CONFIG_MAX_MEM_MIB     (255ull * 1024) /* below the 64-bit MMIO hole */
 #define CONFIG_ID_MAX	       64
-#define CONFIG_DRIVE_ID_MAX    57   /* "drive.<id>" is the name of a device (bus/device.h) */
+#define CONFIG_RESOURCE_ID_MAX 57   /* "drive.<id>" is the name of a device (bus/device.h) */
 #define CONFIG_BOOT_ARGS_MAX   2047 /* the kernel's command line has 2048 bytes */
 #define CONFIG_PATH_MAX	       4095
 
@@ -121,26 +121,9 @@ struct snapshot_load_config {
 	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
 };
 
-void vm_config_init(struct vm_config *config); /* the defaults: 1 vCPU, 128 MiB */
-void vm_config_fini(struct vm_config *config);
-void boot_source_config_fini(struct boot_source_config *c);
-void drive_config_fini(struct drive_config *c);
-void drive_update_fini(struct drive_update *c);
-void serial_config_fini(struct serial_config *c);
-void logger_config_fini(struct logger_config *c);
-void metrics_config_fini(struct metrics_config *c);
-void snapshot_create_config_fini(struct snapshot_create_config *c);
-void snapshot_load_config_fini(struct snapshot_load_config *c);
-
-/* Limits; each error names the field, the value and what is allowed. The same functions judge the API, the config file and a snapshot. */
-int boot_source_config_check(const struct boot_source_config *c, struct err *e) must_check;
-int machine_config_check(const struct machine_config *c, struct err *e) must_check;
-int drive_config_check(const struct drive_config *c, struct err *e) must_check;
-/* 1 to CONFIG_DRIVE_ID_MAX characters, letters, digits and '_'. */
-int drive_id_check(const char *id, struct err *e) must_check;
+/* 1 to CONFIG_RESOURCE_ID_MAX characters, letters, digits and '_'. */
+int resource_id_check(const char *id, struct err *e) must_check;
 /* 1 to 64 characters, letters, digits and '-'. */
 int instance_id_check(const char *id, struct err *e) must_check;
-/* Adds or replaces (by drive_id) a drive, takes over *drive (zeroed); keeps the root device first; -EINVAL for a second root device. */
-int vm_config_put_drive(struct vm_config *config, struct drive_config *drive, struct err *e) must_check;
 
 #endif

@@ -286,6 +286,21 @@ static int json_fields_decode_at(const struct field_table *table, json_t *obj, v
 	return 0;
 }
 
+int config_json_parse(const char *text, size_t len, json_t **root, struct err *e)
+{
+	json_error_t error;
+	json_t *parsed = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+
+	if (parsed) {
+		*root = parsed;
+		return 0;
+	}
+	return err_set(e, EINVAL, "invalid JSON at line %d, column %d: %s%s", error.line, error.column, error.text,
+		       json_error_code(&error) == json_error_numeric_overflow
+			       ? " (numbers may be up to 9223372036854775807)"
+			       : "");
+}
+
 int json_fields_decode(const struct field_table *table, json_t *obj, void *out, struct err *e)
 {
 	char shown[SHOWN_MAX];
@@ -295,6 +310,48 @@ int json_fields_decode(const struct field_table *table, json_t *obj, void *out, 
 		return err_set(e, EINVAL, "%s is not allowed here: expected a JSON object", shown);
 	}
 	return json_fields_decode_at(table, obj, out, "", e);
+}
+
+int json_fields_new(const struct field_table *table, json_t *obj, void **out, struct err *e)
+{
+	void *new = calloc(1, table->size);
+	int r;
+
+	if (!new)
+		return err_set(e, ENOMEM, "out of memory");
+	if (table->defaults)
+		memcpy(new, table->defaults, table->size);
+	r = json_fields_decode(table, obj, new, e);
+	if (r)
+		json_fields_free(table, new);
+	else
+		*out = new;
+	return r;
+}
+
+static void json_fields_drop(const struct field_table *table, char *obj)
+{
+	for (size_t i = 0; i < table->num_fields; i++) {
+		const struct field *f = &table->fields[i];
+
+		if (f->type == FIELD_STRING || f->flags & FIELD_OWNED)
+			free(*(char **)(obj + f->offset));
+		else if (f->type == FIELD_OBJECT)
+			json_fields_drop(f->sub, obj + f->offset);
+	}
+}
+
+void json_fields_fini(const struct field_table *table, void *obj)
+{
+	json_fields_drop(table, obj);
+	memset(obj, 0, table->size);
+}
+
+void json_fields_free(const struct field_table *table, void *obj)
+{
+	if (obj)
+		json_fields_drop(table, obj);
+	free(obj);
 }
 
 static bool json_is_all_null(json_t *obj)
@@ -350,6 +407,16 @@ static json_t *json_field_encode(const struct field *f, const char *in)
 	return json_null();
 }
 
+static bool json_field_is_left_out(const struct field_table *table, const struct field *f, const char *in)
+{
+	const char *defaults = table->defaults;
+	bool by_default = defaults && *(const bool *)(defaults + f->offset);
+
+	if (f->flags & FIELD_OURS)
+		return *(const bool *)(in + f->offset) == by_default;
+	return f->flags & FIELD_NOT_WRITTEN;
+}
+
 json_t *json_fields_encode(const struct field_table *table, const void *in)
 {
 	json_t *obj = json_object();
@@ -357,7 +424,7 @@ json_t *json_fields_encode(const struct field_table *table, const void *in)
 	for (size_t i = 0; obj && i < table->num_fields; i++) {
 		const struct field *f = &table->fields[i];
 
-		if (f->flags & FIELD_NOT_WRITTEN)
+		if (json_field_is_left_out(table, f, in))
 			continue;
 		if (json_object_set_new(obj, f->key, json_field_encode(f, in))) { /* also for a NULL value */
 			json_decref(obj);

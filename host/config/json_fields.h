@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A struct as a table of JSON fields, and the one decoder and encoder for all
- * such tables. What is not in the table is refused by name.
+ * A struct as a table of JSON fields, and the one decoder, encoder and
+ * destructor for all such tables. What is not in the table is refused by name.
+ * The same tables are what docs/openapi.yaml is made of.
  */
 #ifndef CONFIG_JSON_FIELDS_H
 #define CONFIG_JSON_FIELDS_H
@@ -12,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 
 enum field_type {
@@ -30,6 +32,8 @@ enum field_flags {
 	FIELD_ONLY_FALSE = 1 << 1,  /* FIELD_BOOL: true is not supported yet */
 	FIELD_ZERO_NULL = 1 << 2,   /* numbers: 0 is written as null; FIELD_OBJECT: so is one of nothing but nulls */
 	FIELD_NOT_WRITTEN = 1 << 3, /* the encoder leaves it out */
+	FIELD_OURS = 1 << 6,  /* FIELD_BOOL that Firecracker does not have: written only if it is not the default */
+	FIELD_OWNED = 1 << 7, /* FIELD_CUSTOM: what is stored is a malloc'ed string */
 	/* FIELD_LATER: values that ask for nothing and are accepted, besides null. */
 	FIELD_MAY_BE_FALSE = 1 << 4,
 	FIELD_MAY_BE_EMPTY = 1 << 5, /* [] */
@@ -51,24 +55,47 @@ struct field {
 	unsigned int later;	       /* FIELD_ENUM: bit n set: value n is known and not supported yet */
 	const struct field_table *sub; /* FIELD_OBJECT */
 	field_custom_fn *custom;       /* FIELD_CUSTOM */
+	const char *help;	       /* what it is, in a sentence for a client's author */
 };
 
 struct field_table {
 	const struct field *fields;
 	size_t num_fields;
+	size_t size;		   /* bytes of the struct; 0 for a table that is only part of another */
+	const void *defaults;	   /* a struct with the values of absent fields; NULL: zeros. It holds no strings */
 	void (*finish)(void *obj); /* NULL, or brings a decoded struct into its normal form */
 };
 
-#define FIELD_TABLE(array)                                           \
+/* A table of its own, and one that describes part of another table's struct. */
+#define FIELD_TABLE(type, array)                                                                  \
+	{                                                                                         \
+		.fields = (array), .num_fields = ARRAY_SIZE((array)), .size = sizeof(struct type) \
+	}
+#define FIELD_SUBTABLE(array)                                        \
 	{                                                            \
 		.fields = (array), .num_fields = ARRAY_SIZE((array)) \
 	}
+
+/* For the rows of a table: where in struct type the field is, and where it says that the field was given. */
+#define FIELD_AT(type, member)	  .offset = offsetof(struct type, member)
+#define FIELD_GIVEN(type, member) .given = offsetof(struct type, member) + 1
+#define FIELD_ANY_U64		  .max = INT64_MAX
+#define FIELD_PATH		  .min = 1, .max = CONFIG_PATH_MAX
+
+/* Parses one JSON object; the caller json_decref()s *root, which is set by a success only. Errors tell line and column. */
+int config_json_parse(const char *text, size_t len, json_t **root, struct err *e) must_check;
 
 /*
  * Fills the struct at out; absent and null fields stay as they are. -EINVAL with a sentence, or -ENOMEM; what was stored
  * by then is the caller's to free either way.
  */
 int json_fields_decode(const struct field_table *table, json_t *obj, void *out, struct err *e) must_check;
+
+/* *out is a new struct: the defaults, then what obj says. The caller json_fields_free()s it; on error *out is not touched. */
+int json_fields_new(const struct field_table *table, json_t *obj, void **out, struct err *e) must_check;
+/* Frees what the struct owns and zeroes it; json_fields_free() the struct as well. NULL is fine. */
+void json_fields_fini(const struct field_table *table, void *obj);
+void json_fields_free(const struct field_table *table, void *obj);
 
 /* A new reference; NULL only when out of memory. */
 json_t *json_fields_encode(const struct field_table *table, const void *in);

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "machine/internal.h"
+#include "resource/resource.h"
 
 #define DEFAULT_BOOT_ARGS \
 	"reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce"
@@ -84,7 +85,7 @@ int machine_cmdline(const struct vm_config *config, const struct arch_boot_confi
 
 int machine_check_boot_args(const struct vm_config *config, struct err *e)
 {
-	struct arch_boot_config slots = { .num_virtio = config->num_drives + (config->entropy.present ? 1 : 0) };
+	struct arch_boot_config slots = { .num_virtio = resource_num_virtio(config) };
 	_cleanup_free_ char *cmdline = NULL;
 
 	for (unsigned int i = 0; i < slots.num_virtio; i++)

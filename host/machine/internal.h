@@ -14,18 +14,12 @@
 #include "machine/machine.h"
 #include "mem/mem.h"
 #include "virtio/mmio.h"
-#include "virtio/virtio.h"
 
 struct machine_platform {
 	struct platform platform; /* what devices see; must come first */
 	struct vm *vm;		  /* borrowed */
 	uint32_t next_gsi;
 	gpa_t next_window;
-};
-
-struct machine_drive {
-	const char *drive_id;	 /* borrowed from the configuration */
-	struct virtio_dev *vdev; /* borrowed from its transport */
 };
 
 struct machine {
@@ -36,10 +30,8 @@ struct machine {
 	struct bus bus;
 	struct vm *vm;
 	struct machine_platform platform;
-	struct device *devices; /* owned list, in boot order */
-	struct device *i8042;	/* the member of the list that types Ctrl-Alt-Del */
-	unsigned int num_drives;
-	struct machine_drive drives[CONFIG_MAX_DRIVES];
+	struct device *devices;	       /* owned list, in boot order */
+	struct device *i8042;	       /* the member of the list that types Ctrl-Alt-Del */
 	struct arch_boot_config slots; /* where the virtio devices and vmgenid are, for the firmware tables */
 	bool paused;
 	bool leak_pending; /* memory may have been copied since the guest ran last */
@@ -59,6 +51,8 @@ static inline struct arch_virtio_slot machine_virtio_slot(unsigned int index)
 
 /* models.c: creates every device that the configuration asks for, in boot order; the same for boot and load. */
 int machine_assemble(struct machine *m, struct err *e) must_check;
+/* Where the virtio devices are, into m->slots. */
+void machine_list_devices(struct machine *m);
 
 /* machine.c: memory is there; makes bus, VM and devices. */
 int machine_build(struct machine *m, struct err *e) must_check;

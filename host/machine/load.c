@@ -13,9 +13,9 @@
 
 #include "base/cleanup.h"
 #include "base/codec.h"
-#include "config/json.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "resource/vm_config.h"
 #include "snapshot/memfile.h"
 #include "snapshot/statefile.h"
 
@@ -130,17 +130,16 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		statefile_fini(&file);
 		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
 	}
-	loaded.serial = config->serial; /* where this process's console goes is not the snapshot's to say */
+	vm_config_move_own(&loaded, config);
 	m = machine_alloc(&loaded, loop);
 	r = m ? load_machine(m, load, &file, e) : err_errno(e, ENOMEM, "cannot create the machine");
 	statefile_fini(&file);
 	if (!m || r < 0) {
 		machine_free(m);
-		loaded.serial = (struct serial_config){ 0 }; /* still config's */
+		vm_config_move_own(config, &loaded);
 		vm_config_fini(&loaded);
 		return r;
 	}
-	config->serial = (struct serial_config){ 0 }; /* now loaded's */
 	vm_config_fini(config);
 	*config = loaded;
 	m->config = config;

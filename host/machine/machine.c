@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "devices/devices.h"
 #include "machine/internal.h"
-#include "virtio/blk.h"
+#include "resource/resource.h"
 
 /* On a vCPU thread. A guest that resets or switches itself off is a normal end. */
 static void machine_on_exit(void *ctx, enum vm_exit why)
@@ -46,7 +46,10 @@ int machine_build(struct machine *m, struct err *e)
 static int machine_load_kernel(struct machine *m, struct err *e)
 {
 	_cleanup_free_ char *cmdline = NULL;
-	int r = machine_cmdline(m->config, &m->slots, &cmdline, e);
+	int r;
+
+	machine_list_devices(m);
+	r = machine_cmdline(m->config, &m->slots, &cmdline, e);
 
 	if (r < 0)
 		return r;
@@ -112,11 +115,16 @@ int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
 	return i8042_ctrl_alt_del(m->i8042, e);
 }
 
-int machine_update_drive(struct machine *m, const struct drive_update *update, struct err *e)
+int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,
+		   struct err *e)
 {
-	for (unsigned int i = 0; i < m->num_drives; i++) {
-		if (!strcmp(m->drives[i].drive_id, update->drive_id))
-			return blk_update(m->drives[i].vdev, update, e);
-	}
-	return err_set(e, ENOENT, "drive_id \"%s\" is not a drive of this machine", update->drive_id);
+	char name[DEVICE_NAME_SIZE];
+	struct device *dev = m->devices;
+
+	resource_device_name(resource, instance, name);
+	while (dev && strcmp(dev->name, name) != 0)
+		dev = dev->next;
+	if (!dev)
+		return err_set(e, ENOENT, "\"%s\" is not a device of this machine", name);
+	return resource->patch->update(dev, patch, e);
 }

@@ -19,6 +19,7 @@
 #include "config/config.h"
 
 struct machine;
+struct resource;
 
 /*
  * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life
@@ -31,8 +32,8 @@ int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *l
 int machine_check_boot_args(const struct vm_config *config, struct err *e) must_check;
 
 /*
- * Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot, but for serial,
- * which stays; on error all of it is left as it was.
+ * Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot, but for what is
+ * the process's (resource/vm_config.h), which stays; on error all of it is left as it was.
  */
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
 		 struct machine **out, struct err *e) must_check;
@@ -50,7 +51,8 @@ int machine_save(struct machine *m, const struct snapshot_create_config *save, s
 /* Runs a leak event now, for a leak that the monitor cannot see; a running machine is stopped for it and runs on. On a paused one the leak is marked pending. */
 int machine_signal_leak(struct machine *m, struct err *e) must_check;
 int machine_send_ctrl_alt_del(struct machine *m, struct err *e) must_check;
-/* -ENOENT for an unknown drive. */
-int machine_update_drive(struct machine *m, const struct drive_update *update, struct err *e) must_check;
+/* Changes the device of an instance of a resource, as patch (the struct of resource->patch) says. */
+int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,
+		   struct err *e) must_check;
 
 #endif

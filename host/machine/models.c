@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The devices that a machine can have, in boot order: which is the order of
- * their addresses, of their state in a snapshot and of leak events. A new
- * device is one more row.
+ * The devices of a machine, in boot order: which is the order of their
+ * addresses, of their state in a snapshot and of leak events. What every
+ * machine has is here, the others come from the resources that are configured.
  */
-#include <stdio.h>
-
 #include "devices/devices.h"
 #include "machine/internal.h"
-#include "virtio/blk.h"
-#include "virtio/mmio.h"
-#include "virtio/rng.h"
+#include "resource/resource.h"
 
 static void machine_append(struct machine *m, struct device *dev)
 {
@@ -19,29 +15,6 @@ static void machine_append(struct machine *m, struct device *dev)
 	while (*end)
 		end = &(*end)->next;
 	*end = dev;
-}
-
-static int machine_plug_virtio(struct machine *m, struct virtio_dev *vdev, const char *name, struct err *e)
-{
-	struct arch_virtio_slot *slot = &m->slots.virtio[m->slots.num_virtio];
-	struct device *dev;
-	int r = virtio_mmio_new(vdev, name, &m->platform.platform, &dev, &slot->base, &slot->gsi, e);
-
-	if (r < 0)
-		return r;
-	m->slots.num_virtio++;
-	machine_append(m, dev);
-	return 0;
-}
-
-static int add_serial(struct machine *m, struct err *e)
-{
-	struct device *dev;
-	int r = serial_new(&m->config->serial, ARCH_SERIAL_PORT, ARCH_SERIAL_GSI, &m->platform.platform, &dev, e);
-
-	if (!r)
-		machine_append(m, dev);
-	return r;
 }
 
 static void guest_reset(void *ctx)
@@ -73,36 +46,33 @@ static int add_boot_timer(struct machine *m, struct err *e)
 	return r;
 }
 
-static int add_drives(struct machine *m, struct err *e)
+static int add_resource(struct machine *m, const struct resource *resource, struct err *e)
 {
-	for (unsigned int i = 0; i < m->config->num_drives; i++) {
-		const struct drive_config *config = &m->config->drives[i];
-		struct virtio_dev *vdev;
-		char name[sizeof(((struct device *)0)->name)];
-		int r = blk_new(config, &m->platform.platform, &vdev, e);
+	for (unsigned int i = 0; resource->create && i < resource_num(resource, m->config); i++) {
+		const void *instance = resource_at(resource, m->config, i);
+		char name[DEVICE_NAME_SIZE];
+		struct device *dev;
+		int r;
 
+		resource_device_name(resource, instance, name);
+		r = resource->create(instance, name, &m->platform.platform, &dev, e);
 		if (r < 0)
 			return r;
-		snprintf(name, sizeof(name), "drive.%.57s", config->drive_id);
-		r = machine_plug_virtio(m, vdev, name, e);
-		if (r < 0)
-			return r;
-		m->drives[m->num_drives++] = (struct machine_drive){ config->drive_id, vdev };
+		machine_append(m, dev);
 	}
 	return 0;
 }
 
-static int add_entropy(struct machine *m, struct err *e)
+static int add_resources(struct machine *m, struct err *e)
 {
-	struct virtio_dev *vdev;
-	int r;
+	int r = 0;
 
-	if (!m->config->entropy.present)
-		return 0;
-	r = rng_new(&m->config->entropy, &m->platform.platform, &vdev, e);
-	return r < 0 ? r : machine_plug_virtio(m, vdev, "entropy", e);
+	for (size_t i = 0; resources[i] && r == 0; i++)
+		r = add_resource(m, resources[i], e);
+	return r;
 }
 
+/* Last: its event comes after the leak queues'. */
 static int add_vmgenid(struct machine *m, struct err *e)
 {
 	struct device *dev;
@@ -117,7 +87,10 @@ static int add_vmgenid(struct machine *m, struct err *e)
 }
 
 static int (*const models[])(struct machine *m, struct err *e) = {
-	add_serial, add_i8042, add_boot_timer, add_drives, add_entropy, add_vmgenid,
+	add_i8042,
+	add_boot_timer,
+	add_resources,
+	add_vmgenid,
 };
 
 int machine_assemble(struct machine *m, struct err *e)
@@ -129,4 +102,14 @@ int machine_assemble(struct machine *m, struct err *e)
 			return r;
 	}
 	return 0;
+}
+
+void machine_list_devices(struct machine *m)
+{
+	m->slots.num_virtio = 0;
+	for (const struct device *dev = m->devices; dev; dev = dev->next) {
+		if (dev->virtio_base)
+			m->slots.virtio[m->slots.num_virtio++] =
+				(struct arch_virtio_slot){ .base = dev->virtio_base, .gsi = dev->virtio_gsi };
+	}
 }

@@ -8,9 +8,9 @@
 
 #include "base/cleanup.h"
 #include "base/codec.h"
-#include "config/json.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "resource/vm_config.h"
 #include "snapshot/pair.h"
 
 static int flush_devices(struct machine *m, struct err *e)

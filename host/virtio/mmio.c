@@ -206,8 +206,12 @@ static int mmio_plug(struct virtio_mmio *t, struct err *e)
 	return 0;
 }
 
-int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *p, struct device **dev, gpa_t *base,
-		    uint32_t *gsi, struct err *e)
+struct virtio_dev *virtio_mmio_vdev(struct device *dev)
+{
+	return mmio_from_dev(dev)->vdev;
+}
+
+int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *p, struct device **dev, struct err *e)
 {
 	struct virtio_mmio *t = calloc(1, sizeof(*t));
 	int r;
@@ -233,8 +237,8 @@ int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *
 		mmio_free(&t->dev);
 		return r;
 	}
+	t->dev.virtio_base = t->base;
+	t->dev.virtio_gsi = t->irq.gsi;
 	*dev = &t->dev;
-	*base = t->base;
-	*gsi = t->irq.gsi;
 	return 0;
 }

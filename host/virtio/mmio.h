@@ -12,9 +12,11 @@
 
 /*
  * Plugs vdev into the platform: window, GSI, doorbells, bus. name becomes device.name ("entropy", "drive.<id>").
- * Takes over vdev, also when it fails. *base and *gsi tell the firmware tables where it is.
+ * Takes over vdev, also when it fails.
  */
-int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *p, struct device **dev, gpa_t *base,
-		    uint32_t *gsi, struct err *e) must_check;
+int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *p, struct device **dev,
+		    struct err *e) must_check;
+/* The device type behind a device that virtio_mmio_new() made; borrowed. */
+struct virtio_dev *virtio_mmio_vdev(struct device *dev);
 
 #endif

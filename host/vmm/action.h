@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * THE public interface of the monitor: everything that a client can ask for,
- * as one tagged value. The API and the config file both produce these; vmm.c
- * is the one place that says which is allowed when, and carries it out.
+ * THE public interface of the monitor: everything that a client can ask for, as
+ * an endpoint and a body. The API and the config file both produce actions;
+ * vmm.c is the one place that carries them out.
  */
 #ifndef VMM_ACTION_H
 #define VMM_ACTION_H
@@ -10,51 +10,19 @@
 #include <jansson.h>
 
 #include "base/err.h"
-#include "config/config.h"
-
-enum action_kind {
-	ACTION_GET_INSTANCE_INFO,
-	ACTION_GET_VERSION,
-	ACTION_GET_MACHINE_CONFIG,
-	ACTION_GET_VM_CONFIG,
-	ACTION_PUT_LOGGER,
-	ACTION_PUT_METRICS,
-	ACTION_PUT_BOOT_SOURCE,
-	ACTION_PUT_MACHINE_CONFIG,
-	ACTION_PATCH_MACHINE_CONFIG, /* machine_patch */
-	ACTION_PUT_DRIVE,
-	ACTION_PATCH_DRIVE,
-	ACTION_PUT_ENTROPY,
-	ACTION_PUT_SERIAL,
-	ACTION_INSTANCE_START,
-	ACTION_FLUSH_METRICS,
-	ACTION_SEND_CTRL_ALT_DEL,
-	ACTION_SIGNAL_ENTROPY_LEAK,
-	ACTION_PAUSE,
-	ACTION_RESUME,
-	ACTION_SNAPSHOT_CREATE,
-	ACTION_SNAPSHOT_LOAD,
-};
+#include "vmm/endpoint.h"
 
 struct action {
-	enum action_kind kind;
-	union { /* owned by the action */
-		struct logger_config logger;
-		struct metrics_config metrics;
-		struct boot_source_config boot_source;
-		struct machine_config machine;
-		struct machine_config_patch machine_patch;
-		struct drive_config drive;
-		struct drive_update drive_update;
-		struct entropy_config entropy;
-		struct serial_config serial;
-		struct snapshot_create_config snapshot_create;
-		struct snapshot_load_config snapshot_load;
-	};
+	struct endpoint endpoint;
+	void *body; /* owned; the struct of endpoint.fields, or NULL if there are none */
 };
 
-/* The action of this kind that a request body, or a section of a config file, describes. body is NULL for kinds without one. */
-int action_from_json(enum action_kind kind, json_t *body, struct action *action, struct err *e) must_check;
+/*
+ * The action for a request to an endpoint, of which id is the part that "{id}" stands for (NULL: take the body's). body is NULL for
+ * an endpoint without one. On error *action needs no action_fini().
+ */
+int action_from_json(const struct endpoint *endpoint, const char *id, json_t *body, struct action *action,
+		     struct err *e) must_check;
 void action_fini(struct action *action);
 
 #endif

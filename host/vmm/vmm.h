@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The controller: the configuration before there is a machine, the machine
- * afterwards, and one table that says which action is allowed in which state.
+ * afterwards.
  */
 #ifndef VMM_VMM_H
 #define VMM_VMM_H
@@ -15,8 +15,6 @@
 #include "config/config.h"
 #include "machine/machine.h"
 #include "vmm/action.h"
-
-enum vmm_state { VMM_NOT_STARTED, VMM_RUNNING, VMM_PAUSED };
 
 struct vmm {
 	struct loop *loop;	 /* borrowed */
@@ -36,6 +34,10 @@ enum vmm_state vmm_state(const struct vmm *vmm);
  * reference for a GET and NULL otherwise. Failure: -errno and a sentence; the configuration and the machine are as before.
  */
 int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e) must_check;
+
+/* For operation.c: the machine that is configured, or that of a snapshot. On error everything is as before. */
+int vmm_start(struct vmm *vmm, struct err *e) must_check;
+int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct err *e) must_check;
 
 /* Applies a config file (a list of the same actions, in a fixed order) and starts the machine. */
 int vmm_run_config_file(struct vmm *vmm, const char *path, struct err *e) must_check;

@@ -14,7 +14,7 @@
 #include "api/routes.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "config/json.h"
+#include "resource/vm_config.h"
 #include "fake_machine.h"
 
 #define MAX_WORD 256

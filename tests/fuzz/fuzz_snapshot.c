@@ -18,7 +18,7 @@
 #include "base/cleanup.h"
 #include "base/codec.h"
 #include "board.h"
-#include "config/json.h"
+#include "resource/vm_config.h"
 #include "fake_kvm.h"
 #include "snapshot/format.h"
 #include "snapshot/statefile.h"

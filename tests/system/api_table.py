@@ -18,6 +18,8 @@ The phase of a machine is the same after each row.
 import json
 import re
 
+import openapi
+
 BOOT = {"kernel_image_path": "{kernel}", "initrd_path": "{initrd}", "boot_args": "console=ttyS0 panic=1 reboot=k"}
 DRIVE = {"drive_id": "rootfs", "path_on_host": "{disk}", "is_root_device": True, "is_read_only": True}
 MACHINE = {"vcpu_count": 1, "mem_size_mib": 128}
@@ -366,10 +368,16 @@ def carry_out(connection, row, files):
         return f"{where}: expected status {status}"
     if response.getheader("Server") != "Firecracker API":
         return f"{where}: no Server header"
-    if status == 204:
-        return f"{where}: expected no body" if text else None
-    if response.getheader("Content-Type") != "application/json":
+    if status == 204 and text:
+        return f"{where}: expected no body"
+    if status != 204 and response.getheader("Content-Type") != "application/json":
         return f"{where}: expected JSON"
+    fault = openapi.check(method, path, json.loads(body) if status == 204 and body else None, status,
+                          json.loads(text) if text else None)
+    if fault:
+        return f"{where}: {fault}"
+    if status == 204:
+        return None
     if status == 400:
         fault = json.loads(text)
         if list(fault) != ["fault_message"]:

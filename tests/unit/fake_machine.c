@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/json.h"
+#include "resource/resource.h"
+#include "resource/vm_config.h"
 
 struct machine {
 	bool paused;
@@ -75,6 +76,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		r = vm_config_from_text(text, strlen(text), &loaded, e);
 	if (r)
 		return r;
+	vm_config_move_own(&loaded, config);
 	vm_config_fini(config);
 	*config = loaded;
 	*m = fake_new(config, true);
@@ -132,9 +134,14 @@ int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
 	return fake_call("ctrl_alt_del", e);
 }
 
-int machine_update_drive(struct machine *m, const struct drive_update *update, struct err *e)
+int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,
+		   struct err *e)
 {
+	const struct drive_update *update = patch;
+
 	(void)m;
+	(void)instance;
+	assert(resource == &drive_resource);
 	snprintf(fake.path, sizeof(fake.path), "%s", update->path_on_host ? update->path_on_host : "");
-	return fake_call("update_drive", e);
+	return fake_call("update", e);
 }

@@ -241,7 +241,7 @@ static void a_machine_lives_through_the_api(void **state)
 	assert_status(once("PUT", "/actions", "{'action_type':'SignalEntropyLeak'}"), 204);
 	assert_status(once("PUT", "/actions", "{'action_type':'SendCtrlAltDel'}"), 204);
 	assert_status(once("PUT", "/actions", "{'action_type':'FlushMetrics'}"), 204);
-	assert_string_equal(fake.calls, "boot pause save update_drive resume leak ctrl_alt_del ");
+	assert_string_equal(fake.calls, "boot pause save update resume leak ctrl_alt_del ");
 }
 
 static void a_snapshot_is_loaded_through_the_api(void **state)

@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "config/config.h"
+#include "resource/resource.h"
+#include "resource/vm_config.h"
 
 static struct drive_config drive(const char *id, bool root)
 {
@@ -21,11 +22,11 @@ static struct drive_config drive(const char *id, bool root)
 static int put(struct vm_config *config, const char *id, bool root, struct err *e)
 {
 	struct drive_config d = drive(id, root);
-	int r = vm_config_put_drive(config, &d, e);
+	int r = resource_put(&drive_resource, config, &d, e);
 
 	if (!r)
 		assert_null(d.drive_id); /* taken over */
-	drive_config_fini(&d);
+	json_fields_fini(drive_resource.fields, &d);
 	return r;
 }
 
@@ -56,37 +57,16 @@ static void defaults_are_one_vcpu_and_128_mib(void **state)
 	vm_config_fini(&config); /* of a zeroed one */
 }
 
-static void machine_limits_are_named(void **state)
+static void two_threads_a_core_need_an_even_number_of_vcpus(void **state)
 {
-	static const struct {
-		struct machine_config c;
-		const char *error; /* NULL: allowed */
-	} rows[] = {
-		{ { .vcpu_count = 1, .mem_size_mib = 1 }, NULL },
-		{ { .vcpu_count = 32, .mem_size_mib = CONFIG_MAX_MEM_MIB }, NULL },
-		{ { .vcpu_count = 3, .mem_size_mib = 128 }, NULL },
-		{ { .vcpu_count = 1, .mem_size_mib = 128, .smt = true }, NULL },
-		{ { .vcpu_count = 2, .mem_size_mib = 128, .smt = true }, NULL },
-		{ { .vcpu_count = 0, .mem_size_mib = 128 },
-		  "\"vcpu_count\": 0 is not allowed: expected an integer from 1 to 32" },
-		{ { .vcpu_count = 33, .mem_size_mib = 128 }, "\"vcpu_count\": 33" },
-		{ { .vcpu_count = 3, .mem_size_mib = 128, .smt = true }, "\"vcpu_count\": 3 is not allowed with smt" },
-		{ { .vcpu_count = 1, .mem_size_mib = 0 },
-		  "\"mem_size_mib\": 0 is not allowed: expected an integer from 1 to 261120" },
-		{ { .vcpu_count = 1, .mem_size_mib = CONFIG_MAX_MEM_MIB + 1 }, "\"mem_size_mib\": 261121" },
-		{ { .vcpu_count = 1, .mem_size_mib = UINT64_MAX }, "\"mem_size_mib\": 18446744073709551615" },
-		{ { .vcpu_count = 1, .mem_size_mib = 1, .track_dirty_pages = true }, "not supported yet" },
-		{ { .vcpu_count = 1, .mem_size_mib = 1, .huge_pages = HUGE_PAGES_2M }, "\"huge_pages\"" },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct err e = { "" };
-		int r = machine_config_check(&rows[i].c, &e);
+	for (uint32_t n = 1; n <= CONFIG_MAX_VCPUS; n++) {
+		struct machine_config c = { .vcpu_count = n, .mem_size_mib = 128 };
+		struct err e;
 
-		assert_int_equal(r, rows[i].error ? -EINVAL : 0);
-		if (rows[i].error)
-			assert_non_null(strstr(e.text, rows[i].error));
+		assert_int_equal(machine_resource.check(&c, &e), 0);
+		c.smt = true;
+		assert_int_equal(machine_resource.check(&c, &e), n == 1 || n % 2 == 0 ? 0 : -EINVAL);
 	}
 }
 
@@ -103,12 +83,9 @@ static void drive_ids_and_partuuids_hold_safe_characters_only(void **state)
 		{ "a/b", NULL, "alphanumeric" },
 		{ "a b", NULL, "alphanumeric" },
 		{ "\xc3\xa9", NULL, "alphanumeric" },
-		{ "a123456789012345678901234567890123456789012345678901234567", NULL,
-		  "58 characters are too many: at most 57" },
-		{ "a", "", "partuuid" },
+		{ "a123456789012345678901234567890123456789012345678901234567", NULL, "has 58 characters: at most 57" },
 		{ "a", "0eaa91a0-01 init=/bin/sh", "partuuid" },
 		{ "a", "0eaa91a0-0g", "partuuid" },
-		{ "a", "0123456789012345678901234567890123456", "partuuid" },
 	};
 
 	(void)state;
@@ -118,31 +95,25 @@ static void drive_ids_and_partuuids_hold_safe_characters_only(void **state)
 		int r;
 
 		d.partuuid = rows[i].partuuid ? strdup(rows[i].partuuid) : NULL;
-		r = drive_config_check(&d, &e);
+		r = drive_resource.check(&d, &e);
 		assert_int_equal(r, rows[i].error ? -EINVAL : 0);
 		if (rows[i].error)
 			assert_non_null(strstr(e.text, rows[i].error));
-		drive_config_fini(&d);
+		json_fields_fini(drive_resource.fields, &d);
 	}
 }
 
-static void boot_args_are_printable_and_fit_the_command_line(void **state)
+static void boot_args_are_printable(void **state)
 {
-	char args[CONFIG_BOOT_ARGS_MAX + 2];
+	char args[] = "console=ttyS0\npanic=1";
 	struct boot_source_config c = { .boot_args = args };
 	struct err e;
 
 	(void)state;
-	memset(args, 'a', sizeof(args));
-	args[CONFIG_BOOT_ARGS_MAX] = '\0';
-	assert_int_equal(boot_source_config_check(&c, &e), 0);
-	args[CONFIG_BOOT_ARGS_MAX] = 'a';
-	args[CONFIG_BOOT_ARGS_MAX + 1] = '\0';
-	assert_int_equal(boot_source_config_check(&c, &e), -EINVAL);
-	assert_non_null(strstr(e.text, "2048 bytes are too many: at most 2047"));
-	strcpy(args, "console=ttyS0\npanic=1");
-	assert_int_equal(boot_source_config_check(&c, &e), -EINVAL);
+	assert_int_equal(boot_source_resource.check(&c, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "byte 0x0a at position 13 is not allowed"));
+	args[13] = ' ';
+	assert_int_equal(boot_source_resource.check(&c, &e), 0);
 }
 
 static void instance_ids_are_checked(void **state)
@@ -237,7 +208,7 @@ static void one_drive_too_many_is_refused(void **state)
 		assert_int_equal(put(&config, id, false, &e), 0);
 	}
 	assert_int_equal(put(&config, "more", false, &e), -EINVAL);
-	assert_non_null(strstr(e.text, "\"more\" is one too many: at most 16"));
+	assert_non_null(strstr(e.text, "\"more\" is one too many in drives: at most 16"));
 	assert_int_equal(put(&config, "d15", true, &e), 0); /* replacing is not adding */
 	assert_string_equal(config.drives[0].drive_id, "d15");
 	assert_int_equal(config.num_drives, CONFIG_MAX_DRIVES);
@@ -248,9 +219,9 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_one_vcpu_and_128_mib),
-		cmocka_unit_test(machine_limits_are_named),
+		cmocka_unit_test(two_threads_a_core_need_an_even_number_of_vcpus),
 		cmocka_unit_test(drive_ids_and_partuuids_hold_safe_characters_only),
-		cmocka_unit_test(boot_args_are_printable_and_fit_the_command_line),
+		cmocka_unit_test(boot_args_are_printable),
 		cmocka_unit_test(instance_ids_are_checked),
 		cmocka_unit_test(drives_keep_their_order_with_the_root_first),
 		cmocka_unit_test(a_drive_is_replaced_by_its_id),

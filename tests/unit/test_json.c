@@ -11,7 +11,10 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "config/json.h"
+#include "config/json_fields.h"
+#include "resource/resource.h"
+#include "resource/vm_config.h"
+#include "vmm/snapshot_request.h"
 
 enum body { BOOT, MACHINE, MACHINE_PATCH, DRIVE, DRIVE_UPDATE, ENTROPY, SERIAL, LOGGER, METRICS, CREATE, LOAD };
 
@@ -29,66 +32,59 @@ union config {
 	struct snapshot_load_config load;
 };
 
+struct form {
+	const struct field_table *fields;
+	int (*check)(const void *c, struct err *e);
+};
+
+static struct form form_of(enum body body)
+{
+	static const struct resource *const of[] = {
+		[BOOT] = &boot_source_resource, [MACHINE] = &machine_resource,	  [MACHINE_PATCH] = &machine_resource,
+		[DRIVE] = &drive_resource,	[DRIVE_UPDATE] = &drive_resource, [ENTROPY] = &entropy_resource,
+		[SERIAL] = &serial_resource,	[LOGGER] = &logger_resource,	  [METRICS] = &metrics_resource,
+	};
+
+	switch (body) {
+	case CREATE:
+		return (struct form){ &snapshot_create_table, snapshot_create_check };
+	case LOAD:
+		return (struct form){ &snapshot_load_table, snapshot_load_check };
+	case MACHINE_PATCH:
+	case DRIVE_UPDATE:
+		return (struct form){ of[body]->patch->fields, of[body]->patch->check };
+	default:
+		return (struct form){ of[body]->fields, of[body]->check };
+	}
+}
+
 static int decode(enum body body, json_t *root, union config *c, struct err *e)
 {
-	switch (body) {
-	case BOOT:
-		return boot_source_from_json(root, &c->boot, e);
-	case MACHINE:
-		return machine_config_from_json(root, &c->machine, e);
-	case MACHINE_PATCH:
-		return machine_config_patch_from_json(root, &c->machine_patch, e);
-	case DRIVE:
-		return drive_from_json(root, &c->drive, e);
-	case DRIVE_UPDATE:
-		return drive_update_from_json(root, &c->drive_update, e);
-	case ENTROPY:
-		return entropy_from_json(root, &c->entropy, e);
-	case SERIAL:
-		return serial_from_json(root, &c->serial, e);
-	case LOGGER:
-		return logger_from_json(root, &c->logger, e);
-	case METRICS:
-		return metrics_from_json(root, &c->metrics, e);
-	case CREATE:
-		return snapshot_create_from_json(root, &c->create, e);
-	case LOAD:
-		return snapshot_load_from_json(root, &c->load, e);
+	struct form form = form_of(body);
+	void *decoded = NULL;
+	int r = json_fields_new(form.fields, root, &decoded, e);
+
+	if (!r && form.check)
+		r = form.check(decoded, e);
+	if (r) {
+		json_fields_free(form.fields, decoded);
+		return r;
 	}
-	return -1;
+	if (body == LOAD)
+		c->load = *snapshot_load_request_config(decoded);
+	else
+		memcpy(c, decoded, form.fields->size);
+	free(decoded); /* what it owns is now the copy's */
+	return 0;
 }
 
 static void fini(enum body body, union config *c)
 {
-	switch (body) {
-	case BOOT:
-		boot_source_config_fini(&c->boot);
-		break;
-	case DRIVE:
-		drive_config_fini(&c->drive);
-		break;
-	case DRIVE_UPDATE:
-		drive_update_fini(&c->drive_update);
-		break;
-	case SERIAL:
-		serial_config_fini(&c->serial);
-		break;
-	case LOGGER:
-		logger_config_fini(&c->logger);
-		break;
-	case METRICS:
-		metrics_config_fini(&c->metrics);
-		break;
-	case CREATE:
-		snapshot_create_config_fini(&c->create);
-		break;
-	case LOAD:
-		snapshot_load_config_fini(&c->load);
-		break;
-	case MACHINE:
-	case MACHINE_PATCH:
-	case ENTROPY:
-		break;
+	if (body == LOAD) {
+		free(c->load.snapshot_path);
+		free(c->load.mem_file_path);
+	} else {
+		json_fields_fini(form_of(body).fields, c);
 	}
 }
 
@@ -234,6 +230,11 @@ static const struct row rows[] = {
 	  "field \"io_engine\": \"Async\" is not supported yet: allowed are null, \"Sync\"" },
 	{ DRIVE, "{'drive_id':'1','path_on_host':'p','is_root_device':true,'partuuid':'x y'}",
 	  "\"partuuid\": \"x y\"" },
+	{ DRIVE, "{'drive_id':'1','path_on_host':'p','is_root_device':true,'partuuid':''}", "\"partuuid\": \"\"" },
+	{ DRIVE,
+	  "{'drive_id':'1','path_on_host':'p','is_root_device':true,'partuuid':'0123456789012345678901234567890123456'"
+	  "}",
+	  "\"partuuid\": \"0123" },
 	{ DRIVE, "{'drive_id':'1','is_root_device':true,'socket':'s'}",
 	  "field \"socket\": \"s\" is not supported yet: allowed is null" },
 	{ DRIVE, "{'drive_id':'1','path_on_host':'p','is_root_device':true,'rate_limiter':[]}",
@@ -364,7 +365,7 @@ static void every_field_right_and_wrong(void **state)
 
 		if (r != (rows[i].error ? -EINVAL : 0) || (r && !strstr(e.text, rows[i].error)))
 			fail_msg("%s: got %d: %s", rows[i].text, r, e.text);
-		if (r && rows[i].body != MACHINE && rows[i].body != MACHINE_PATCH && rows[i].body != ENTROPY) {
+		if (r) {
 			memset(&zero, 0, sizeof(zero));
 			assert_memory_equal(&c, &zero, sizeof(c)); /* nothing is left to be freed */
 		}
@@ -401,13 +402,13 @@ static void values_arrive_in_their_fields(void **state)
 	assert_int_equal(c.drive.rate_limiter.bandwidth.one_time_burst, 2);
 	assert_int_equal(c.drive.rate_limiter.bandwidth.refill_time_ms, 3);
 	assert_int_equal(c.drive.rate_limiter.ops.refill_time_ms, 0); /* size 0: no limit, in one form */
-	drive_config_fini(&c.drive);
+	fini(DRIVE, &c);
 
 	assert_int_equal(
 		parse(DRIVE_UPDATE, "{'drive_id':'d','rate_limiter':{'ops':{'size':5,'refill_time':6}}}", &c, &e), 0);
 	assert_true(c.drive_update.has_ops && !c.drive_update.has_bandwidth && !c.drive_update.path_on_host);
 	assert_int_equal(c.drive_update.rate_limiter.ops.size, 5);
-	drive_update_fini(&c.drive_update);
+	fini(DRIVE_UPDATE, &c);
 
 	assert_int_equal(parse(MACHINE, "{'vcpu_count':1,'mem_size_mib':1}", &c, &e), 0);
 	assert_true(c.machine.vm_generation_id);
@@ -415,7 +416,7 @@ static void values_arrive_in_their_fields(void **state)
 	assert_false(c.machine.vm_generation_id);
 
 	assert_int_equal(parse(ENTROPY, "{}", &c, &e), 0);
-	assert_true(c.entropy.present && c.entropy.leak_reporting);
+	assert_true(c.entropy.leak_reporting);
 	assert_int_equal(parse(ENTROPY, "{'leak_reporting':false}", &c, &e), 0);
 	assert_false(c.entropy.leak_reporting);
 
@@ -425,7 +426,7 @@ static void values_arrive_in_their_fields(void **state)
 
 	assert_int_equal(parse(METRICS, "{'metrics_path':'m','properties':{'a':'b'}}", &c, &e), 0);
 	assert_string_equal(c.metrics.properties_json, "{\"a\":\"b\"}");
-	metrics_config_fini(&c.metrics);
+	fini(METRICS, &c);
 
 	assert_int_equal(parse(LOAD,
 			       "{'snapshot_path':'s','mem_backend':{'backend_path':'m','backend_type':'File'},'clock_"
@@ -434,7 +435,7 @@ static void values_arrive_in_their_fields(void **state)
 			 0);
 	assert_string_equal(c.load.mem_file_path, "m");
 	assert_true(c.load.clock_realtime && !c.load.resume_vm);
-	snapshot_load_config_fini(&c.load);
+	fini(LOAD, &c);
 }
 
 /* len bytes of filler between head and tail. */
@@ -500,8 +501,8 @@ static void fill(struct vm_config *config)
 	vm_config_init(config);
 	config->boot_source = (struct boot_source_config){ true, strdup("/k"), NULL, strdup("console=ttyS0") };
 	config->machine.vcpu_count = 2;
-	assert_int_equal(vm_config_put_drive(config, &data, &e), 0);
-	assert_int_equal(vm_config_put_drive(config, &root, &e), 0);
+	assert_int_equal(resource_put(&drive_resource, config, &data, &e), 0);
+	assert_int_equal(resource_put(&drive_resource, config, &root, &e), 0);
 	config->entropy = (struct entropy_config){ true, true, { .bandwidth = { 1000, 5, 100 } } };
 	config->serial.serial_out_path = strdup("/out");
 }
@@ -509,19 +510,19 @@ static void fill(struct vm_config *config)
 static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 {
 	static const char expected[] =
-		"{\"balloon\":null,\"drives\":[{\"drive_id\":\"rootfs\",\"partuuid\":\"0eaa91a0-01\","
+		"{\"logger\":null,\"metrics\":null,\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":128,"
+		"\"smt\":false,\"track_dirty_pages\":false,\"huge_pages\":\"None\"},\"boot-source\":"
+		"{\"kernel_image_path\":\"/k\",\"initrd_path\":null,\"boot_args\":\"console=ttyS0\"},"
+		"\"drives\":[{\"drive_id\":\"rootfs\",\"partuuid\":\"0eaa91a0-01\","
 		"\"is_root_device\":true,\"cache_type\":\"Writeback\",\"is_read_only\":false,\"path_on_host\":\"/a\","
 		"\"rate_limiter\":{\"bandwidth\":null,\"ops\":{\"size\":10,\"one_time_burst\":null,\"refill_time\":100}"
 		"},"
 		"\"io_engine\":\"Sync\",\"socket\":null},{\"drive_id\":\"data\",\"partuuid\":null,"
 		"\"is_root_device\":false,\"cache_type\":\"Unsafe\",\"is_read_only\":true,\"path_on_host\":\"/b\","
-		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"boot-source\":"
-		"{\"kernel_image_path\":\"/k\",\"initrd_path\":null,\"boot_args\":\"console=ttyS0\"},"
-		"\"cpu-config\":null,\"logger\":null,\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":128,"
-		"\"smt\":false,\"track_dirty_pages\":false,\"huge_pages\":\"None\"},\"metrics\":null,"
-		"\"mmds-config\":null,\"network-interfaces\":[],\"vsock\":null,\"entropy\":{\"rate_limiter\":"
-		"{\"bandwidth\":{\"size\":1000,\"one_time_burst\":5,\"refill_time\":100},\"ops\":null}},\"pmem\":[],"
-		"\"memory-hotplug\":null}";
+		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"entropy\":{\"rate_limiter\":"
+		"{\"bandwidth\":{\"size\":1000,\"one_time_burst\":5,\"refill_time\":100},\"ops\":null}},"
+		"\"cpu-config\":null,\"network-interfaces\":[],\"vsock\":null,\"balloon\":null,\"mmds-config\":null,"
+		"\"pmem\":[],\"memory-hotplug\":null}";
 	struct vm_config config;
 	json_t *json;
 	char *text;

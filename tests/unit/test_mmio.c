@@ -792,8 +792,6 @@ static void failed_creation_leaves_nothing_behind(void **state)
 	struct fixture *f = *state;
 	struct device *dev;
 	struct err e;
-	uint32_t gsi;
-	gpa_t base;
 
 	for (unsigned int step = 0; step < 5; step++) {
 		bool freed = false;
@@ -803,7 +801,7 @@ static void failed_creation_leaves_nothing_behind(void **state)
 		f->fp.irqs_left = step == 1 ? 0 : -1;
 		f->fp.bells_left = step >= 2 ? (int)step - 2 : -1;
 		e.text[0] = '\0';
-		assert_int_equal(virtio_mmio_new(&probe->vdev, "third", &f->fp.p, &dev, &base, &gsi, &e), -ENOSPC);
+		assert_int_equal(virtio_mmio_new(&probe->vdev, "third", &f->fp.p, &dev, &e), -ENOSPC);
 		assert_true(freed);
 		assert_non_null(strstr(e.text, "third"));
 		assert_int_equal(f->fp.num_bells, 6);
@@ -817,11 +815,9 @@ static void occupied_addresses_are_refused(void **state)
 	struct probe *probe = probe_new(f, &freed);
 	struct device *dev;
 	struct err e;
-	uint32_t gsi;
-	gpa_t base;
 
 	assert_int_equal(bus_add(&f->fp.bus, BUS_MMIO, FAKE_MMIO_BASE + 2 * 4096 + 8, 1, f->drv.dev), 0);
-	assert_int_equal(virtio_mmio_new(&probe->vdev, "third", &f->fp.p, &dev, &base, &gsi, &e), -EEXIST);
+	assert_int_equal(virtio_mmio_new(&probe->vdev, "third", &f->fp.p, &dev, &e), -EEXIST);
 	assert_true(freed);
 }
 

@@ -15,8 +15,8 @@
 
 #include "base/cleanup.h"
 #include "base/metrics.h"
-#include "config/json.h"
 #include "fake_machine.h"
+#include "resource/vm_config.h"
 #include "vmm/vmm.h"
 
 static struct vmm vmm;
@@ -75,18 +75,21 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Text is JSON with ' for "; the reply to a GET, as text, ends up in *out. */
-static int run(enum action_kind kind, const char *text, char **out)
+/* "PUT drives/{id}", and text, which is JSON with ' for "; the reply to a GET, as text, ends up in *out. */
+static int run(const char *endpoint, const char *text, char **out)
 {
-	_cleanup_free_ char *json = strdup(text);
+	_cleanup_free_ char *json = strdup(text), *method = strndup(endpoint, strcspn(endpoint, " "));
 	json_t *body = NULL, *reply = NULL;
 	struct action action;
+	struct endpoint ep;
+	const char *id;
 	int r;
 
 	for (char *p = json; *p; p++)
 		*p = *p == '\'' ? '"' : *p;
 	assert_int_equal(config_json_parse(json, strlen(json), &body, &e), 0);
-	r = action_from_json(kind, body, &action, &e);
+	assert_true(endpoint_find(method, endpoint + strlen(method) + 1, &ep, &id));
+	r = action_from_json(&ep, NULL, body, &action, &e);
 	json_decref(body);
 	if (r)
 		return r;
@@ -98,9 +101,9 @@ static int run(enum action_kind kind, const char *text, char **out)
 	return r;
 }
 
-static int act(enum action_kind kind, const char *text)
+static int act(const char *endpoint, const char *text)
 {
-	return run(kind, text, NULL);
+	return run(endpoint, text, NULL);
 }
 
 static char *config_text(void)
@@ -117,46 +120,47 @@ static void assert_error(const char *part)
 static void boot_args_that_do_not_fit_are_refused_when_they_are_put(void **state)
 {
 	(void)state;
-	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}"), 0);
+	assert_int_equal(act("PUT boot-source", "{'kernel_image_path':'kernel'}"), 0);
 	fake.fail = "boot_args";
-	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','boot_args':'a'}"), -EINVAL);
+	assert_int_equal(act("PUT boot-source", "{'kernel_image_path':'kernel','boot_args':'a'}"), -EINVAL);
 	assert_error("Boot source error: boot_args: too many");
 	assert_null(vmm.config.boot_source.boot_args);
 }
 
 static void start(void)
 {
-	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}"), 0);
-	assert_int_equal(act(ACTION_PUT_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk','is_root_device':true}"), 0);
-	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), 0);
+	assert_int_equal(act("PUT boot-source", "{'kernel_image_path':'kernel'}"), 0);
+	assert_int_equal(act("PUT drives/{id}", "{'drive_id':'rootfs','path_on_host':'disk','is_root_device':true}"),
+			 0);
+	assert_int_equal(act("PUT actions", "{'action_type':'InstanceStart'}"), 0);
 	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
 }
 
 static const struct {
-	enum action_kind kind;
+	const char *endpoint;
 	const char *body;
 	bool before, running, paused; /* allowed? */
 } phases[] = {
-	{ ACTION_GET_INSTANCE_INFO, "{}", true, true, true },
-	{ ACTION_GET_VERSION, "{}", true, true, true },
-	{ ACTION_GET_MACHINE_CONFIG, "{}", true, true, true },
-	{ ACTION_GET_VM_CONFIG, "{}", true, true, true },
-	{ ACTION_PUT_LOGGER, "{'level':'Off'}", true, false, false },
-	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','initrd_path':'initrd'}", true, false, false },
-	{ ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':1,'mem_size_mib':128}", true, false, false },
-	{ ACTION_PATCH_MACHINE_CONFIG, "{'vcpu_count':1}", true, false, false },
-	{ ACTION_PUT_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk','is_root_device':true}", true, false, false },
-	{ ACTION_PUT_ENTROPY, "{}", true, false, false },
-	{ ACTION_PUT_SERIAL, "{}", true, false, false },
-	{ ACTION_PATCH_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk'}", false, true, true },
-	{ ACTION_FLUSH_METRICS, "{}", false, true, true },
-	{ ACTION_SEND_CTRL_ALT_DEL, "{}", false, true, true },
-	{ ACTION_SIGNAL_ENTROPY_LEAK, "{}", false, true, true },
-	{ ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s','mem_file_path':'m'}", false, false, true },
-	{ ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}", true, false, false },
-	{ ACTION_PUT_METRICS, "{'metrics_path':'metrics'}", true, false, false },
-	{ ACTION_RESUME, "{}", false, true, true },
-	{ ACTION_PAUSE, "{}", false, true, true },
+	{ "GET ", "{}", true, true, true },
+	{ "GET version", "{}", true, true, true },
+	{ "GET machine-config", "{}", true, true, true },
+	{ "GET vm/config", "{}", true, true, true },
+	{ "PUT logger", "{'level':'Off'}", true, false, false },
+	{ "PUT boot-source", "{'kernel_image_path':'kernel','initrd_path':'initrd'}", true, false, false },
+	{ "PUT machine-config", "{'vcpu_count':1,'mem_size_mib':128}", true, false, false },
+	{ "PATCH machine-config", "{'vcpu_count':1}", true, false, false },
+	{ "PUT drives/{id}", "{'drive_id':'rootfs','path_on_host':'disk','is_root_device':true}", true, false, false },
+	{ "PUT entropy", "{}", true, false, false },
+	{ "PUT serial", "{}", true, false, false },
+	{ "PATCH drives/{id}", "{'drive_id':'rootfs','path_on_host':'disk'}", false, true, true },
+	{ "PUT actions", "{'action_type':'FlushMetrics'}", false, true, true },
+	{ "PUT actions", "{'action_type':'SendCtrlAltDel'}", false, true, true },
+	{ "PUT actions", "{'action_type':'SignalEntropyLeak'}", false, true, true },
+	{ "PUT snapshot/create", "{'snapshot_path':'s','mem_file_path':'m'}", false, false, true },
+	{ "PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}", true, false, false },
+	{ "PUT metrics", "{'metrics_path':'metrics'}", true, false, false },
+	{ "PATCH vm", "{'state':'Resumed'}", false, true, true },
+	{ "PATCH vm", "{'state':'Paused'}", false, true, true },
 };
 
 static void each_action_is_allowed_in_its_states_only(void **state)
@@ -167,7 +171,7 @@ static void each_action_is_allowed_in_its_states_only(void **state)
 
 		vmm_fini(&vmm);
 		vmm_init(&vmm, NULL, "test-instance", false);
-		r = act(phases[i].kind, phases[i].body);
+		r = act(phases[i].endpoint, phases[i].body);
 		assert_int_equal(!r, phases[i].before);
 		if (r)
 			assert_string_equal(e.text,
@@ -178,13 +182,13 @@ static void each_action_is_allowed_in_its_states_only(void **state)
 		vmm_init(&vmm, NULL, "test-instance", false);
 		start();
 		for (int paused = 0; paused < 2; paused++) {
-			int r = act(phases[i].kind, phases[i].body);
+			int r = act(phases[i].endpoint, phases[i].body);
 
 			assert_int_equal(!r, paused ? phases[i].paused : phases[i].running);
 			if (r && phases[i].before)
 				assert_string_equal(
 					e.text, "The requested operation is not supported after starting the microVM.");
-			assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
+			assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0);
 		}
 	}
 }
@@ -194,7 +198,7 @@ static void a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_tou
 	(void)state;
 	start();
 	fake.calls[0] = '\0';
-	assert_int_equal(act(ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s','mem_file_path':'m'}"), -EBUSY);
+	assert_int_equal(act("PUT snapshot/create", "{'snapshot_path':'s','mem_file_path':'m'}"), -EBUSY);
 	assert_string_equal(e.text, "Create snapshot error: the microVM is running; pause it first");
 	assert_string_equal(fake.calls, "");
 }
@@ -204,56 +208,57 @@ static void replies_have_the_fields_that_clients_read(void **state)
 	char *text;
 
 	(void)state;
-	assert_int_equal(run(ACTION_GET_INSTANCE_INFO, "{}", &text), 0);
+	assert_int_equal(run("GET ", "{}", &text), 0);
 	assert_string_equal(text,
 			    "{\"id\":\"test-instance\",\"state\":\"Not started\",\"vmm_version\":\"" SNAPSAFE_VERSION
 			    "\",\"app_name\":\"snapsafe-vmm\"}");
 	free(text);
-	assert_int_equal(run(ACTION_GET_VERSION, "{}", &text), 0);
+	assert_int_equal(run("GET version", "{}", &text), 0);
 	assert_string_equal(text, "{\"firecracker_version\":\"1.17.0\"}");
 	free(text);
-	assert_int_equal(run(ACTION_GET_MACHINE_CONFIG, "{}", &text), 0);
+	assert_int_equal(run("GET machine-config", "{}", &text), 0);
 	assert_string_equal(text, "{\"vcpu_count\":1,\"mem_size_mib\":128,\"smt\":false,\"track_dirty_pages\":false,"
 				  "\"huge_pages\":\"None\"}");
 	free(text);
-	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'vm_generation_id':false}"), 0);
-	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'vcpu_count':1}"), 0);
-	assert_int_equal(run(ACTION_GET_MACHINE_CONFIG, "{}", &text), 0);
+	assert_int_equal(act("PATCH machine-config", "{'vm_generation_id':false}"), 0);
+	assert_int_equal(act("PATCH machine-config", "{'vcpu_count':1}"), 0);
+	assert_int_equal(run("GET machine-config", "{}", &text), 0);
 	assert_non_null(strstr(text, "\"vm_generation_id\":false"));
 	free(text);
 	start();
-	assert_int_equal(run(ACTION_GET_INSTANCE_INFO, "{}", &text), 0);
+	assert_int_equal(run("GET ", "{}", &text), 0);
 	assert_non_null(strstr(text, "\"state\":\"Running\""));
 	free(text);
-	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
-	assert_int_equal(run(ACTION_GET_INSTANCE_INFO, "{}", &text), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0);
+	assert_int_equal(run("GET ", "{}", &text), 0);
 	assert_non_null(strstr(text, "\"state\":\"Paused\""));
 	free(text);
 }
 
 static const struct {
-	enum action_kind kind;
+	const char *endpoint;
 	const char *body;
 	const char *error;
 } refused[] = {
-	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'nowhere'}",
+	{ "PUT boot-source", "{'kernel_image_path':'nowhere'}",
 	  "Boot source error: cannot open kernel_image_path \"nowhere\": No such file or directory" },
-	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'sub'}", "\"sub\" is a folder" },
-	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'fifo'}", "kernel_image_path \"fifo\" is" },
-	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','initrd_path':'nowhere'}",
+	{ "PUT boot-source", "{'kernel_image_path':'sub'}", "\"sub\" is a folder" },
+	{ "PUT boot-source", "{'kernel_image_path':'fifo'}", "kernel_image_path \"fifo\" is" },
+	{ "PUT boot-source", "{'kernel_image_path':'kernel','initrd_path':'nowhere'}",
 	  "initrd_path \"nowhere\": No such file" },
-	{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel','initrd_path':'sub'}", "initrd_path \"sub\" is" },
-	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'nowhere','is_root_device':true}",
+	{ "PUT boot-source", "{'kernel_image_path':'kernel','initrd_path':'sub'}", "initrd_path \"sub\" is" },
+	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'nowhere','is_root_device':true}",
 	  "Drive config error: drive \"a\": cannot open path_on_host \"nowhere\": No such file or directory" },
-	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'sub','is_root_device':true}", "\"sub\" is a folder" },
-	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'fifo','is_root_device':true}",
+	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'sub','is_root_device':true}", "\"sub\" is a folder" },
+	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'fifo','is_root_device':true}",
 	  "\"fifo\" is a special file, it must be a regular file or a block device" },
-	{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'/dev/null','is_root_device':true}", "special file" },
-	{ ACTION_PATCH_MACHINE_CONFIG, "{'smt':true,'vcpu_count':3}",
+	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'/dev/null','is_root_device':true}", "special file" },
+	{ "PATCH machine-config", "{'smt':true,'vcpu_count':3}",
 	  "Machine config error: field \"vcpu_count\": 3 is not allowed with smt" },
-	{ ACTION_INSTANCE_START, "{}", "Start microvm error: Cannot start microvm without kernel configuration." },
-	{ ACTION_PUT_LOGGER, "{'log_path':'sub/no/where','level':'Debug'}", "Logger error: " },
-	{ ACTION_PUT_METRICS, "{'metrics_path':'sub/no/where'}", "Metrics error: " },
+	{ "PUT actions", "{'action_type':'InstanceStart'}",
+	  "Start microvm error: Cannot start microvm without kernel configuration." },
+	{ "PUT logger", "{'log_path':'sub/no/where','level':'Debug'}", "Logger error: " },
+	{ "PUT metrics", "{'metrics_path':'sub/no/where'}", "Metrics error: " },
 };
 
 static void a_refused_request_leaves_no_trace(void **state)
@@ -264,47 +269,47 @@ static void a_refused_request_leaves_no_trace(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		_cleanup_free_ char *after = NULL;
 
-		if (refused[i].kind == ACTION_PUT_METRICS && metrics_is_open())
+		if (!strcmp(refused[i].endpoint, "PUT metrics") && metrics_is_open())
 			continue;
-		assert_true(act(refused[i].kind, refused[i].body) < 0);
+		assert_true(act(refused[i].endpoint, refused[i].body) < 0);
 		assert_error(refused[i].error);
 		after = config_text();
 		assert_string_equal(before, after);
 		assert_false(vmm.boot_specific);
 		assert_int_equal(log_get_level(), LOG_LEVEL_OFF);
 	}
-	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), 0); /* still allowed */
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}"), 0); /* still allowed */
 }
 
 static void a_patch_merges_and_a_put_resets(void **state)
 {
 	(void)state;
-	assert_int_equal(act(ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':2,'mem_size_mib':256,'smt':true}"), 0);
-	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'mem_size_mib':512}"), 0);
+	assert_int_equal(act("PUT machine-config", "{'vcpu_count':2,'mem_size_mib':256,'smt':true}"), 0);
+	assert_int_equal(act("PATCH machine-config", "{'mem_size_mib':512}"), 0);
 	assert_int_equal(vmm.config.machine.vcpu_count, 2);
 	assert_int_equal(vmm.config.machine.mem_size_mib, 512);
 	assert_true(vmm.config.machine.smt);
-	assert_int_equal(act(ACTION_PATCH_MACHINE_CONFIG, "{'vcpu_count':3}"), -EINVAL); /* smt is still on */
+	assert_int_equal(act("PATCH machine-config", "{'vcpu_count':3}"), -EINVAL); /* smt is still on */
 	assert_int_equal(vmm.config.machine.vcpu_count, 2);
-	assert_int_equal(act(ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':3,'mem_size_mib':64}"), 0);
+	assert_int_equal(act("PUT machine-config", "{'vcpu_count':3,'mem_size_mib':64}"), 0);
 	assert_false(vmm.config.machine.smt);
 }
 
 static void loading_is_refused_after_boot_specific_configuration(void **state)
 {
 	static const struct {
-		enum action_kind kind;
+		const char *endpoint;
 		const char *body;
 		bool boot_specific;
 	} rows[] = {
-		{ ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}", true },
-		{ ACTION_PUT_MACHINE_CONFIG, "{'vcpu_count':1,'mem_size_mib':128}", true },
-		{ ACTION_PATCH_MACHINE_CONFIG, "{}", true },
-		{ ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'disk','is_root_device':false}", true },
-		{ ACTION_PUT_ENTROPY, "{}", true },
-		{ ACTION_PUT_SERIAL, "{}", false },
-		{ ACTION_PUT_LOGGER, "{}", false },
-		{ ACTION_GET_VM_CONFIG, "{}", false },
+		{ "PUT boot-source", "{'kernel_image_path':'kernel'}", true },
+		{ "PUT machine-config", "{'vcpu_count':1,'mem_size_mib':128}", true },
+		{ "PATCH machine-config", "{}", true },
+		{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'disk','is_root_device':false}", true },
+		{ "PUT entropy", "{}", true },
+		{ "PUT serial", "{}", false },
+		{ "PUT logger", "{}", false },
+		{ "GET vm/config", "{}", false },
 	};
 
 	(void)state;
@@ -313,8 +318,8 @@ static void loading_is_refused_after_boot_specific_configuration(void **state)
 
 		vmm_fini(&vmm);
 		vmm_init(&vmm, NULL, "test-instance", false);
-		assert_int_equal(act(rows[i].kind, rows[i].body), 0);
-		r = act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}");
+		assert_int_equal(act(rows[i].endpoint, rows[i].body), 0);
+		r = act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}");
 		assert_int_equal(r, rows[i].boot_specific ? -EINVAL : 0);
 		if (r)
 			assert_string_equal(e.text, "Load snapshot error: Loading a microVM snapshot not allowed after "
@@ -325,19 +330,19 @@ static void loading_is_refused_after_boot_specific_configuration(void **state)
 static void a_load_fills_the_configuration(void **state)
 {
 	(void)state;
-	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), 0);
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}"), 0);
 	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
 	assert_int_equal(vmm.config.machine.mem_size_mib, 256);
 	assert_string_equal(vmm.config.boot_source.kernel_image_path, "/from/the/snapshot");
 	assert_string_equal(fake.calls, "load ");
-	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed'}"), 0);
 	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
 }
 
 static void resume_vm_loads_and_resumes(void **state)
 {
 	(void)state;
-	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m','resume_vm':true}"), 0);
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m','resume_vm':true}"), 0);
 	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
 	assert_string_equal(fake.calls, "load resume ");
 }
@@ -348,14 +353,14 @@ static void a_failed_load_leaves_everything_as_it_was(void **state)
 	_cleanup_free_ char *before = NULL;
 
 	(void)state;
-	assert_int_equal(act(ACTION_PUT_SERIAL, "{'serial_out_path':'out'}"), 0);
+	assert_int_equal(act("PUT serial", "{'serial_out_path':'out'}"), 0);
 	before = config_text();
 	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
 		_cleanup_free_ char *after = NULL;
 
 		fake.fail = failures[i];
-		assert_int_equal(
-			act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m','resume_vm':true}"), -EIO);
+		assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m','resume_vm':true}"),
+				 -EIO);
 		assert_error("Load snapshot error: ");
 		assert_error("the fake fails");
 		assert_string_equal(fake.serial, "out"); /* the load knows what was configured */
@@ -365,11 +370,11 @@ static void a_failed_load_leaves_everything_as_it_was(void **state)
 		assert_int_equal(fake.alive, 0);
 	}
 	fake.fail = NULL;
-	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), 0); /* again */
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}"), 0); /* again */
 	vmm_fini(&vmm);
 	vmm_init(&vmm, NULL, "test-instance", false);
 	fake.fail = "load";
-	assert_int_equal(act(ACTION_SNAPSHOT_LOAD, "{'snapshot_path':'s','mem_file_path':'m'}"), -EIO);
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}"), -EIO);
 	fake.fail = NULL;
 	start(); /* or configured and booted */
 }
@@ -377,44 +382,44 @@ static void a_failed_load_leaves_everything_as_it_was(void **state)
 static void a_failed_start_can_be_repeated(void **state)
 {
 	(void)state;
-	assert_int_equal(act(ACTION_PUT_BOOT_SOURCE, "{'kernel_image_path':'kernel'}"), 0);
+	assert_int_equal(act("PUT boot-source", "{'kernel_image_path':'kernel'}"), 0);
 	fake.fail = "boot";
-	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), -EIO);
+	assert_int_equal(act("PUT actions", "{'action_type':'InstanceStart'}"), -EIO);
 	assert_string_equal(e.text, "Start microvm error: the fake fails");
 	assert_int_equal(vmm_state(&vmm), VMM_NOT_STARTED);
 	fake.fail = NULL;
-	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), 0);
-	assert_int_equal(act(ACTION_INSTANCE_START, "{}"), -EINVAL);
+	assert_int_equal(act("PUT actions", "{'action_type':'InstanceStart'}"), 0);
+	assert_int_equal(act("PUT actions", "{'action_type':'InstanceStart'}"), -EINVAL);
 }
 
 static void pause_and_resume_may_be_repeated(void **state)
 {
 	(void)state;
 	start();
-	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
-	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
-	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
-	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed'}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed'}"), 0);
 	assert_string_equal(fake.calls, "boot pause resume ");
 	fake.fail = "pause";
-	assert_int_equal(act(ACTION_PAUSE, "{}"), -EIO);
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), -EIO);
 	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
 	fake.fail = "resume";
-	assert_int_equal(act(ACTION_RESUME, "{}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed'}"), 0);
 }
 
 static void lifecycle_actions_reach_the_machine(void **state)
 {
 	(void)state;
 	start();
-	assert_int_equal(act(ACTION_SIGNAL_ENTROPY_LEAK, "{}"), 0);
-	assert_int_equal(act(ACTION_SEND_CTRL_ALT_DEL, "{}"), 0);
-	assert_int_equal(act(ACTION_PAUSE, "{}"), 0);
-	assert_int_equal(act(ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s1','mem_file_path':'m'}"), 0);
+	assert_int_equal(act("PUT actions", "{'action_type':'SignalEntropyLeak'}"), 0);
+	assert_int_equal(act("PUT actions", "{'action_type':'SendCtrlAltDel'}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0);
+	assert_int_equal(act("PUT snapshot/create", "{'snapshot_path':'s1','mem_file_path':'m'}"), 0);
 	assert_string_equal(fake.path, "s1");
 	assert_string_equal(fake.calls, "boot leak ctrl_alt_del pause save ");
 	fake.fail = "save";
-	assert_int_equal(act(ACTION_SNAPSHOT_CREATE, "{'snapshot_path':'s2','mem_file_path':'m'}"), -EIO);
+	assert_int_equal(act("PUT snapshot/create", "{'snapshot_path':'s2','mem_file_path':'m'}"), -EIO);
 	assert_string_equal(e.text, "Create snapshot error: the fake fails");
 	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
 }
@@ -423,20 +428,20 @@ static void a_patched_drive_changes_the_configuration_only_if_the_machine_agrees
 {
 	(void)state;
 	start();
-	assert_int_equal(act(ACTION_PATCH_DRIVE, "{'drive_id':'other','path_on_host':'disk2'}"), -ENOENT);
-	assert_error("Unable to patch the block device: drive \"other\" does not exist");
-	fake.fail = "update_drive";
-	assert_int_equal(act(ACTION_PATCH_DRIVE, "{'drive_id':'rootfs','path_on_host':'disk2'}"), -EIO);
+	assert_int_equal(act("PATCH drives/{id}", "{'drive_id':'other','path_on_host':'disk2'}"), -ENOENT);
+	assert_error("Unable to patch the block device: \"other\" does not exist in drives");
+	fake.fail = "update";
+	assert_int_equal(act("PATCH drives/{id}", "{'drive_id':'rootfs','path_on_host':'disk2'}"), -EIO);
 	assert_string_equal(vmm.config.drives[0].path_on_host, "disk");
 	fake.fail = NULL;
 	assert_int_equal(
-		act(ACTION_PATCH_DRIVE,
+		act("PATCH drives/{id}",
 		    "{'drive_id':'rootfs','path_on_host':'disk2','rate_limiter':{'ops':{'size':1,'refill_time':2}}}"),
 		0);
 	assert_string_equal(fake.path, "disk2");
 	assert_string_equal(vmm.config.drives[0].path_on_host, "disk2");
 	assert_int_equal(vmm.config.drives[0].rate_limiter.ops.size, 1);
-	assert_int_equal(act(ACTION_PATCH_DRIVE,
+	assert_int_equal(act("PATCH drives/{id}",
 			     "{'drive_id':'rootfs','rate_limiter':{'bandwidth':{'size':7,'refill_time':2}}}"),
 			 0);
 	assert_int_equal(vmm.config.drives[0].rate_limiter.ops.size, 1);
@@ -454,11 +459,11 @@ static void a_read_only_disk_needs_no_write_permission(void **state)
 		assert_int_equal(chmod(".", 0755), 0);
 		assert_int_equal(seteuid(65534), 0);
 	}
-	assert_int_equal(act(ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'disk2','is_root_device':true}"),
+	assert_int_equal(act("PUT drives/{id}", "{'drive_id':'a','path_on_host':'disk2','is_root_device':true}"),
 			 -EACCES);
 	assert_error("for reading and writing: Permission denied");
-	assert_int_equal(act(ACTION_PUT_DRIVE, "{'drive_id':'a','path_on_host':'disk2','is_root_device':true,"
-					       "'is_read_only':true}"),
+	assert_int_equal(act("PUT drives/{id}", "{'drive_id':'a','path_on_host':'disk2','is_root_device':true,"
+						"'is_read_only':true}"),
 			 0);
 	if (root)
 		assert_int_equal(seteuid(0), 0);
@@ -469,8 +474,8 @@ static void metrics_can_be_set_once(void **state)
 {
 	(void)state;
 	if (!metrics_is_open())
-		assert_int_equal(act(ACTION_PUT_METRICS, "{'metrics_path':'metrics'}"), 0);
-	assert_int_equal(act(ACTION_PUT_METRICS, "{'metrics_path':'metrics'}"), -EEXIST);
+		assert_int_equal(act("PUT metrics", "{'metrics_path':'metrics'}"), 0);
+	assert_int_equal(act("PUT metrics", "{'metrics_path':'metrics'}"), -EEXIST);
 	assert_string_equal(e.text, "Metrics error: Reinitialization of metrics not allowed.");
 }
 
@@ -480,10 +485,10 @@ static void the_logger_keeps_what_is_not_given(void **state)
 
 	(void)state;
 	log_set_show(true, false);
-	assert_int_equal(act(ACTION_PUT_LOGGER, "{'show_log_origin':true}"), 0);
+	assert_int_equal(act("PUT logger", "{'show_log_origin':true}"), 0);
 	log_get_show(&show_level, &show_origin);
 	assert_true(show_level && show_origin);
-	assert_int_equal(act(ACTION_PUT_LOGGER, "{'show_level':false,'log_path':'log','level':'Error'}"), 0);
+	assert_int_equal(act("PUT logger", "{'show_level':false,'log_path':'log','level':'Error'}"), 0);
 	log_get_show(&show_level, &show_origin);
 	assert_true(!show_level && show_origin);
 	assert_int_equal(log_get_level(), LOG_LEVEL_ERROR);
@@ -523,13 +528,13 @@ static void what_get_vm_config_shows_is_a_config_file(void **state)
 	_cleanup_free_ char *first = NULL, *second = NULL;
 
 	(void)state;
-	assert_int_equal(act(ACTION_PUT_ENTROPY, "{'leak_reporting':false}"), 0);
+	assert_int_equal(act("PUT entropy", "{'leak_reporting':false}"), 0);
 	start();
-	assert_int_equal(run(ACTION_GET_VM_CONFIG, "{}", &first), 0);
+	assert_int_equal(run("GET vm/config", "{}", &first), 0);
 	vmm_fini(&vmm);
 	vmm_init(&vmm, NULL, "test-instance", false);
 	assert_int_equal(run_file(first), 0);
-	assert_int_equal(run(ACTION_GET_VM_CONFIG, "{}", &second), 0);
+	assert_int_equal(run("GET vm/config", "{}", &second), 0);
 	assert_string_equal(first, second);
 }
 
@@ -556,7 +561,7 @@ static void wrong_config_files_are_refused_by_name(void **state)
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'drives':[{}]}",
 		  "section \"drives\", entry 0: missing field" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'drives':[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7]}",
-		  "17 drives are too many: at most 16" },
+		  "17 entries are too many: at most 16" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'balloon':{'amount_mib':1}}",
 		  "section \"balloon\" is not supported yet: allowed is null" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'vsock':{}}",

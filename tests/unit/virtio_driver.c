@@ -16,8 +16,10 @@ void drv_plug(struct virtio_driver *drv, struct fake_platform *fp, struct virtio
 	memset(drv, 0, sizeof(*drv));
 	drv->fp = fp;
 	drv->vdev = vdev;
-	r = virtio_mmio_new(vdev, name, &fp->p, &drv->dev, &drv->base, &drv->gsi, &e);
+	r = virtio_mmio_new(vdev, name, &fp->p, &drv->dev, &e);
 	assert(r == 0);
+	drv->base = drv->dev->virtio_base;
+	drv->gsi = drv->dev->virtio_gsi;
 	(void)r;
 	drv_resume(drv);
 }

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Where the serial console goes: the process's business, not the snapshot's. */
+#include "arch/arch.h"
+#include "base/metrics.h"
+#include "config/limiter_fields.h"
+#include "devices/devices.h"
+#include "resource/resource.h"
+
+static int serial_create(const void *config, const char *name, struct platform *p, struct device **dev, struct err *e)
+{
+	(void)name; /* it has one of its own */
+	return serial_new(config, ARCH_SERIAL_PORT, ARCH_SERIAL_GSI, p, dev, e);
+}
+
+static const struct field serial_fields[] = {
+	{ "serial_out_path", FIELD_STRING, 0, FIELD_AT(serial_config, serial_out_path), FIELD_PATH,
+	  .help = "A file or FIFO for the output; stdin and stdout if absent." },
+	{ "rate_limiter", FIELD_OBJECT, FIELD_ZERO_NULL, FIELD_AT(serial_config, rate_limiter),
+	  .sub = &token_bucket_table, .help = "Limits the bytes that the guest may print." },
+};
+static const struct field_table serial_table = FIELD_TABLE(serial_config, serial_fields);
+
+const struct resource serial_resource = {
+	.path = "serial",
+	.section = "serial",
+	.summary = "The serial console",
+	.error = "Serial config error",
+	.fields = &serial_table,
+	.offset = offsetof(struct vm_config, serial),
+	.device = "serial",
+	.create = serial_create,
+	.put = { &metrics.put_api_requests_serial_count, &metrics.put_api_requests_serial_fails },
+};

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The table of operations: each row says when it is allowed, what its body is and which function carries it out. */
+#include "vmm/operation.h"
+
+#include "base/metrics.h"
+#include "resource/vm_config.h"
+#include "vmm/snapshot_request.h"
+#include "vmm/vmm.h"
+
+/* The release of Firecracker whose API this is; clients compare it as a semantic version. */
+#define VMM_API_VERSION "1.17.0"
+
+static int reply_with(json_t *value, json_t **reply, struct err *e)
+{
+	*reply = value;
+	return value ? 0 : err_set(e, ENOMEM, "out of memory");
+}
+
+struct instance_info {
+	const char *id;
+	unsigned int state;
+	const char *vmm_version;
+	const char *app_name;
+};
+
+static const char *const vmm_state_names[] = {
+	[VMM_NOT_STARTED] = "Not started",
+	[VMM_RUNNING] = "Running",
+	[VMM_PAUSED] = "Paused",
+	NULL,
+};
+
+static const struct field instance_info_fields[] = {
+	{ "id", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(instance_info, id), .min = 1, .max = CONFIG_ID_MAX,
+	  .help = "The instance, as the command line says (--id)." },
+	{ "state", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(instance_info, state), .names = vmm_state_names,
+	  .help = "The state of the machine." },
+	{ "vmm_version", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(instance_info, vmm_version), .max = CONFIG_ID_MAX,
+	  .help = "The version of app_name." },
+	{ "app_name", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(instance_info, app_name), .max = CONFIG_ID_MAX,
+	  .help = "The program that answers." },
+};
+static const struct field_table instance_info_table = FIELD_TABLE(instance_info, instance_info_fields);
+
+static int get_instance_info(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	const struct instance_info info = {
+		.id = vmm->instance_id,
+		.state = vmm_state(vmm),
+		.vmm_version = SNAPSAFE_VERSION,
+		.app_name = "snapsafe-vmm",
+	};
+
+	(void)body;
+	return reply_with(json_fields_encode(&instance_info_table, &info), reply, e);
+}
+
+struct api_version {
+	const char *firecracker_version;
+};
+
+static const struct field api_version_fields[] = {
+	{ "firecracker_version", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(api_version, firecracker_version),
+	  .max = CONFIG_ID_MAX, .help = "The release of Firecracker whose API this is." },
+};
+static const struct field_table api_version_table = FIELD_TABLE(api_version, api_version_fields);
+
+static int get_version(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	static const struct api_version version = { VMM_API_VERSION };
+
+	(void)vmm;
+	(void)body;
+	return reply_with(json_fields_encode(&api_version_table, &version), reply, e);
+}
+
+static int get_vm_config(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)body;
+	return reply_with(vm_config_to_json(&vmm->config), reply, e);
+}
+
+static int instance_start(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)body;
+	(void)reply;
+	return vmm_start(vmm, e);
+}
+
+static int flush_metrics(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)vmm;
+	(void)body;
+	(void)reply;
+	return metrics_flush(e);
+}
+
+static int send_ctrl_alt_del(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)body;
+	(void)reply;
+	return machine_send_ctrl_alt_del(vmm->machine, e);
+}
+
+static int signal_entropy_leak(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)body;
+	(void)reply;
+	return machine_signal_leak(vmm->machine, e);
+}
+
+static int pause_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)body;
+	(void)reply;
+	return machine_is_paused(vmm->machine) ? 0 : machine_pause(vmm->machine, e);
+}
+
+static int resume_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)body;
+	(void)reply;
+	return machine_is_paused(vmm->machine) ? machine_resume(vmm->machine, e) : 0;
+}
+
+static int create_snapshot(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)reply;
+	return machine_save(vmm->machine, body, e);
+}
+
+static int load_snapshot(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)reply;
+	return vmm_load(vmm, snapshot_load_request_config(body), e);
+}
+
+static const char *const action_names[] = { "InstanceStart", "FlushMetrics", "SendCtrlAltDel", "SignalEntropyLeak",
+					    NULL };
+static const struct operation action_choices[] = {
+	{ .allowed = VMM_BEFORE_START, .error = "Start microvm error", .run = instance_start },
+	{ .allowed = VMM_AFTER_START, .error = "Metrics error", .run = flush_metrics },
+	{ .allowed = VMM_AFTER_START, .error = "Internal VMM error", .run = send_ctrl_alt_del },
+	{ .allowed = VMM_AFTER_START, .error = "Internal VMM error", .run = signal_entropy_leak },
+};
+const struct operation *const operation_instance_start = &action_choices[0];
+
+static const char *const state_names[] = { "Paused", "Resumed", NULL };
+static const struct operation state_choices[] = {
+	{ .allowed = VMM_AFTER_START,
+	  .error = "Internal VMM error",
+	  .timed = "pause vm",
+	  .time = &metrics.latencies_us_pause_vm,
+	  .run = pause_vm },
+	{ .allowed = VMM_AFTER_START,
+	  .error = "Internal VMM error",
+	  .timed = "resume vm",
+	  .time = &metrics.latencies_us_resume_vm,
+	  .run = resume_vm },
+};
+
+struct choice {
+	unsigned int value;
+};
+
+static const struct field action_fields[] = {
+	{ "action_type", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(choice, value), .names = action_names,
+	  .help = "What to do. SignalEntropyLeak is ours." },
+};
+static const struct field_table action_table = FIELD_TABLE(choice, action_fields);
+
+static const struct field state_fields[] = {
+	{ "state", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(choice, value), .names = state_names,
+	  .help = "The state to bring the machine into." },
+};
+static const struct field_table state_table = FIELD_TABLE(choice, state_fields);
+
+const struct operation *operation_chosen(const struct operation *op, const void *body)
+{
+	return op->choices ? &op->choices[((const struct choice *)body)->value] : op;
+}
+
+const struct operation operations[] = {
+	{ .method = "GET",
+	  .path = "",
+	  .summary = "Who answers, and the state of the machine",
+	  .allowed = VMM_ANY_TIME,
+	  .reply = &instance_info_table,
+	  .run = get_instance_info,
+	  .counters = { .count = &metrics.get_api_requests_instance_info_count } },
+	{ .method = "GET",
+	  .path = "version",
+	  .summary = "The version of the API",
+	  .allowed = VMM_ANY_TIME,
+	  .reply = &api_version_table,
+	  .run = get_version,
+	  .counters = { .count = &metrics.get_api_requests_vmm_version_count } },
+	{ .method = "GET",
+	  .path = "vm/config",
+	  .summary = "The whole configuration, as a config file",
+	  .allowed = VMM_ANY_TIME,
+	  .run = get_vm_config },
+	{ .method = "PUT",
+	  .path = "actions",
+	  .summary = "Does something once",
+	  .allowed = VMM_ANY_TIME,
+	  .fields = &action_table,
+	  .choices = action_choices,
+	  .counters = { &metrics.put_api_requests_actions_count, &metrics.put_api_requests_actions_fails } },
+	{ .method = "PATCH",
+	  .path = "vm",
+	  .summary = "Pauses or resumes the machine",
+	  .allowed = VMM_AFTER_START,
+	  .fields = &state_table,
+	  .choices = state_choices },
+	{ .method = "PUT",
+	  .path = "snapshot/create",
+	  .summary = "Writes a snapshot of the paused machine",
+	  .allowed = VMM_WHILE_PAUSED,
+	  .error = "Create snapshot error",
+	  .timed = "create full snapshot",
+	  .time = &metrics.latencies_us_full_create_snapshot,
+	  .fields = &snapshot_create_table,
+	  .check = snapshot_create_check,
+	  .run = create_snapshot },
+	{ .method = "PUT",
+	  .path = "snapshot/load",
+	  .summary = "Restores a machine from a snapshot",
+	  .allowed = VMM_BEFORE_START,
+	  .error = "Load snapshot error",
+	  .timed = "load snapshot",
+	  .time = &metrics.latencies_us_load_snapshot,
+	  .fields = &snapshot_load_table,
+	  .check = snapshot_load_check,
+	  .run = load_snapshot },
+	{ 0 },
+};

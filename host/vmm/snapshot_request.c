@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/snapshot_request.h"
+
+#include <string.h>
+
+static const char *const snapshot_type_names[] = { "Full", "Diff", NULL };
+static const char *const backend_type_names[] = { "File", "Uffd", NULL };
+static const char *const same_pages_names[] = { "Snapshot", "None", NULL };
+
+_Static_assert(sizeof(enum snapshot_type) == sizeof(unsigned int), "json_fields.c stores an unsigned int");
+
+static const struct field snapshot_create_fields[] = {
+	{ "snapshot_type", FIELD_ENUM, 0, FIELD_AT(snapshot_create_config, type), .names = snapshot_type_names,
+	  .later = 1u << SNAPSHOT_DIFF, .help = "What the memory file holds." },
+	{ "snapshot_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(snapshot_create_config, snapshot_path), FIELD_PATH,
+	  .help = "The state file." },
+	{ "mem_file_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(snapshot_create_config, mem_file_path), FIELD_PATH,
+	  .help = "The memory file." },
+};
+const struct field_table snapshot_create_table = FIELD_TABLE(snapshot_create_config, snapshot_create_fields);
+
+int snapshot_create_check(const void *body, struct err *e)
+{
+	const struct snapshot_create_config *c = body;
+
+	if (strcmp(c->snapshot_path, c->mem_file_path) != 0)
+		return 0;
+	return err_set(
+		e, EINVAL,
+		"fields \"snapshot_path\" and \"mem_file_path\" are both \"%s\": two different files are expected",
+		c->snapshot_path);
+}
+
+/* The memory file may be named in two ways; only one of them is stored in the configuration. */
+struct load_request {
+	struct snapshot_load_config load;
+	bool has_backend;
+	unsigned int backend_type;
+	char *backend_path;
+};
+
+static const struct field mem_backend_fields[] = {
+	{ "backend_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(load_request, backend_path), FIELD_PATH,
+	  .help = "The memory file." },
+	{ "backend_type", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(load_request, backend_type), .names = backend_type_names,
+	  .later = 1u << 1, .help = "What serves the memory." },
+};
+static const struct field_table mem_backend_table = FIELD_SUBTABLE(mem_backend_fields);
+
+static const struct field snapshot_load_fields[] = {
+	{ "snapshot_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(load_request, load.snapshot_path), FIELD_PATH,
+	  .help = "The state file." },
+	{ "mem_file_path", FIELD_STRING, 0, FIELD_AT(load_request, load.mem_file_path), FIELD_PATH,
+	  .help = "The memory file; this or mem_backend." },
+	{ "mem_backend", FIELD_OBJECT, 0, 0, FIELD_GIVEN(load_request, has_backend), .sub = &mem_backend_table,
+	  .help = "Where the memory comes from; this or mem_file_path." },
+	{ "track_dirty_pages", FIELD_BOOL, FIELD_ONLY_FALSE, FIELD_AT(load_request, load.track_dirty_pages),
+	  .help = "Track the pages that the guest writes, for Diff snapshots." },
+	{ "enable_diff_snapshots", FIELD_LATER, FIELD_MAY_BE_FALSE, .help = "As track_dirty_pages (deprecated)." },
+	{ "resume_vm", FIELD_BOOL, 0, FIELD_AT(load_request, load.resume_vm), .help = "Resume the machine at once." },
+	{ "clock_realtime", FIELD_BOOL, 0, FIELD_AT(load_request, load.clock_realtime),
+	  .help = "Advance the guest's clock by the host time since the snapshot." },
+	{ "network_overrides", FIELD_LATER, FIELD_MAY_BE_EMPTY, .help = "Other taps for network interfaces." },
+	{ "vsock_override", FIELD_LATER, .help = "Another socket path for the vsock device." },
+	{ "huge_pages", FIELD_LATER, .names = same_pages_names, .help = "Pages that the guest's memory is made of." },
+};
+const struct field_table snapshot_load_table = FIELD_TABLE(load_request, snapshot_load_fields);
+
+int snapshot_load_check(const void *body, struct err *e)
+{
+	const struct load_request *c = body;
+
+	if (c->has_backend && c->load.mem_file_path)
+		return err_set(e, EINVAL,
+			       "too many fields: either `mem_backend` or `mem_file_path` exclusively is required");
+	if (!c->has_backend && !c->load.mem_file_path)
+		return err_set(e, EINVAL, "missing field: either `mem_backend` or `mem_file_path` is required");
+	return 0;
+}
+
+struct snapshot_load_config *snapshot_load_request_config(void *body)
+{
+	struct load_request *c = body;
+
+	if (c->has_backend && c->backend_path)
+		c->load.mem_file_path = take_ptr(c->backend_path);
+	return &c->load;
+}
