@@ -29,6 +29,11 @@ void arch_mem_layout(uint64_t size, struct mem_layout *layout);
 
 /* After KVM_CREATE_VM, before any vCPU: interrupt controllers and timer in the kernel. */
 int arch_vm_init(struct vm *vm, struct err *e) must_check;
+/*
+ * Could the guest take interrupt gsi now: has it unmasked the pin? What is raised at a masked pin is lost, edges are not
+ * kept. True if KVM does not tell. The answer stays right only while no vCPU runs.
+ */
+bool arch_irq_is_open(struct vm *vm, uint32_t gsi);
 /* After KVM_CREATE_VCPU: CPU features and topology for vcpu->index of num_vcpus. */
 int arch_vcpu_init(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e) must_check;
 

@@ -18,6 +18,11 @@ struct platform;
 struct platform_ops {
 	/* Connects a new eventfd (irq->fd, the device's from then on) to the next free GSI, or to gsi if it is not 0. */
 	int (*irq_new)(struct platform *p, uint32_t gsi, struct irq_line *irq, struct err *e);
+	/*
+	 * irq_raise(), but at a pin that the guest has masked not before it unmasks it (a masked pin forgets an edge): for
+	 * what happens while no vCPU runs. irq must stay where it is. Loop thread.
+	 */
+	void (*irq_raise_when_open)(struct platform *p, const struct irq_line *irq);
 	/* The next free 4 KiB MMIO window for a virtio device. */
 	int (*mmio_window)(struct platform *p, gpa_t *base, struct err *e);
 	/* A 32-bit guest write of value to addr makes fd readable instead of reaching the bus. fd stays the device's. */

@@ -49,7 +49,8 @@ enum { REG_DATA, REG_IER, REG_IIR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR }
 struct serial {
 	struct device dev;
 	struct irq_line irq;
-	struct loop *loop; /* borrowed */
+	struct platform *p; /* borrowed */
+	struct loop *loop;  /* borrowed */
 	struct serial_io io;
 	struct token_bucket limit;
 	struct loop_source *in_source;
@@ -309,7 +310,8 @@ static void serial_resume(struct device *dev)
 
 	serial_io_raw(&s->io);
 	s->running = true;
-	serial_update_irq(s);
+	if (serial_iir(s) != IIR_NONE)
+		s->p->ops->irq_raise_when_open(s->p, &s->irq);
 	serial_update_input(s);
 }
 
@@ -392,6 +394,7 @@ int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, 
 	if (!s)
 		return err_errno(e, ENOMEM, "serial console");
 	*s = (struct serial){
+		.p = p,
 		.loop = p->loop,
 		.irq.fd = -1,
 		.room_fd = -1,

@@ -3,7 +3,8 @@
  * VM Generation ID (Microsoft, "Virtual Machine Generation ID", 2012): for
  * guests without the leak queues, and beside them. The identifier changes while
  * every vCPU is stopped, so a guest that looks sees it at once; one that waits
- * for the interrupt reseeds some time after its first instructions.
+ * for the interrupt reseeds some time after its first instructions. A guest that has no handler yet gets the interrupt as
+ * soon as it has one.
  *
  * The bytes live in guest memory and are saved with it: there is no other state.
  */
@@ -21,6 +22,7 @@
 
 struct vmgenid {
 	struct device dev;
+	struct platform *p;	     /* borrowed */
 	const struct guest_mem *mem; /* borrowed */
 	gpa_t gpa;
 	struct irq_line irq;
@@ -47,7 +49,7 @@ static int vmgenid_leak(struct device *dev, struct err *e)
 	if (r < 0)
 		return r;
 	metric_inc(vmgenid, update_count);
-	irq_raise(&v->irq);
+	v->p->ops->irq_raise_when_open(v->p, &v->irq);
 	return 0;
 }
 
@@ -74,6 +76,7 @@ int vmgenid_new(gpa_t gpa, struct platform *p, struct device **dev, uint32_t *gs
 	if (!v)
 		return err_errno(e, ENOMEM, "VM Generation ID");
 	*v = (struct vmgenid){
+		.p = p,
 		.mem = p->mem,
 		.gpa = gpa,
 		.irq.fd = -1,

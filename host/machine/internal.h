@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "arch/arch.h"
 #include "bus/bus.h"
@@ -16,10 +17,15 @@
 #include "virtio/mmio.h"
 
 struct machine_platform {
-	struct platform platform; /* what devices see; must come first */
-	struct vm *vm;		  /* borrowed */
+	struct platform platform;      /* what devices see; must come first */
+	struct vm *vm;		       /* borrowed */
+	const struct machine *machine; /* borrowed; the one that this is part of */
 	uint32_t next_gsi;
 	gpa_t next_window;
+	const struct irq_line
+		*waiting[ARCH_GSI_LAST + 1]; /* irq_wait.c: raised when the guest unmasks their pins; borrowed */
+	struct loop_source *wait_timer;
+	uint64_t wait_ns; /* until the next look */
 };
 
 struct machine {
@@ -37,8 +43,14 @@ struct machine {
 	bool leak_pending; /* memory may have been copied since the guest ran last */
 };
 
-/* platform.c */
-void machine_platform_init(struct machine_platform *p, struct machine *m);
+/* platform.c; fini before the devices are freed. */
+int machine_platform_init(struct machine_platform *p, struct machine *m, struct err *e) must_check;
+void machine_platform_fini(struct machine_platform *p);
+
+/* irq_wait.c: platform_ops.irq_raise_when_open, and what platform.c needs for it. */
+void machine_irq_raise_when_open(struct platform *platform, const struct irq_line *irq);
+int machine_irq_wait_init(struct machine_platform *p, struct err *e) must_check;
+void machine_irq_wait_fini(struct machine_platform *p);
 
 /* Where virtio device number index (from 0) of a new machine is. */
 static inline struct arch_virtio_slot machine_virtio_slot(unsigned int index)
@@ -61,5 +73,8 @@ struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
 /* cmdline.c: the kernel command line for this configuration and these devices; malloc'ed, the caller's if there was no error. */
 int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline,
 		    struct err *e) must_check;
+
+/* boot_words.c: the first len bytes of boot_args, but for words that would leave the guest without interrupts. */
+void machine_write_boot_words(FILE *f, const char *args, size_t len);
 
 #endif

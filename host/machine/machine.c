@@ -39,8 +39,8 @@ int machine_build(struct machine *m, struct err *e)
 
 	if (r < 0)
 		return r;
-	machine_platform_init(&m->platform, m);
-	return machine_assemble(m, e);
+	r = machine_platform_init(&m->platform, m, e);
+	return r < 0 ? r : machine_assemble(m, e);
 }
 
 static int machine_load_kernel(struct machine *m, struct err *e)
@@ -93,6 +93,7 @@ void machine_free(struct machine *m)
 		return;
 	if (m->vm)
 		vm_pause(m->vm);
+	machine_platform_fini(&m->platform);
 	/* Devices take their doorbells away from KVM, so they go first; no vCPU runs any more. */
 	while (m->devices) {
 		struct device *dev = m->devices;

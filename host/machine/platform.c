@@ -59,12 +59,13 @@ static void platform_doorbell_remove(struct platform *platform, gpa_t addr, uint
 
 static const struct platform_ops machine_platform_ops = {
 	.irq_new = platform_irq_new,
+	.irq_raise_when_open = machine_irq_raise_when_open,
 	.mmio_window = platform_mmio_window,
 	.doorbell = platform_doorbell,
 	.doorbell_remove = platform_doorbell_remove,
 };
 
-void machine_platform_init(struct machine_platform *p, struct machine *m)
+int machine_platform_init(struct machine_platform *p, struct machine *m, struct err *e)
 {
 	*p = (struct machine_platform){
 		.platform = {
@@ -74,7 +75,14 @@ void machine_platform_init(struct machine_platform *p, struct machine *m)
 			.mem = &m->mem,
 		},
 		.vm = m->vm,
+		.machine = m,
 		.next_gsi = machine_virtio_slot(0).gsi,
 		.next_window = machine_virtio_slot(0).base,
 	};
+	return machine_irq_wait_init(p, e);
+}
+
+void machine_platform_fini(struct machine_platform *p)
+{
+	machine_irq_wait_fini(p);
 }

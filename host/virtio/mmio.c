@@ -134,7 +134,7 @@ static void mmio_resume(struct device *dev)
 		mmio_notify(t, q);
 	/* An edge may have been lost between save and load; one too many does no harm. */
 	if (atomic_load(&t->interrupt_status))
-		irq_raise(&t->irq);
+		t->p->ops->irq_raise_when_open(t->p, &t->irq);
 }
 
 static void mmio_free(struct device *dev)

@@ -4,6 +4,7 @@
  * Exits with 77 and a reason where the processor offers no virtualisation.
  */
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -298,6 +299,98 @@ static void an_eventfd_interrupts_the_guest_and_a_doorbell_rings_an_eventfd(void
 	close(doorbell);
 }
 
+static struct kvm_irqchip get_chip(const struct rig *rig, uint32_t id)
+{
+	struct kvm_irqchip chip = { .chip_id = id };
+
+	assert_int_equal(ioctl(rig->vm->fd, KVM_GET_IRQCHIP, &chip), 0);
+	return chip;
+}
+
+static void set_chip(const struct rig *rig, struct kvm_irqchip *chip)
+{
+	assert_int_equal(ioctl(rig->vm->fd, KVM_SET_IRQCHIP, chip), 0);
+}
+
+/* An edge on every line; then bit n is set if line n has asked one of the two 8259. */
+static uint32_t raise_all_and_look(const struct rig *rig)
+{
+	for (uint32_t gsi = 0; gsi <= ARCH_GSI_LAST; gsi++) {
+		struct kvm_irq_level line = { .irq = gsi, .level = 1 };
+
+		assert_int_equal(ioctl(rig->vm->fd, KVM_IRQ_LINE, &line), 0);
+		line.level = 0;
+		assert_int_equal(ioctl(rig->vm->fd, KVM_IRQ_LINE, &line), 0);
+	}
+	return get_chip(rig, KVM_IRQCHIP_PIC_MASTER).chip.pic.irr |
+	       (uint32_t)get_chip(rig, KVM_IRQCHIP_PIC_SLAVE).chip.pic.irr << 8;
+}
+
+#define PIC_LEGACY (1u | 1u << ARCH_I8042_GSI | 1u << ARCH_SERIAL_GSI)
+
+static void no_device_reaches_an_8259_and_those_start_masked(void **state)
+{
+	struct rig *rig = rig_boot("guest_halt", 1, "", NULL);
+
+	(void)state;
+	assert_int_equal(get_chip(rig, KVM_IRQCHIP_PIC_MASTER).chip.pic.imr, 0xff);
+	assert_int_equal(get_chip(rig, KVM_IRQCHIP_PIC_SLAVE).chip.pic.imr, 0xff);
+	assert_int_equal(raise_all_and_look(rig), PIC_LEGACY);
+	rig_free(rig);
+}
+
+/* As version 1.0 left it: every line at the 8259, nothing masked, an interrupt of a device already there. */
+static void a_snapshot_from_before_the_routing_is_quiet_too(void **state)
+{
+	struct rig *rig = rig_boot("guest_halt", 1, "", NULL), *clone;
+	struct kvm_irqchip master = get_chip(rig, KVM_IRQCHIP_PIC_MASTER);
+
+	(void)state;
+	master.chip.pic.imr = 0;
+	master.chip.pic.irr = 1u << 7;
+	set_chip(rig, &master);
+	clone = rig_clone(rig);
+	master = get_chip(clone, KVM_IRQCHIP_PIC_MASTER);
+	assert_int_equal(master.chip.pic.imr, 0xff);
+	assert_int_equal(master.chip.pic.irr, 0);
+	assert_int_equal(raise_all_and_look(clone), PIC_LEGACY);
+	rig_free(clone);
+	rig_free(rig);
+}
+
+static void a_snapshot_whose_guest_has_programmed_the_8259_keeps_its_lines(void **state)
+{
+	struct rig *rig = rig_boot("guest_halt", 1, "", NULL), *clone;
+	struct kvm_irqchip master = get_chip(rig, KVM_IRQCHIP_PIC_MASTER);
+
+	(void)state;
+	master.chip.pic.irq_base = 0x30;
+	master.chip.pic.imr = 0xdb; /* open: the second 8259, line 5 */
+	set_chip(rig, &master);
+	assert_false(arch_irq_is_open(rig->vm, 4));
+	assert_true(arch_irq_is_open(rig->vm, 5));
+	clone = rig_clone(rig);
+	assert_int_equal(get_chip(clone, KVM_IRQCHIP_PIC_MASTER).chip.pic.imr, 0xdb);
+	assert_int_equal(raise_all_and_look(clone) & ~(1u << 2), 0xfffb);
+	rig_free(clone);
+	rig_free(rig);
+}
+
+static void an_interrupt_is_open_once_its_ioapic_pin_is(void **state)
+{
+	struct rig *rig = rig_boot("guest_halt", 1, "", NULL);
+	struct kvm_irqchip ioapic = get_chip(rig, KVM_IRQCHIP_IOAPIC);
+
+	(void)state;
+	for (uint32_t gsi = 0; gsi <= ARCH_GSI_LAST; gsi++)
+		assert_false(arch_irq_is_open(rig->vm, gsi));
+	ioapic.chip.ioapic.redirtbl[ARCH_GSI_LAST].bits = 0x40;
+	set_chip(rig, &ioapic);
+	assert_true(arch_irq_is_open(rig->vm, ARCH_GSI_LAST));
+	assert_false(arch_irq_is_open(rig->vm, ARCH_GSI_LAST - 1));
+	rig_free(rig);
+}
+
 /* NULL, or why guests cannot run here. That /dev/kvm opens proves nothing. */
 static const char *reason_to_skip(void)
 {
@@ -330,6 +423,10 @@ int main(void)
 		cmocka_unit_test(a_timer_that_is_armed_comes_after_the_load),
 		cmocka_unit_test(a_timer_that_ran_out_while_the_machine_stood_comes_after_the_load),
 		cmocka_unit_test(the_tsc_runs_in_the_eyes_of_kvm),
+		cmocka_unit_test(no_device_reaches_an_8259_and_those_start_masked),
+		cmocka_unit_test(a_snapshot_from_before_the_routing_is_quiet_too),
+		cmocka_unit_test(a_snapshot_whose_guest_has_programmed_the_8259_keeps_its_lines),
+		cmocka_unit_test(an_interrupt_is_open_once_its_ioapic_pin_is),
 		cmocka_unit_test(an_eventfd_interrupts_the_guest_and_a_doorbell_rings_an_eventfd),
 	};
 	const char *reason = reason_to_skip();

@@ -39,6 +39,16 @@ static int fake_irq_new(struct platform *p, uint32_t gsi, struct irq_line *irq, 
 	return 0;
 }
 
+static void fake_irq_raise_when_open(struct platform *p, const struct irq_line *irq)
+{
+	struct fake_platform *fp = fake_from_platform(p);
+
+	if (fp->pins_masked)
+		fp->num_waiting++;
+	else
+		irq_raise(irq);
+}
+
 static int fake_mmio_window(struct platform *p, gpa_t *base, struct err *e)
 {
 	struct fake_platform *fp = fake_from_platform(p);
@@ -87,6 +97,7 @@ static void fake_doorbell_remove(struct platform *p, gpa_t addr, uint32_t value,
 
 static const struct platform_ops fake_ops = {
 	.irq_new = fake_irq_new,
+	.irq_raise_when_open = fake_irq_raise_when_open,
 	.mmio_window = fake_mmio_window,
 	.doorbell = fake_doorbell,
 	.doorbell_remove = fake_doorbell_remove,

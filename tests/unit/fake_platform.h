@@ -29,7 +29,9 @@ struct fake_platform {
 	unsigned int num_windows;
 	unsigned int num_irqs;
 	int irq_fds[FAKE_MAX_DEVICES]; /* owned duplicates */
-	unsigned int num_bells;	       /* connected ones */
+	bool pins_masked; /* the guest is not ready: what is raised when a pin is open is counted in num_waiting */
+	unsigned int num_waiting;
+	unsigned int num_bells; /* connected ones */
 	struct fake_bell {
 		gpa_t addr;
 		uint32_t value;

@@ -343,6 +343,47 @@ static void a_leak_gives_a_new_identifier_and_an_interrupt(void **state)
 	fake_platform_fini(&fp);
 }
 
+static void an_event_without_a_handler_waits_for_one(void **state)
+{
+	struct fake_platform fp;
+	struct device *dev;
+	uint8_t ids[2][16];
+	uint32_t gsi;
+	struct err e = { "" };
+
+	(void)state;
+	fake_platform_init(&fp);
+	assert_int_equal(vmgenid_new(0x8000, &fp.p, &dev, &gsi, &e), 0);
+	assert_true(mem_read(&fp.mem, 0x8000, ids[0], 16));
+	fp.pins_masked = true;
+	assert_int_equal(dev->ops->leak(dev, &e), 0);
+	assert_int_equal(fake_irqs(&fp, gsi), 0);
+	assert_int_equal(fp.num_waiting, 1);
+	assert_true(mem_read(&fp.mem, 0x8000, ids[1], 16)); /* the identifier itself does not wait */
+	assert_memory_not_equal(ids[1], ids[0], 16);
+	dev->ops->free(dev);
+	fake_platform_fini(&fp);
+}
+
+static void what_the_console_has_to_say_at_a_resume_waits_for_a_handler(void **state)
+{
+	struct rig *rig = serial_rig(NULL, true);
+
+	(void)state;
+	out8(rig, PORT + 1, 0x02);
+	assert_int_equal(fake_irqs(&rig->fp, GSI), 1);
+	resume(rig, false);
+	rig->fp.pins_masked = true;
+	resume(rig, true);
+	assert_int_equal(fake_irqs(&rig->fp, GSI), 0);
+	assert_int_equal(rig->fp.num_waiting, 1);
+	assert_int_equal(in8(rig, PORT + 2) & 0x0F, 0x02);
+	resume(rig, false);
+	resume(rig, true);
+	assert_int_equal(rig->fp.num_waiting, 1); /* there is no reason left */
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +394,8 @@ int main(void)
 		cmocka_unit_test(loopback_shows_that_a_uart_is_there),
 		cmocka_unit_test(output_beyond_the_limit_is_dropped),
 		cmocka_unit_test(registers_and_received_bytes_survive_a_snapshot),
+		cmocka_unit_test(what_the_console_has_to_say_at_a_resume_waits_for_a_handler),
+		cmocka_unit_test(an_event_without_a_handler_waits_for_one),
 		cmocka_unit_test(the_reset_command_ends_the_machine),
 		cmocka_unit_test(ctrl_alt_del_is_typed_once_the_keyboard_interrupt_is_on),
 		cmocka_unit_test(keys_that_nobody_reads_are_refused_in_the_end),

@@ -533,6 +533,12 @@ static void pending_interrupt_is_raised_again_at_resume(void **state)
 	drv_pause(&f->drv);
 	drv_resume(&f->drv);
 	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
+	drv_pause(&f->drv);
+	f->fp.pins_masked = true; /* a masked pin would forget the edge */
+	drv_resume(&f->drv);
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 0);
+	assert_int_equal(f->fp.num_waiting, 1);
+	f->fp.pins_masked = false;
 	drv_write(&f->drv, VIRTIO_MMIO_INTERRUPT_ACK, 3);
 	drv_pause(&f->drv);
 	drv_resume(&f->drv);

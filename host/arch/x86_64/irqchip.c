@@ -4,6 +4,7 @@
 
 #include "arch/arch.h"
 #include "arch/x86_64/cpuid_list.h"
+#include "arch/x86_64/irq_routing.h"
 #include "base/cleanup.h"
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"
@@ -15,6 +16,7 @@ static const struct {
 	int cap;
 	const char *name;
 } irqchip_needed_caps[] = {
+	{ KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING" },
 	{ KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR" },
 	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, "KVM_CAP_SET_IDENTITY_MAP_ADDR" },
 	{ KVM_CAP_PIT2, "KVM_CAP_PIT2" },
@@ -50,6 +52,9 @@ int arch_vm_init(struct vm *vm, struct err *e)
 	r = kvm_ioctl_n(vm->fd, KVM_CREATE_IRQCHIP, 0);
 	if (r < 0)
 		return err_errno(e, -r, "KVM cannot create the interrupt controllers");
+	r = irq_init(vm, e);
+	if (r < 0)
+		return r;
 	r = kvm_ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
 	if (r < 0)
 		return err_errno(e, -r, "KVM cannot create the timer");

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/irq_routing.h"
 #include "base/cleanup.h"
 #include "base/codec.h"
 #include "kvm/ioctl.h"
@@ -110,9 +111,10 @@ int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err
 		r = dec_error(dec, e);
 		if (r < 0)
 			return r;
+		irq_quiet_pic(&chip);
 		r = kvm_ioctl(vm->fd, KVM_SET_IRQCHIP, &chip);
 		if (r < 0)
 			return err_errno(e, -r, "KVM refuses the state \"%s\"", vm_irqchips[i].key);
 	}
-	return r;
+	return irq_route_as_loaded(vm, e);
 }

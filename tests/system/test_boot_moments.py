@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A snapshot at any moment of a boot, from the first instruction to the login: the original goes on and the clone comes up,
+each to its login, and with VM Generation ID each hears of the event as soon as it can.
+
+SNAPSAFE_TEST_MOMENTS is how many random moments are tried (default 0) beside the fixed ones, SNAPSAFE_TEST_SEED
+(default 1) chooses them, SNAPSAFE_TEST_GUESTS (default 2) is how many originals boot at a time; `tests/long boot-moments`
+has the long form.
+"""
+import concurrent.futures
+import itertools
+import os
+import random
+import time
+
+import pytest
+
+from conftest import BINARY, BOOT_ARGS, Snapshot, machine_config
+from snapsafe import Monitor
+
+GUESTS = int(os.environ.get("SNAPSAFE_TEST_GUESTS", 2))
+# Shares of the time that a boot takes. Before an early part of it is over, a guest has no handler for any interrupt.
+FIXED = [0, 0.001, 0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9]
+KINDS = list(itertools.product(["6.1", "6.12"], [True, False], [1, 2]))  # kernel, VM Generation ID, processors
+# By these a guest tells that it got what it did not expect.
+TROUBLE = r"unexpected|Oops|BUG:|general protection|Kernel panic|spurious"
+
+
+def moments():
+    """(kernel, VM Generation ID, processors, share of the boot), as many of each kind as of any other."""
+    chosen = random.Random(int(os.environ.get("SNAPSAFE_TEST_SEED", 1)))
+    shares = FIXED + [chosen.random() for _ in range(int(os.environ.get("SNAPSAFE_TEST_MOMENTS", 0)))]
+    # The earliest moments are the hard ones: those with VM Generation ID, which has an interrupt at each event, come first.
+    kinds = itertools.cycle(sorted(KINDS, key=lambda kind: not kind[1]))
+    return [(*kind, share) for kind, share in zip(kinds, shares)]
+
+
+def start(m, kernel, generation_id, vcpus):
+    """Returns when the guest has begun to run."""
+    config = machine_config(kernel=kernel, vcpus=vcpus, boot_args=BOOT_ARGS)
+    config["machine-config"]["vm_generation_id"] = generation_id
+    m.wait_api()
+    for drive in config.pop("drives"):
+        m.api.put(f"/drives/{drive['drive_id']}", drive)
+    for section, body in config.items():
+        m.api.put(f"/{section}", body)
+    m.api.put("/actions", {"action_type": "InstanceStart"})
+
+
+def check_booted(m, generation_id):
+    m.console.login(timeout=400)
+    m.console.quiet()
+    assert m.console.run(f"dmesg | grep -iE '{TROUBLE}' || true") == ""
+    if not generation_id:
+        return
+    # A missed event is made up for within a second.
+    m.console.run("for i in 1 2 3 4 5; do awk '/ACPI:Ged/ { for (i = 2; i < NF; i++) n += $i } END { exit n < 1 }' "
+                  "/proc/interrupts && break; sleep 1; [ $i -lt 5 ]; done")
+
+
+def try_moment(folder, boot_time, kernel, generation_id, vcpus, share):
+    """None, or what went wrong."""
+    folder.mkdir()
+    snapshot = Snapshot(folder)
+    who = "original"
+    try:
+        with Monitor(binary=BINARY) as original, Monitor(binary=BINARY) as clone:
+            start(original, kernel, generation_id, vcpus)
+            time.sleep(share * boot_time)
+            original.api.pause()
+            original.api.snapshot(snapshot.state, snapshot.mem)
+            original.api.resume()
+            check_booted(original, generation_id)
+            who = "clone"
+            clone.wait_api()
+            clone.api.load(snapshot.state, snapshot.mem)
+            snapshot.mem.unlink()
+            check_booted(clone, generation_id)
+    except (AssertionError, OSError) as problem:
+        return f"Linux {kernel}, {vcpus} processors, VM Generation ID {generation_id}, {share:.3f} of the boot: " \
+               f"{who}: {str(problem)[-700:]}"
+    return None
+
+
+@pytest.fixture(scope="session")
+def boot_time():
+    """Seconds from InstanceStart to the login prompt."""
+    with Monitor(binary=BINARY) as m:
+        start(m, "6.12", True, 1)
+        begin = time.monotonic()
+        m.console.expect("login: ", 400)
+        return time.monotonic() - begin
+
+
+def test_a_snapshot_at_any_moment_of_a_boot_leaves_two_machines_that_come_up(boot_time, tmp_path):
+    failed, tried = [], moments()
+    with concurrent.futures.ThreadPoolExecutor(GUESTS) as pool:
+        runs = [pool.submit(try_moment, tmp_path / str(i), boot_time, *moment) for i, moment in enumerate(tried)]
+        for done, run in enumerate(concurrent.futures.as_completed(runs), 1):
+            if run.result():
+                failed.append(run.result())
+            print(f"{done} of {len(tried)} moments tried, {len(failed)} failed", run.result() or "", flush=True)
+    assert not failed, f"{len(failed)} of {len(tried)} moments failed:\n" + "\n".join(failed)
+
+
+def test_an_event_before_the_first_instruction_is_heard_of(boot_time, tmp_path):
+    """SignalEntropyLeak instead of a snapshot, as early as a client can."""
+    with Monitor(binary=BINARY) as m:
+        start(m, "6.12", True, 1)
+        m.api.put("/actions", {"action_type": "SignalEntropyLeak"})
+        check_booted(m, True)
