@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "machine/internal.h"
 
-static const struct {
+static const struct boot_word {
 	const char *word;
 	const char *instead; /* NULL: nothing */
 } boot_words[] = {
@@ -36,32 +36,46 @@ static size_t word_len(const char *text, size_t len)
 	return n;
 }
 
-static void write_word(FILE *f, const char *word, size_t len)
+/* The row for a word, or NULL: it means no harm. */
+static const struct boot_word *find_word(const char *word, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(boot_words); i++) {
-		const char *instead = boot_words[i].instead;
-
-		if (strlen(boot_words[i].word) != len || memcmp(boot_words[i].word, word, len) != 0)
-			continue;
-		log_warn("boot_args: \"%s\" is %s%s: without an IOAPIC the guest would have no interrupts",
-			 boot_words[i].word, instead ? "replaced by " : "left out", instead ? instead : "");
-		if (instead)
-			fputs(instead, f);
-		return;
+		if (strlen(boot_words[i].word) == len && memcmp(boot_words[i].word, word, len) == 0)
+			return &boot_words[i];
 	}
-	fwrite(word, 1, len, f);
+	return NULL;
 }
 
-void machine_write_boot_words(FILE *f, const char *args, size_t len)
+void boot_words_print(FILE *f, const char *args, size_t len)
 {
 	while (len > 0) {
 		size_t n = word_len(args, len);
+		const struct boot_word *found = find_word(args, n);
 
 		if (n == 0)
-			fputc(args[n++], f);
-		else
-			write_word(f, args, n);
+			fputc(args[n++], f); /* a space */
+		else if (!found)
+			fwrite(args, 1, n, f);
+		else if (found->instead)
+			fputs(found->instead, f);
 		args += n;
 		len -= n;
+	}
+}
+
+void boot_words_warn(const char *args)
+{
+	const char *init_args = strstr(args, " -- ");
+	const char *end = init_args ? init_args : args + strlen(args);
+
+	while (args < end) {
+		size_t n = word_len(args, (size_t)(end - args));
+		const struct boot_word *found = find_word(args, n);
+
+		if (found)
+			log_warn("boot_args: \"%s\" is %s%s: without an IOAPIC the guest would have no interrupts",
+				 found->word, found->instead ? "replaced by " : "left out",
+				 found->instead ? found->instead : "");
+		args += n ? n : 1;
 	}
 }

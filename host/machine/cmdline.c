@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The kernel command line: what the user gave, then what follows from the
+ * The kernel command line: what the user gave (but see boot_words.c), then what follows from the
  * machine (root device, virtio-mmio windows for kernels without ACPI). What
  * stands behind " -- " is for init and stays last.
  */
@@ -33,9 +33,10 @@ static int cmdline_print(FILE *f, const struct vm_config *config, const struct a
 {
 	const char *args = config->boot_source.boot_args ? config->boot_source.boot_args : DEFAULT_BOOT_ARGS;
 	const char *init_args = strstr(args, " -- ");
-	int kernel_len = init_args ? (int)(init_args - args) : (int)strlen(args);
+	size_t kernel_len = init_args ? (size_t)(init_args - args) : strlen(args);
 
-	fprintf(f, "%.*s pci=off", kernel_len, args);
+	boot_words_print(f, args, kernel_len);
+	fputs(" pci=off", f);
 	write_root(f, config);
 	for (unsigned int i = 0; i < slots->num_virtio; i++)
 		fprintf(f, " virtio_mmio.device=4K@0x%llx:%u", (unsigned long long)slots->virtio[i].base,
@@ -48,7 +49,7 @@ static int cmdline_print(FILE *f, const struct vm_config *config, const struct a
 static int cmdline_check_len(const struct vm_config *config, size_t len, struct err *e)
 {
 	size_t given = strlen(config->boot_source.boot_args ? config->boot_source.boot_args : DEFAULT_BOOT_ARGS);
-	size_t added = len - given, max = ARCH_CMDLINE_MAX - 1;
+	size_t added = len > given ? len - given : 0, max = ARCH_CMDLINE_MAX - 1;
 
 	if (len <= max)
 		return 0;

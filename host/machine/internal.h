@@ -74,7 +74,9 @@ struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
 int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline,
 		    struct err *e) must_check;
 
-/* boot_words.c: the first len bytes of boot_args, but for words that would leave the guest without interrupts. */
-void machine_write_boot_words(FILE *f, const char *args, size_t len);
+/* boot_words.c: prints the first len bytes of boot_args, but for words that would leave the guest without interrupts. */
+void boot_words_print(FILE *f, const char *args, size_t len);
+/* A warning in the log for each of those words. */
+void boot_words_warn(const char *args);
 
 #endif

@@ -56,6 +56,8 @@ static int machine_load_kernel(struct machine *m, struct err *e)
 	m->slots.kernel_path = m->config->boot_source.kernel_image_path;
 	m->slots.initrd_path = m->config->boot_source.initrd_path;
 	m->slots.cmdline = cmdline;
+	if (m->config->boot_source.boot_args)
+		boot_words_warn(m->config->boot_source.boot_args);
 	r = arch_boot(m->vm, &m->slots, e);
 	m->slots.cmdline = NULL;
 	return r;

@@ -33,6 +33,13 @@ def test_uncompressed_vmlinux_boots(boot):
     assert boot(config).console.run("uname -r").startswith("6.1")
 
 
+def test_the_arguments_that_firectl_gives_by_default_boot(boot):
+    m = boot(machine_config(boot_args="ro console=ttyS0 noapic reboot=k panic=1 pci=off nomodules"))
+    assert m.console.run("grep -c noapic /proc/cmdline || true") == "0\n"
+    assert "noapic" in m.stderr()  # the monitor says what it has left out
+    assert int(m.console.run("head -c 16 /dev/hwrng | wc -c")) == 16
+
+
 def test_thirty_two_processors_boot(boot):
     config = machine_config(vcpus=32, mem_mib=512)
     assert int(boot(config).console.run("nproc", 120)) == 32

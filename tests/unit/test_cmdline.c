@@ -29,6 +29,37 @@ static void what_the_machine_adds_stands_before_the_arguments_of_init(void **sta
 	expect_cmdline(&config, &slots, "console=ttyS0 pci=off virtio_mmio.device=4K@0xc0001000:5 -- one two");
 }
 
+static void words_that_turn_the_only_interrupt_controller_off_are_left_out(void **state)
+{
+	static const struct {
+		char args[64];
+		const char *expected;
+	} lines[] = {
+		/* firectl's */
+		{ "ro console=ttyS0 noapic reboot=k panic=1 pci=off nomodules",
+		  "ro console=ttyS0  reboot=k panic=1 pci=off nomodules pci=off" },
+		{ "noapic", " pci=off" },
+		{ "nosmp quiet maxcpus=0", "maxcpus=1 quiet maxcpus=1 pci=off" },
+		{ "nolapic disableapic a", "  a pci=off" },
+		/* What only looks like them. */
+		{ "maxcpus=01 nosmpx xnoapic noapic=1 noapictimer nolapic_timer",
+		  "maxcpus=01 nosmpx xnoapic noapic=1 noapictimer nolapic_timer pci=off" },
+		{ "init=\"/a noapic b\" \"noapic", "init=\"/a noapic b\" \"noapic pci=off" },
+		{ "a -- noapic", "a pci=off -- noapic" },
+		{ "", " pci=off" },
+	};
+	struct arch_boot_config slots = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		char args[sizeof(lines[i].args)];
+		struct vm_config config = { .boot_source.boot_args = args };
+
+		memcpy(args, lines[i].args, sizeof(args));
+		expect_cmdline(&config, &slots, lines[i].expected);
+	}
+}
+
 static void the_root_drive_names_the_root_device(void **state)
 {
 	static char args[] = "a", uuid[] = "0eaa91a0-01", id[] = "x";
@@ -98,6 +129,7 @@ static void what_is_left_for_the_arguments_depends_on_the_configuration(void **s
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(words_that_turn_the_only_interrupt_controller_off_are_left_out),
 		cmocka_unit_test(what_the_machine_adds_stands_before_the_arguments_of_init),
 		cmocka_unit_test(the_root_drive_names_the_root_device),
 		cmocka_unit_test(a_line_that_the_kernel_could_not_take_is_refused),
