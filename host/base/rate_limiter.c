@@ -4,7 +4,7 @@
  * no configuration (all fields are 64-bit values from a client or a snapshot)
  * overflows.
  *
- * A bucket that is blocked after an oversized request has budget 0 and
+ * A bucket that is blocked after an oversized request, or by a debt, has budget 0 and
  * updated_ns in the future: nothing comes back until then.
  */
 #include "base/rate_limiter.h"
@@ -96,7 +96,8 @@ static void token_bucket_spend(struct token_bucket *b, uint64_t n, uint64_t now_
 	}
 	wait_ns = (rate_limiter_u128)(n - b->budget) * token_bucket_refill_ns(b) / b->config.size;
 	b->budget = 0;
-	b->updated_ns = sat_add_u64(now_ns, wait_ns > UINT64_MAX ? UINT64_MAX : (uint64_t)wait_ns);
+	b->updated_ns = sat_add_u64(now_ns > b->updated_ns ? now_ns : b->updated_ns,
+				    wait_ns > UINT64_MAX ? UINT64_MAX : (uint64_t)wait_ns);
 }
 
 bool token_bucket_take(struct token_bucket *b, uint64_t n, uint64_t now_ns)
@@ -120,6 +121,20 @@ bool rate_limiter_take(struct rate_limiter *rl, uint64_t len, uint64_t now_ns)
 	token_bucket_spend(&rl->ops, 1, now_ns);
 	token_bucket_spend(&rl->bandwidth, len, now_ns);
 	return true;
+}
+
+static void token_bucket_charge(struct token_bucket *b, uint64_t n, uint64_t now_ns)
+{
+	if (!token_bucket_is_limited(b))
+		return;
+	token_bucket_refill(b, now_ns);
+	token_bucket_spend(b, n, now_ns);
+}
+
+void rate_limiter_charge(struct rate_limiter *rl, uint64_t len, uint64_t now_ns)
+{
+	token_bucket_charge(&rl->ops, 1, now_ns);
+	token_bucket_charge(&rl->bandwidth, len, now_ns);
 }
 
 static void token_bucket_save(const struct token_bucket *b, struct enc *enc, const char *key, uint64_t now_ns)

@@ -31,7 +31,7 @@
 #include "virtio_rng_leak.h"
 
 #define RNG_QUEUE_SIZE 256
-#define RNG_BATCH      32 /* requests a turn: other devices and the API wait for 2 MiB of random bytes at most */
+#define RNG_BATCH      32 /* requests a turn, if RNG_TURN_BYTES do not end it before */
 
 static struct rng *rng_from_vdev(struct virtio_dev *vdev)
 {
@@ -68,17 +68,17 @@ static bool rng_request_is_valid(const struct virtq *q, const struct virtq_chain
 	return false;
 }
 
-/* The chain goes back and is seen again when the limiter has had time to recover. */
-static void rng_throttle(struct rng *rng, struct virtq *q)
+void rng_throttle(struct rng *rng, struct virtq *q, bool *throttled)
 {
 	virtq_unpop(q);
-	rng->throttled = true;
-	loop_set_timer(rng->timer, RATE_LIMITER_RETRY_NS, 0);
+	if (!rng->throttled && !rng->leak.throttled)
+		loop_set_timer(rng->timer, RATE_LIMITER_RETRY_NS, 0);
+	*throttled = true;
 	metric_inc(entropy, entropy_rate_limiter_throttled);
 }
 
-/* One request: 1 when it was given back, 0 when it has to wait, -EIO. */
-static int rng_serve(struct rng *rng, struct virtq *q, const struct virtq_chain *chain)
+/* One request: 1 when it was given back, 0 when it has to wait, -EIO. Adds what was written to *bytes. */
+static int rng_serve(struct rng *rng, struct virtq *q, const struct virtq_chain *chain, uint64_t *bytes)
 {
 	uint64_t len = chain->writable_len < RNG_MAX_REQUEST ? chain->writable_len : RNG_MAX_REQUEST;
 	int r;
@@ -88,7 +88,7 @@ static int rng_serve(struct rng *rng, struct virtq *q, const struct virtq_chain 
 		return 1;
 	}
 	if (!rate_limiter_take(&rng->limiter, len, clock_now_ns())) {
-		rng_throttle(rng, q);
+		rng_throttle(rng, q, &rng->throttled);
 		return 0;
 	}
 	r = rng_fill(q, chain, len);
@@ -97,6 +97,7 @@ static int rng_serve(struct rng *rng, struct virtq *q, const struct virtq_chain 
 		return r;
 	}
 	metric_add(entropy, entropy_bytes, len);
+	*bytes += len;
 	virtq_push(q, chain->head, (uint32_t)len);
 	return 1;
 }
@@ -105,19 +106,20 @@ static int rng_notify_requests(struct rng *rng)
 {
 	struct virtq *q = &rng->vdev.queues[VIRTIO_RNG_REQUESTQ];
 	struct virtq_chain chain;
+	uint64_t bytes = 0;
 	unsigned int n;
 	int r = 0;
 
 	metric_inc(entropy, entropy_event_count);
-	for (n = 0; n < RNG_BATCH && !rng->throttled; n++) {
+	for (n = 0; n < RNG_BATCH && bytes < RNG_TURN_BYTES && !rng->throttled; n++) {
 		r = virtq_pop(q, &chain);
 		if (r > 0)
-			r = rng_serve(rng, q, &chain);
+			r = rng_serve(rng, q, &chain, &bytes);
 		if (r <= 0)
 			break;
 	}
 	virtio_notify_used(&rng->vdev, q);
-	if (n == RNG_BATCH)
+	if (n == RNG_BATCH || bytes >= RNG_TURN_BYTES)
 		virtio_kick(&rng->vdev, VIRTIO_RNG_REQUESTQ);
 	return r < 0 ? r : 0;
 }
@@ -141,6 +143,11 @@ static void rng_retry(void *ctx, uint32_t events)
 		metric_inc(entropy, rate_limiter_event_count);
 		virtio_kick(&rng->vdev, VIRTIO_RNG_REQUESTQ);
 	}
+	if (rng->leak.throttled) {
+		rng->leak.throttled = false;
+		metric_inc(entropy, rate_limiter_event_count);
+		virtio_kick(&rng->vdev, rng->leak.signalled);
+	}
 	virtio_unlock(&rng->vdev);
 }
 
@@ -162,6 +169,7 @@ static void rng_pause(struct virtio_dev *vdev)
 	struct rng *rng = rng_from_vdev(vdev);
 
 	rng->throttled = false;
+	rng->leak.throttled = false;
 	loop_set_timer(rng->timer, 0, 0);
 }
 

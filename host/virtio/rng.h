@@ -12,6 +12,11 @@
 #define RNG_MAX_REQUEST (64u * 1024)
 /* A leak request longer than this is refused (used with length 0): bounds what a hostile guest can make an event cost. */
 #define RNG_MAX_LEAK_REQUEST (1024u * 1024)
+/*
+ * What a leak event writes in one queue at most, a fill and a copy of the longest; requests beyond that are refused. As much
+ * is free of the rate limiter after each event.
+ */
+#define RNG_MAX_LEAK_EVENT (2 * RNG_MAX_LEAK_REQUEST)
 
 /* The caller owns *vdev until virtio_mmio_new() takes it. */
 int rng_new(const struct entropy_config *config, struct platform *p, struct virtio_dev **vdev,

@@ -27,6 +27,8 @@ struct rng_leak {
 	unsigned int active;	/* queue number: leakq1 or leakq2 */
 	unsigned int signalled; /* the other one, or RNG_LEAK_NONE */
 	bool late;		/* an event waits for the driver's next buffer in active */
+	bool throttled;		/* the signalled queue waits for the rate limiter */
+	uint64_t credit;	/* bytes that the last event still grants: not charged to the rate limiter */
 	uint8_t *bounce;	/* RNG_MAX_LEAK_REQUEST bytes, owned; untouched pages cost nothing */
 	/* One event's outcome, in order: the signalled queue's, then the active one's. */
 	struct rng_leak_done done[2][VIRTQ_MAX_SIZE];
@@ -35,16 +37,28 @@ struct rng_leak {
 /* A queue number that is none of the leak queues. */
 #define RNG_LEAK_NONE 0u
 
+/*
+ * A turn on the loop ends once it has written so much; with the longest request (RNG_MAX_REQUEST, or RNG_MAX_LEAK_REQUEST in
+ * a leak queue) that is what other devices and the API wait for at most.
+ */
+#define RNG_TURN_BYTES (256u * 1024)
+
 struct rng {
 	struct virtio_dev vdev; /* must be first */
 	struct rate_limiter limiter;
-	struct loop_source *timer; /* runs while throttled */
-	bool throttled;
+	struct loop_source *timer; /* runs while a queue is throttled */
+	bool throttled;		   /* the request queue; the leak queues have their own */
 	struct rng_leak leak;
 };
 
 /* Random bytes into the first len bytes of the writable part: 0, -EFAULT if they are not memory, -EIO if the host has none. */
 int rng_fill(const struct virtq *q, const struct virtq_chain *chain, uint64_t len) must_check;
+
+/*
+ * The request that was popped last has to wait for the rate limiter: it goes back into q, and q is looked at again when the
+ * limiter has had time to recover. *throttled: q's flag.
+ */
+void rng_throttle(struct rng *rng, struct virtq *q, bool *throttled);
 
 int rng_leak_init(struct rng_leak *leak) must_check;
 void rng_leak_fini(struct rng_leak *leak);

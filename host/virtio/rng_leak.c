@@ -32,17 +32,28 @@
  * clones would share.
  *
  * A request that cannot be carried out (a side that is outside memory or longer
- * than RNG_MAX_LEAK_REQUEST, lengths that differ, no writable buffer) is given
+ * than RNG_MAX_LEAK_REQUEST, in an event longer than what its queue's share of
+ * the event has left, lengths that differ, no writable buffer) is given
  * back with length 0, counted and logged. A fill or copy of zero bytes is valid
  * and does what it says: a driver may want to be told of the event and nothing
  * else. A queue that the driver has not set up is an empty one.
  *
- * An event costs at most two rings of 256 requests of 1 MiB.
+ * What a guest can have done. An event never waits for the rate limiter, and
+ * writes at most RNG_MAX_LEAK_EVENT bytes in each of the two queues; those of
+ * the active one are free. What is left of as many bytes may be used in the
+ * signalled queue until the next event: a driver that was between two of its
+ * buffers when the event came adds the second one there, and if it is a clone's
+ * driver, its first event may have been late. Beyond that the
+ * signalled queue waits for the limiter as the request queue does. If an event
+ * finds requests there it does not wait for them, so they are charged, as a
+ * debt. No turn on the loop writes more than RNG_TURN_BYTES and one request, or
+ * an event that is made up for.
  *
  * Loop thread with the device's lock held, but for reset (any thread).
  */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -50,7 +61,8 @@
 #include "virtio/rng_internal.h"
 #include "virtio_rng_leak.h"
 
-#define RNG_LEAK_BATCH 8 /* requests a turn while vCPUs run: 8 MiB at most */
+#define RNG_LEAK_BATCH	  8  /* requests a turn while vCPUs run, if RNG_TURN_BYTES do not end it before */
+#define RNG_LEAK_MIN_COST 64 /* bytes that even an empty request counts as */
 
 int rng_leak_init(struct rng_leak *leak)
 {
@@ -70,6 +82,8 @@ void rng_leak_reset(struct rng_leak *leak)
 	leak->active = VIRTIO_RNG_LEAKQ1;
 	leak->signalled = RNG_LEAK_NONE;
 	leak->late = false;
+	leak->throttled = false;
+	leak->credit = 0;
 }
 
 static unsigned int rng_leak_other(unsigned int q)
@@ -77,14 +91,14 @@ static unsigned int rng_leak_other(unsigned int q)
 	return q == VIRTIO_RNG_LEAKQ1 ? VIRTIO_RNG_LEAKQ2 : VIRTIO_RNG_LEAKQ1;
 }
 
-/* Why a request cannot be carried out, or NULL. */
-static const char *rng_leak_refusal(const struct virtq *q, const struct virtq_chain *chain)
+/* Why a request cannot be carried out, or NULL. max: bytes that it may write. */
+static const char *rng_leak_refusal(const struct virtq *q, const struct virtq_chain *chain, uint64_t max)
 {
 	if (chain->num_writable == 0)
 		return "it has no writable buffer";
 	if (chain->num_readable && chain->readable_len != chain->writable_len)
 		return "its readable and writable part differ in length";
-	if (chain->writable_len > RNG_MAX_LEAK_REQUEST)
+	if (chain->writable_len > max)
 		return "it is too long";
 	if (!virtq_chain_ok(q, chain))
 		return "a buffer lies outside guest memory";
@@ -103,10 +117,10 @@ static int rng_leak_copy(struct rng *rng, const struct virtq *q, const struct vi
 }
 
 /* Carries out one request. 0, or -EIO: the host has no random bytes, and the request stands as if nobody had touched it. */
-static int rng_leak_execute(struct rng *rng, const struct virtq *q, const struct virtq_chain *chain,
+static int rng_leak_execute(struct rng *rng, const struct virtq *q, const struct virtq_chain *chain, uint64_t max,
 			    struct rng_leak_done *done)
 {
-	const char *refusal = rng_leak_refusal(q, chain);
+	const char *refusal = rng_leak_refusal(q, chain, max);
 	int r;
 
 	done->head = chain->head;
@@ -125,7 +139,7 @@ static int rng_leak_execute(struct rng *rng, const struct virtq *q, const struct
 	return 0;
 }
 
-/* Gives a request back and counts it. at_once: from the signalled queue. */
+/* Gives a request back and counts it. at_once: it was due when it was made available. */
 static void rng_leak_finish(struct virtq *q, const struct rng_leak_done *done, bool at_once)
 {
 	if (at_once && done->outcome != RNG_LEAK_REFUSED)
@@ -152,6 +166,7 @@ static void rng_leak_finish(struct virtq *q, const struct rng_leak_done *done, b
  */
 static int rng_leak_execute_all(struct rng *rng, struct virtq *q, struct rng_leak_done *done, unsigned int *num)
 {
+	uint64_t left = RNG_MAX_LEAK_EVENT;
 	struct virtq_chain chain;
 	int r = 0;
 
@@ -160,11 +175,13 @@ static int rng_leak_execute_all(struct rng *rng, struct virtq *q, struct rng_lea
 		r = virtq_pop(q, &chain);
 		if (r <= 0)
 			break;
-		r = rng_leak_execute(rng, q, &chain, &done[*num]);
+		r = rng_leak_execute(rng, q, &chain, left < RNG_MAX_LEAK_REQUEST ? left : RNG_MAX_LEAK_REQUEST,
+				     &done[*num]);
 		if (r) {
 			virtq_unpop(q);
 			break;
 		}
+		left -= done[*num].len;
 		(*num)++;
 	}
 	return r < 0 ? r : 0;
@@ -182,104 +199,159 @@ static void rng_leak_undo_all(struct virtq *q, unsigned int num)
 		virtq_unpop(q);
 }
 
-static void rng_leak_swap(struct rng_leak *leak)
+static uint64_t rng_leak_cost(uint64_t len)
+{
+	return len > RNG_LEAK_MIN_COST ? len : RNG_LEAK_MIN_COST;
+}
+
+/* Pays for len bytes out of what the last event grants; false, and nothing paid, if that is not enough. */
+static bool rng_leak_pay(struct rng_leak *leak, uint64_t len)
+{
+	if (rng_leak_cost(len) > leak->credit)
+		return false;
+	leak->credit -= rng_leak_cost(len);
+	return true;
+}
+
+/* What an event has found in the signalled queue, and could not let wait. */
+static void rng_leak_charge_all(struct rng *rng, const struct rng_leak_done *done, unsigned int num)
+{
+	for (unsigned int i = 0; i < num; i++) {
+		if (done[i].outcome != RNG_LEAK_REFUSED && !rng_leak_pay(&rng->leak, done[i].len))
+			rate_limiter_charge(&rng->limiter, rng_leak_cost(done[i].len), clock_now_ns());
+	}
+}
+
+/* The queues change roles, after an event that has used num requests of the active one. */
+static void rng_leak_swap(struct rng_leak *leak, const struct rng_leak_done *done, unsigned int num)
 {
 	leak->late = false;
 	leak->signalled = leak->active;
 	leak->active = rng_leak_other(leak->active);
+	leak->credit = RNG_MAX_LEAK_EVENT;
+	for (unsigned int i = 0; i < num; i++)
+		(void)rng_leak_pay(leak, done[i].len);
 }
 
-int rng_leak_event(struct rng *rng, struct err *e)
+/*
+ * Uses what is in the signalled queue, then what is in the active one; *num_active says how many that were, and if there was
+ * one the roles have changed. late: an event that is made up for. -EINVAL for a broken ring; -EIO: the host has no random bytes, and nothing has happened.
+ */
+static int rng_leak_carry_out(struct rng *rng, bool late, unsigned int *num_active)
 {
 	struct rng_leak *leak = &rng->leak;
 	/* Before the first event there is no signalled queue; the other leak queue then stays untouched. */
 	bool has_signalled = leak->signalled != RNG_LEAK_NONE;
 	struct virtq *signalled = &rng->vdev.queues[rng_leak_other(leak->active)];
 	struct virtq *active = &rng->vdev.queues[leak->active];
-	unsigned int num_signalled = 0, num_active = 0;
-	bool wanted;
+	unsigned int num_signalled = 0;
 	int r = 0;
 
-	if (!rng->vdev.driver_ok || !virtio_has(&rng->vdev, VIRTIO_RNG_F_LEAK))
-		return 0;
+	*num_active = 0;
 	if (has_signalled)
 		r = rng_leak_execute_all(rng, signalled, leak->done[0], &num_signalled);
 	if (!r)
-		r = rng_leak_execute_all(rng, active, leak->done[1], &num_active);
+		r = rng_leak_execute_all(rng, active, leak->done[1], num_active);
 	if (r == -EIO) {
 		rng_leak_undo_all(signalled, num_signalled);
-		rng_leak_undo_all(active, num_active);
-		return err_set(e, EIO, "entropy device: the host gives no random bytes for the guest's leak requests");
+		rng_leak_undo_all(active, *num_active);
+		return r;
 	}
-
 	rng_leak_finish_all(signalled, leak->done[0], num_signalled, true);
-	rng_leak_finish_all(active, leak->done[1], num_active, false);
+	rng_leak_finish_all(active, leak->done[1], *num_active, late);
+	rng_leak_charge_all(rng, leak->done[0], num_signalled);
+	leak->throttled = false;
+	if (!r && *num_active)
+		rng_leak_swap(leak, leak->done[1], *num_active);
+	return r;
+}
+
+int rng_leak_event(struct rng *rng, struct err *e)
+{
+	struct rng_leak *leak = &rng->leak;
+	unsigned int num;
+	bool wanted;
+	int r;
+
+	if (!rng->vdev.driver_ok || !virtio_has(&rng->vdev, VIRTIO_RNG_F_LEAK))
+		return 0;
+	r = rng_leak_carry_out(rng, false, &num);
+	if (r == -EIO)
+		return err_set(e, EIO, "entropy device: the host gives no random bytes for the guest's leak requests");
 	metric_inc(entropy, leak_event_count);
 	if (r) {
 		log_warn("entropy: a leak queue is broken");
 		virtio_fail(&rng->vdev);
 		return 0;
 	}
-	if (num_active) {
-		rng_leak_swap(leak);
-	} else {
+	if (!num) {
 		leak->late = true;
+		leak->credit = RNG_MAX_LEAK_EVENT;
 		metric_inc(entropy, leak_late_count);
 		log_info("entropy: a leak event found no request in leak queue %u: the driver learns of it late",
 			 leak->active);
 	}
 	/* One notification for both queues; each has its own say, and remembers what it was asked for. */
-	wanted = virtq_need_irq(signalled);
-	wanted |= virtq_need_irq(active);
+	wanted = virtq_need_irq(&rng->vdev.queues[VIRTIO_RNG_LEAKQ1]);
+	wanted |= virtq_need_irq(&rng->vdev.queues[VIRTIO_RNG_LEAKQ2]);
 	if (wanted)
 		rng->vdev.interrupt(rng->vdev.transport, VIRTIO_INT_USED);
 	return 0;
 }
 
-/*
- * The next request that does not have to wait: of the signalled queue or, if an event was late, of the active one, which
- * is the signalled one from then on. NULL: none, and *r says if a ring is broken.
- */
-static struct virtq *rng_leak_next(struct rng *rng, struct virtq_chain *chain, int *r)
+/* An event was late: it is carried out now if the active queue has a request. */
+static int rng_leak_make_up(struct rng *rng)
 {
-	struct rng_leak *leak = &rng->leak;
-	struct virtq *signalled = &rng->vdev.queues[leak->signalled], *active = &rng->vdev.queues[leak->active];
+	struct virtq *active = &rng->vdev.queues[rng->leak.active];
+	struct virtq_chain chain;
+	unsigned int num;
+	int r = virtq_pop(active, &chain);
 
-	*r = leak->signalled == RNG_LEAK_NONE ? 0 : virtq_pop(signalled, chain);
-	if (*r)
-		return *r > 0 ? signalled : NULL;
-	if (!leak->late)
-		return NULL;
-	*r = virtq_pop(active, chain);
-	if (*r <= 0)
-		return NULL;
-	rng_leak_swap(leak);
-	return active;
+	if (r <= 0)
+		return r;
+	virtq_unpop(active);
+	return rng_leak_carry_out(rng, true, &num);
 }
 
 /* Requests in the active queue wait for the event; those in the signalled one came too late for theirs. */
-int rng_leak_notify(struct rng *rng, unsigned int q)
+static int rng_leak_serve(struct rng *rng, unsigned int q)
 {
+	struct rng_leak *leak = &rng->leak;
+	struct virtq *signalled = &rng->vdev.queues[leak->signalled];
 	struct rng_leak_done done;
 	struct virtq_chain chain;
-	struct virtq *vq;
-	unsigned int n;
-	int r = 0;
+	uint64_t bytes = 0;
 
-	for (n = 0; n < RNG_LEAK_BATCH; n++) {
-		vq = rng_leak_next(rng, &chain, &r);
-		if (!vq)
-			break;
-		r = rng_leak_execute(rng, vq, &chain, &done);
+	for (unsigned int n = 0; n < RNG_LEAK_BATCH && bytes < RNG_TURN_BYTES; n++) {
+		int r = virtq_pop(signalled, &chain);
+
+		if (r <= 0)
+			return r;
+		if (!rng_leak_refusal(signalled, &chain, RNG_MAX_LEAK_REQUEST) &&
+		    !rng_leak_pay(leak, chain.writable_len) &&
+		    !rate_limiter_take(&rng->limiter, rng_leak_cost(chain.writable_len), clock_now_ns())) {
+			rng_throttle(rng, signalled, &leak->throttled);
+			return 0;
+		}
+		r = rng_leak_execute(rng, signalled, &chain, RNG_MAX_LEAK_REQUEST, &done);
 		if (r)
-			break;
-		rng_leak_finish(vq, &done, true);
+			return r;
+		rng_leak_finish(signalled, &done, true);
+		bytes += done.len;
 	}
+	virtio_kick(&rng->vdev, q);
+	return 0;
+}
+
+int rng_leak_notify(struct rng *rng, unsigned int q)
+{
+	int r = rng->leak.late ? rng_leak_make_up(rng) : 0;
+
+	if (!r && rng->leak.signalled != RNG_LEAK_NONE && !rng->leak.throttled)
+		r = rng_leak_serve(rng, q);
 	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ1]);
 	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ2]);
-	if (n == RNG_LEAK_BATCH)
-		virtio_kick(&rng->vdev, q);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 void rng_leak_save(const struct rng_leak *leak, struct enc *enc)

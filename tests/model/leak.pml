@@ -33,7 +33,9 @@
  *	     there.
  *  [back]   The counter never goes back.
  *  [loop]   No queue is ever re-armed into a loop: between two events the driver
- *	     arms MAX_ARMS times at most.
+ *	     arms MAX_ARMS times at most. So it never comes near the allowance of
+ *	     an event (Device 14), and the rate limiter needs no place here: a
+ *	     device that throttles does so only where this driver does not go.
  *
  * EVENTS is how many events there are at most. Faults, to see that the
  * properties can fail:

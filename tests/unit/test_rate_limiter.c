@@ -227,6 +227,31 @@ static void a_budget_beyond_its_bucket_is_refused(void **state)
 	free(data);
 }
 
+static void what_is_charged_is_taken_in_any_case_and_has_to_come_back_first(void **state)
+{
+	struct rate_limiter_config config = { .bandwidth = { .size = 1000, .refill_time_ms = 1000 },
+					      .ops = { .size = 10, .refill_time_ms = 1000 } };
+	struct rate_limiter rl;
+
+	(void)state;
+	rate_limiter_init(&rl, &config, 0);
+	rate_limiter_charge(&rl, 500, 0);
+	rate_limiter_charge(&rl, 1000, 0); /* 500 more than there is */
+	rate_limiter_charge(&rl, 1000, 0); /* debts add up */
+	assert_false(rate_limiter_take(&rl, 1, 1500 * MS));
+	assert_false(rate_limiter_take(&rl, 100, 1599 * MS));
+	assert_true(rate_limiter_take(&rl, 100, 1600 * MS));
+	for (int i = 0; i < 10; i++) /* a debt of operations alone blocks as well */
+		rate_limiter_charge(&rl, 0, 3000 * MS);
+	rate_limiter_charge(&rl, 0, 3000 * MS);
+	assert_false(rate_limiter_take(&rl, 1, 3199 * MS));
+	assert_true(rate_limiter_take(&rl, 1, 3200 * MS));
+	config = (struct rate_limiter_config){ 0 };
+	rate_limiter_init(&rl, &config, 0);
+	rate_limiter_charge(&rl, UINT64_MAX, 0);
+	assert_true(rate_limiter_take(&rl, 1, 0)); /* no limit, no debt */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +264,7 @@ int main(void)
 		cmocka_unit_test(oversized_requests_keep_the_rate),
 		cmocka_unit_test(extreme_numbers_do_not_overflow),
 		cmocka_unit_test(both_limits_hold_and_a_refusal_takes_nothing),
+		cmocka_unit_test(what_is_charged_is_taken_in_any_case_and_has_to_come_back_first),
 		cmocka_unit_test(a_reloaded_limiter_goes_on_where_it_was),
 		cmocka_unit_test(a_budget_beyond_its_bucket_is_refused),
 	};
