@@ -47,8 +47,8 @@ def start(m, kernel, generation_id, vcpus):
     m.api.put("/actions", {"action_type": "InstanceStart"})
 
 
-def check_booted(m, generation_id):
-    m.console.login(timeout=400)
+def check_booted(m, generation_id, boot_time):
+    m.console.login(timeout=300 + 10 * boot_time)
     m.console.quiet()
     assert m.console.run(f"dmesg | grep -iE '{TROUBLE}' || true") == ""
     if not generation_id:
@@ -70,12 +70,12 @@ def try_moment(folder, boot_time, kernel, generation_id, vcpus, share):
             original.api.pause()
             original.api.snapshot(snapshot.state, snapshot.mem)
             original.api.resume()
-            check_booted(original, generation_id)
+            check_booted(original, generation_id, boot_time)
             who = "clone"
             clone.wait_api()
             clone.api.load(snapshot.state, snapshot.mem)
             snapshot.mem.unlink()
-            check_booted(clone, generation_id)
+            check_booted(clone, generation_id, boot_time)
     except (AssertionError, OSError) as problem:
         return f"Linux {kernel}, {vcpus} processors, VM Generation ID {generation_id}, {share:.3f} of the boot: " \
                f"{who}: {str(problem)[-700:]}"
@@ -88,7 +88,7 @@ def boot_time():
     with Monitor(binary=BINARY) as m:
         start(m, "6.12", True, 1)
         begin = time.monotonic()
-        m.console.expect("login: ", 400)
+        m.console.expect("login: ", 1000)
         return time.monotonic() - begin
 
 
@@ -97,9 +97,11 @@ def test_a_snapshot_at_any_moment_of_a_boot_leaves_two_machines_that_come_up(boo
     with concurrent.futures.ThreadPoolExecutor(GUESTS) as pool:
         runs = [pool.submit(try_moment, tmp_path / str(i), boot_time, *moment) for i, moment in enumerate(tried)]
         for done, run in enumerate(concurrent.futures.as_completed(runs), 1):
+            moment = tried[runs.index(run)]
             if run.result():
                 failed.append(run.result())
-            print(f"{done} of {len(tried)} moments tried, {len(failed)} failed", run.result() or "", flush=True)
+            print(f"{done} of {len(tried)} moments tried, {len(failed)} failed; {moment}: {run.result() or 'both came up'}",
+                  flush=True)
     assert not failed, f"{len(failed)} of {len(tried)} moments failed:\n" + "\n".join(failed)
 
 
@@ -108,4 +110,4 @@ def test_an_event_before_the_first_instruction_is_heard_of(boot_time, tmp_path):
     with Monitor(binary=BINARY) as m:
         start(m, "6.12", True, 1)
         m.api.put("/actions", {"action_type": "SignalEntropyLeak"})
-        check_booted(m, True)
+        check_booted(m, True, boot_time)
