@@ -4,9 +4,9 @@
  *
  * Theory of operation
  * ===================
- * vDSO: where getrandom() is a call of the vDSO it is as fast as anything made
- * here could be. Once the kernel has reseeded in this generation its bytes are
- * handed out as they are, and there is no pool.
+ * vDSO: where getrandom() is a call of the vDSO it is fast enough for small
+ * requests. Once the kernel has reseeded in this generation its bytes are handed
+ * out as they are; there is no pool, and nothing is kept here.
  *
  * The other two ways make a key
  *
@@ -58,7 +58,7 @@
 #include "process.h"
 #include "sys.h"
 
-#define POOL_MAX	 512 /* larger requests gain nothing from a buffer */
+#define SMALL_MAX	 512 /* larger requests gain nothing from a buffer, and lose by the slower cipher of the vDSO */
 #define POOL_ATTEMPTS	 8   /* leaks or forks during one request before it goes the direct way */
 #define DIRECT_ATTEMPTS	 64
 #define SEED_BLOCKS	 64 /* about 94 KiB from one seed */
@@ -117,7 +117,7 @@ static void slot_refill(struct sns_slot *slot)
 	slot->refills--;
 }
 
-/* Any length up to POOL_MAX; what does not fit any more is thrown away. False: the slot was wiped. */
+/* Any length up to SMALL_MAX; what does not fit any more is thrown away. False: the slot was wiped. */
 static bool slot_copy(struct sns_slot *slot, void *buf, size_t len)
 {
 	uint32_t left = atomic_load_explicit(&slot->left, memory_order_relaxed);
@@ -196,7 +196,7 @@ static bool pool_draw(struct snapsafe *s, void *buf, size_t len)
 	bool drawn;
 	int n;
 
-	if (!pool->slots || len > POOL_MAX)
+	if (!pool->slots || len > SMALL_MAX)
 		return false;
 	n = sns_pool_take(pool);
 	if (n < 0)
@@ -212,7 +212,7 @@ static int direct_fill(struct snapsafe *s, uint64_t generation, void *buf, size_
 	uint8_t key[SNS_POOL_KEY], id[SNAPSAFE_PAGE_IDENTITY_LEN];
 	int r;
 
-	if (s->vdso && kernel_is_fresh(s, generation))
+	if (s->vdso && len <= SMALL_MAX && kernel_is_fresh(s, generation))
 		return sns_sys_vdso_getrandom(buf, len);
 	if (!sns_source_identity(&s->source, id))
 		return s->vdso ? sns_sys_vdso_getrandom(buf, len) : sns_sys_getrandom(buf, len);

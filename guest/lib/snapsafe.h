@@ -180,7 +180,7 @@ int snapsafe_identity(struct snapsafe *s, unsigned char *id) SNAPSAFE_MUST_CHECK
  *
  * They come from the kernel's generator and are of the generation that is
  * current when the function returns. Where getrandom() needs no system call
- * (SNAPSAFE_F_VDSO) they are its bytes as they are; elsewhere small requests go
+ * (SNAPSAFE_F_VDSO) small requests get its bytes as they are; elsewhere they go
  * through a buffer for each thread, if the counter is mapped. What was prepared
  * before a leak, inherited by fork(), or is older than a minute, is thrown away.
  * While the kernel has not reseeded in this generation the machine's identity is
