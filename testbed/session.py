@@ -20,6 +20,9 @@ import termios
 import time
 import tty
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tools/pylib"))
+from snapsafe.patience import VARIABLE, Deadline, slowness  # noqa: E402
+
 EXIT_LIMIT = 124
 EXIT_NOT_RUN = 125
 CHUNK = 32 * 1024
@@ -107,7 +110,7 @@ class Session:
         self.received = bytearray()
         self.status = None
         self.said_hello = False
-        self.heard = time.monotonic()
+        self.silence = Deadline(SILENCE_S)
         self.input_open = True
         self.selector = selectors.PollSelector()    # epoll takes no regular file
         self.selector.register(self.sock, selectors.EVENT_READ, self.handle_socket)
@@ -168,7 +171,7 @@ class Session:
             data = b""
         if not data:
             raise NotRun("the outer machine ended too early:" + self.machine.last_words())
-        self.heard = time.monotonic()
+        self.silence = Deadline(SILENCE_S)
         self.received += data
         while len(self.received) >= 5:
             length = 5 + struct.unpack_from("<I", self.received, 1)[0]
@@ -200,13 +203,12 @@ class Session:
             self.selector.modify(self.sock, selectors.EVENT_READ | writing, self.handle_socket)
             self.want_input(self.said_hello and self.input_open and len(self.unsent) < BACKLOG)
 
-            now = time.monotonic()
-            if deadline is not None and now >= deadline:
+            if deadline is not None and deadline.left() <= 0:
                 return None
-            if now >= self.heard + SILENCE_S:
+            if self.silence.left() <= 0:
                 raise NotRun(f"the outer machine has come to a stand: nothing was heard of it for {SILENCE_S} s")
-            left = self.heard + SILENCE_S - now
-            for key, events in self.selector.select(left if deadline is None else min(left, deadline - now)):
+            left = self.silence.left() if deadline is None else min(self.silence.left(), deadline.left())
+            for key, events in self.selector.select(max(left, 0)):
                 if events & ~selectors.EVENT_WRITE:
                     key.data()
         return self.status
@@ -226,7 +228,8 @@ def say(text):
 
 
 def run_in_machine(folder, memory_mib, cpus, limit, scratch, command):
-    deadline = time.monotonic() + limit if limit else None
+    deadline = Deadline(limit) if limit else None
+    os.environ[VARIABLE] = f"{slowness():.2f}"
     terminal = os.isatty(0) and os.isatty(1)
     machine = Machine(folder, memory_mib, cpus, scratch)
     saved = termios.tcgetattr(0) if terminal else None

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from conftest import ROOT, Snapshot
+from snapsafe.patience import Deadline
 
 GUEST = ROOT / "build" / "unit-gcc" / "tests" / "payload" / "guest_hostile"
 VERDICT = r"^hostile: (\d+) rounds, (\d+) resets needed, (\d+) buffers used: (.*)\n"
@@ -37,8 +38,8 @@ def counted(folder, group, name):
 
 def end_attack(m):
     """Types until it is heard: the guest may be in the middle of garbling its console."""
-    deadline = time.monotonic() + 60
-    while m.process.poll() is None and time.monotonic() < deadline:
+    deadline = Deadline(60)
+    while m.process.poll() is None and deadline.left() > 0:
         try:
             m.console.send("q")
         except OSError:  # it has just ended

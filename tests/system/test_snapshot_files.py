@@ -25,6 +25,7 @@ import snapshot_file
 from conftest import BINARY, BOOT_ARGS, Snapshot, mapped_counter, wait_handled
 from snapsafe import Monitor, proc
 from snapsafe.console import ConsoleTimeout
+from snapsafe.patience import Deadline
 
 MUTATIONS = int(os.environ.get("SNAPSAFE_TEST_MUTATIONS", 300))
 KILLS = int(os.environ.get("SNAPSAFE_TEST_KILLS", 8))
@@ -318,8 +319,8 @@ def test_no_permission_is_a_sentence(good, copy):
 
 def exit_after_shrink(m):
     """The machine has ended, with a sentence and a status that docs name; or it goes on. None then."""
-    deadline = time.monotonic() + 10
-    while m.process.poll() is None and time.monotonic() < deadline:
+    deadline = Deadline(10)
+    while m.process.poll() is None and deadline.left() > 0:
         try:
             m.api.get("/")
             m.console.send("cat /etc/passwd /bin/* >/dev/null\n")

@@ -4,6 +4,8 @@ import http.client
 import json
 import socket
 
+from .patience import stretch
+
 
 class ApiError(AssertionError):
     def __init__(self, status, body):
@@ -23,7 +25,7 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
+        self.sock.settimeout(stretch(self.timeout))
         self.sock.connect(self.path)
 
 

@@ -5,6 +5,8 @@ import re
 import select
 import time
 
+from .patience import Deadline
+
 
 class ConsoleTimeout(AssertionError):
     """The text that was waited for did not come; the message shows what came instead."""
@@ -43,16 +45,17 @@ class Console:
 
     def expect(self, pattern, timeout=60):
         """Waits for a regular expression; returns its match and forgets everything up to its end."""
-        deadline = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         regex = re.compile(pattern, re.MULTILINE)
         while True:
             match = regex.search(self.buffer)
             if match:
                 self.buffer = self.buffer[match.end():]
                 return match
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._read(left) and time.monotonic() >= deadline:
+            left = deadline.left()
+            if left <= 0:
                 raise ConsoleTimeout(f"no {pattern!r} within {timeout} s; the console's last lines:\n{self.log[-2000:]}")
+            self._read(left)
 
     def drain(self, seconds):
         """What comes within that time, and whatever came before."""

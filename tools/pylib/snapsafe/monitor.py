@@ -11,6 +11,7 @@ import time
 
 from .api import Api
 from .console import Console
+from .patience import Deadline
 
 
 class Monitor:
@@ -55,7 +56,7 @@ class Monitor:
 
     def wait_api(self, timeout=60):
         """Returns once the API answers; fails early when the process is gone."""
-        deadline = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         while True:
             try:
                 return self.api.get("/")
@@ -63,19 +64,26 @@ class Monitor:
                 pass
             if self.process.poll() is not None:
                 raise AssertionError(f"the monitor exited with {self.process.returncode}: {self.stderr()}")
-            if time.monotonic() > deadline:
+            if deadline.left() <= 0:
                 raise AssertionError(f"no answer on {self.api_sock} within {timeout} s: {self.stderr()}")
             time.sleep(0.005)
 
     def wait(self, timeout=30):
         """The exit status of a monitor that ends by itself."""
-        return self.process.wait(timeout)
+        deadline = Deadline(timeout)
+        while True:
+            left = deadline.left()
+            try:
+                return self.process.wait(max(left, 0))
+            except subprocess.TimeoutExpired:
+                if left <= 0:
+                    raise
 
     def stop(self, timeout=20):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(timeout)
+                self.wait(timeout)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

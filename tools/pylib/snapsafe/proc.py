@@ -5,6 +5,8 @@ import pathlib
 import re
 import time
 
+from .patience import Deadline
+
 
 def fds(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
@@ -32,7 +34,7 @@ def own_kib(pid, guest_mib):
 
 def settles(measure, wanted, timeout=10):
     """Whether measure() comes to be wanted: a connection that a client has closed is a descriptor for a moment longer."""
-    deadline = time.monotonic() + timeout
-    while measure() != wanted and time.monotonic() < deadline:
+    deadline = Deadline(timeout)
+    while measure() != wanted and deadline.left() > 0:
         time.sleep(0.01)
     return measure() == wanted
