@@ -21,6 +21,13 @@
 /* Feature bit: the device reports entropy leaks through two leak queues. */
 #define VIRTIO_RNG_F_LEAK 0
 
+/*
+ * Another one, which means nothing without it: the configuration space says how many leaks
+ * no driver was told of, a little-endian 32-bit number at this offset. It starts anywhere.
+ */
+#define VIRTIO_RNG_F_LEAK_COUNT	     1
+#define VIRTIO_RNG_CONFIG_UNREPORTED 0
+
 /* Virtqueue numbers. The leak queues exist only if VIRTIO_RNG_F_LEAK was negotiated. */
 enum virtio_rng_queue {
 	VIRTIO_RNG_REQUESTQ = 0,

@@ -12,11 +12,13 @@
  * device in need of a reset, since section 5.4.6.1 wants at least one byte and
  * anything else would be taken for randomness.
  *
- * Loop thread with the device's lock held, but for reset (any thread).
+ * Loop thread with the device's lock held, but for reset and config access (any thread).
  */
 #include "virtio/rng.h"
 
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
@@ -131,6 +133,19 @@ static int rng_notify(struct virtio_dev *vdev, unsigned int q)
 	return q == VIRTIO_RNG_REQUESTQ ? rng_notify_requests(rng) : rng_leak_notify(rng, q);
 }
 
+/* The configuration space has one number, which is in one access or not read at all. */
+static void rng_config_read(struct virtio_dev *vdev, uint64_t offset, void *data, unsigned int len)
+{
+	uint32_t config = htole32(rng_from_vdev(vdev)->leak.unreported);
+
+	memset(data, 0, len);
+	if (!(vdev->offered >> VIRTIO_RNG_F_LEAK_COUNT & 1) || offset >= sizeof(config))
+		return;
+	if (len > sizeof(config) - offset)
+		len = (unsigned int)(sizeof(config) - offset);
+	memcpy(data, (const uint8_t *)&config + offset, len);
+}
+
 /* The timer. A reset in between has cleared throttled: then there is nothing left to retry. */
 static void rng_retry(void *ctx, uint32_t events)
 {
@@ -207,6 +222,7 @@ static const struct virtio_ops rng_ops = {
 		[VIRTIO_RNG_LEAKQ2] = 1ull << VIRTIO_RNG_F_LEAK,
 	},
 	.notify = rng_notify,
+	.config_read = rng_config_read,
 	.reset = rng_reset,
 	.leak = rng_leak,
 	.pause = rng_pause,
@@ -223,7 +239,7 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 	if (!rng)
 		return err_set(e, ENOMEM, "entropy device: out of memory");
 	if (config->leak_reporting)
-		offered |= 1ull << VIRTIO_RNG_F_LEAK;
+		offered |= 1ull << VIRTIO_RNG_F_LEAK | 1ull << VIRTIO_RNG_F_LEAK_COUNT;
 	virtio_dev_init(&rng->vdev, &rng_ops, p, offered, RNG_QUEUE_SIZE);
 	rate_limiter_init(&rng->limiter, &config->rate_limiter, clock_now_ns());
 	rng->timer = loop_add_timer(p->loop, rng_retry, rng);

@@ -29,6 +29,7 @@ struct rng_leak {
 	bool late;		/* an event waits for the driver's next buffer in active */
 	bool throttled;		/* the signalled queue waits for the rate limiter */
 	uint64_t credit;	/* bytes that the last event still grants: not charged to the rate limiter */
+	uint32_t unreported;	/* events that no driver was told of, since an arbitrary start; survives resets */
 	uint8_t *bounce;	/* RNG_MAX_LEAK_REQUEST bytes, owned; untouched pages cost nothing */
 	/* One event's outcome, in order: the signalled queue's, then the active one's. */
 	struct rng_leak_done done[2][VIRTQ_MAX_SIZE];

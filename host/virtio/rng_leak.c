@@ -49,14 +49,20 @@
  * debt. No turn on the loop writes more than RNG_TURN_BYTES and one request, or
  * an event that is made up for.
  *
+ * An event that no driver can be told of is counted, and the count can be read
+ * from the configuration space: before DRIVER_OK, without the feature, with a
+ * broken ring, or late and still waiting when the driver resets the device.
+ *
  * Loop thread with the device's lock held, but for reset (any thread).
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/rand.h"
 #include "virtio/rng.h"
 #include "virtio/rng_internal.h"
 #include "virtio_rng_leak.h"
@@ -66,9 +72,16 @@
 
 int rng_leak_init(struct rng_leak *leak)
 {
+	int r;
+
 	leak->bounce = malloc(RNG_MAX_LEAK_REQUEST);
+	if (!leak->bounce)
+		return -ENOMEM;
 	rng_leak_reset(leak);
-	return leak->bounce ? 0 : -ENOMEM;
+	/* Another device, as far as a driver can tell that remembers the number (docs/leak-protocol.md). */
+	r = rand_bytes(&leak->unreported, sizeof(leak->unreported));
+	errno = -r;
+	return r;
 }
 
 void rng_leak_fini(struct rng_leak *leak)
@@ -77,8 +90,10 @@ void rng_leak_fini(struct rng_leak *leak)
 	leak->bounce = NULL;
 }
 
+/* A late event that was still waiting is one that nobody will be told of. */
 void rng_leak_reset(struct rng_leak *leak)
 {
+	leak->unreported += leak->late;
 	leak->active = VIRTIO_RNG_LEAKQ1;
 	leak->signalled = RNG_LEAK_NONE;
 	leak->late = false;
@@ -273,14 +288,17 @@ int rng_leak_event(struct rng *rng, struct err *e)
 	bool wanted;
 	int r;
 
-	if (!rng->vdev.driver_ok || !virtio_has(&rng->vdev, VIRTIO_RNG_F_LEAK))
+	if (!rng->vdev.driver_ok || !virtio_has(&rng->vdev, VIRTIO_RNG_F_LEAK)) {
+		leak->unreported++;
 		return 0;
+	}
 	r = rng_leak_carry_out(rng, false, &num);
 	if (r == -EIO)
 		return err_set(e, EIO, "entropy device: the host gives no random bytes for the guest's leak requests");
 	metric_inc(entropy, leak_event_count);
 	if (r) {
 		log_warn("entropy: a leak queue is broken");
+		leak->unreported++;
 		virtio_fail(&rng->vdev);
 		return 0;
 	}

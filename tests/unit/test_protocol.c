@@ -342,6 +342,85 @@ static void late_event_is_remembered_by_a_snapshot(void **state)
 	assert_int_equal(used_len(f, Q1), 16); /* so the driver learns of it */
 }
 
+/* Rule 15 */
+
+static uint32_t unreported(struct fixture *f)
+{
+	return drv_read(&f->drv, VIRTIO_MMIO_CONFIG);
+}
+
+static void leaks_that_nobody_was_told_of_are_counted(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t start = unreported(f);
+
+	event(f);
+	assert_int_equal(unreported(f), start + 1); /* before there was a driver */
+	drv_start(&f->drv, 0, 1);
+	event(f);
+	assert_int_equal(unreported(f), start + 2); /* it does not want to know */
+	drv_reset(&f->drv);
+	drv_start(&f->drv, LEAK | FEATURE(VIRTIO_RNG_F_LEAK_COUNT), 3);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	event(f);
+	assert_int_equal(used_len(f, Q1), 16);
+	assert_int_equal(unreported(f), start + 2); /* this one was reported */
+	drv_reset(&f->drv);
+	assert_int_equal(unreported(f), start + 2);
+	event(f);
+	assert_int_equal(unreported(f), start + 3);
+}
+
+static void late_leak_that_a_reset_takes_away_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t start = unreported(f);
+
+	drv_start(&f->drv, LEAK, 3);
+	event(f);
+	event(f);
+	assert_int_equal(unreported(f), start); /* it can still be reported */
+	drv_reset(&f->drv);
+	assert_int_equal(unreported(f), start + 1);
+	drv_start(&f->drv, LEAK, 3);
+	event(f);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	drv_kick(&f->drv, Q1);
+	assert_int_equal(used_len(f, Q1), 16);
+	drv_reset(&f->drv);
+	assert_int_equal(unreported(f), start + 1); /* late, but reported */
+}
+
+static void leak_that_a_broken_queue_hides_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t start = unreported(f);
+
+	drv_start(&f->drv, LEAK, 3);
+	arm_broken(f, Q1, 0);
+	event(f);
+	assert_int_equal(status(f), FAILED);
+	assert_int_equal(unreported(f), start + 1);
+}
+
+/* A driver that remembers the number must not take another monitor's device for the one that it knew. */
+static void each_device_counts_from_somewhere_else(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t seen[3];
+
+	for (size_t i = 0; i < ARRAY_SIZE(seen); i++) {
+		struct entropy_config config = { .present = true, .leak_reporting = true };
+		struct virtio_dev *vdev;
+		struct err e;
+
+		assert_int_equal(rng_new(&config, &f->fp.p, &vdev, &e), 0);
+		vdev->ops->config_read(vdev, 0, &seen[i], sizeof(seen[i]));
+		vdev->ops->free(vdev);
+	}
+	assert_true(seen[0] != seen[1] || seen[1] != seen[2]);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -356,6 +435,10 @@ int main(void)
 		T(queue_that_breaks_a_rule_fails_the_device_and_not_the_machine),
 		T(indirect_buffers_need_their_feature),
 		T(late_event_is_remembered_by_a_snapshot),
+		T(leaks_that_nobody_was_told_of_are_counted),
+		T(late_leak_that_a_reset_takes_away_is_counted),
+		T(leak_that_a_broken_queue_hides_is_counted),
+		T(each_device_counts_from_somewhere_else),
 	};
 
 	return cmocka_run_group_tests_name("protocol", tests, NULL, NULL);
