@@ -30,12 +30,18 @@
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/nospec.h>
+#include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "rng_gen.h"
+
+/* A read gives up after so many buffers that a leak has spoilt, one by one. */
+#define RNG_ENTROPY_TRIES 32
+/* What a start waits for the device's first bytes. */
+#define RNG_ENTROPY_PATIENCE (HZ / 2)
 
 static unsigned long entropy_generation(const struct rng_entropy *e)
 {
@@ -64,26 +70,27 @@ static int entropy_request(struct rng_entropy *e)
 }
 
 /*
- * Posts a request for the first identity, once, straight onto the counter page.
- * At each leak the device fills another one in the same place; whichever comes
- * last, no two machines have the same. The lock is held.
+ * Posts a request for an identity, straight onto the counter page. At each leak
+ * the device fills another one in the same place; whichever comes last, no two
+ * machines have the same. The lock is held.
  */
 static void entropy_request_identity(struct rng_entropy *e)
 {
 	u8 *identity = rng_gen_identity(e->gen);
 	struct scatterlist sg;
 
-	if (!rng_gen_is_watched(e->gen))
-		return;
 	sg_init_one(&sg, identity, RNG_GEN_IDENTITY_LEN);
 	/* If there is no room, the first leak brings the first identity. */
-	if (!virtqueue_add_inbuf(e->vq, &sg, 1, identity, GFP_ATOMIC))
-		virtqueue_kick(e->vq);
+	if (virtqueue_add_inbuf(e->vq, &sg, 1, identity, GFP_ATOMIC))
+		return;
+	e->identifying = true;
+	virtqueue_kick(e->vq);
 }
 
 /* Part of one is none, and nobody would renew one that nobody watches. */
 static void entropy_take_identity(struct rng_entropy *e, unsigned int len)
 {
+	e->identifying = false;
 	if (len < RNG_GEN_IDENTITY_LEN || !rng_gen_is_watched(e->gen))
 		rng_gen_clear_identity(e->gen);
 }
@@ -155,12 +162,14 @@ static int entropy_wait(struct rng_entropy *e)
  * @size: how many, at most
  * @wait: until there are some
  *
- * The hwrng core lets in one caller at a time.
+ * The hwrng core lets in one caller at a time. If the counter does not hold
+ * still, no bytes are good for anything, and nobody is kept here for that.
  *
  * Return: the number of bytes, possibly fewer than @size, or -errno.
  */
 int rng_entropy_read(struct rng_entropy *e, void *buf, size_t size, bool wait)
 {
+	unsigned int tries = 0;
 	u8 *to = buf;
 	size_t got = 0;
 	int ret = 0;
@@ -184,10 +193,16 @@ int rng_entropy_read(struct rng_entropy *e, void *buf, size_t size, bool wait)
 		if (ret < 0)
 			break;
 		got += ret;
-		if (ret > 0)
+		if (ret > 0) {
+			tries = 0;
 			continue;
+		}
 		if (!wait)
 			break;
+		if (++tries > RNG_ENTROPY_TRIES) {
+			ret = -EIO;
+			break;
+		}
 		ret = entropy_wait(e);
 		if (ret)
 			break;
@@ -239,10 +254,46 @@ void rng_entropy_start(struct rng_entropy *e, struct virtqueue *vq)
 	spin_lock_irq(&e->lock);
 	e->vq = vq;
 	e->pending = false;
+	/* What was under way when the device was stopped may be there in part. */
+	if (e->identifying)
+		rng_gen_clear_identity(e->gen);
+	e->identifying = false;
 	e->running = true;
-	if (e->gen)
-		entropy_request_identity(e);
 	entropy_request(e); /* if not, the next read tries and says why */
+	spin_unlock_irq(&e->lock);
+}
+
+/**
+ * rng_entropy_mix() - put the device's next bytes into the kernel's pool
+ * @e: the request queue, started
+ *
+ * Waits for them, but not for long. A leak that comes meanwhile brings a seed of
+ * its own.
+ */
+void rng_entropy_mix(struct rng_entropy *e)
+{
+	u8 bytes[RNG_ENTROPY_LEN];
+	int n = 0;
+
+	if (!wait_event_timeout(e->wait, entropy_may_take(e),
+				RNG_ENTROPY_PATIENCE))
+		return;
+	spin_lock_irq(&e->lock);
+	if (e->running && !e->pending)
+		n = entropy_take(e, bytes, sizeof(bytes));
+	spin_unlock_irq(&e->lock);
+	if (n > 0)
+		add_device_randomness(bytes, n);
+	memzero_explicit(bytes, sizeof(bytes));
+}
+
+/* Has the device give the machine an identity if it has none. */
+void rng_entropy_identify(struct rng_entropy *e)
+{
+	spin_lock_irq(&e->lock);
+	if (e->running && !e->identifying && rng_gen_is_watched(e->gen) &&
+	    !rng_gen_has_identity(e->gen))
+		entropy_request_identity(e);
 	spin_unlock_irq(&e->lock);
 }
 

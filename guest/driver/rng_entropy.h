@@ -25,6 +25,7 @@ struct rng_entropy {
 	unsigned long generation; /* just before the request was posted */
 	bool empty;		  /* the device answered with no byte at all */
 	bool pending;		  /* a request is with the device */
+	bool identifying;	  /* so is one for the identity */
 	bool running;		  /* between start and stop */
 	wait_queue_head_t wait;	  /* for !pending || !running */
 };
@@ -32,6 +33,8 @@ struct rng_entropy {
 int rng_entropy_init(struct rng_entropy *e, struct rng_gen *gen);
 void rng_entropy_fini(struct rng_entropy *e);
 void rng_entropy_start(struct rng_entropy *e, struct virtqueue *vq);
+void rng_entropy_mix(struct rng_entropy *e);
+void rng_entropy_identify(struct rng_entropy *e);
 void rng_entropy_quiesce(struct rng_entropy *e);
 void rng_entropy_done(struct rng_entropy *e);
 int rng_entropy_read(struct rng_entropy *e, void *buf, size_t size, bool wait);

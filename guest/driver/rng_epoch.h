@@ -10,45 +10,24 @@
 #include <linux/device.h>
 #include <linux/types.h>
 
-#include "rng_reseed.h"
-
 #define RNG_EPOCH_SEED_LEN 64
 
 #ifdef RNG_HAVE_RANDOM_EPOCH
+#include <linux/list.h>
 #include <linux/random_epoch.h>
 
 struct rng_epoch {
 	struct random_epoch_source source;
-	bool entered;
+	struct device *dev;
+	struct list_head list; /* of all that have entered */
+	bool registered;
 };
 
-/* Before the device is told of the word. Sleeps. */
-static inline void rng_epoch_enter(struct rng_epoch *e, struct device *dev,
-				   const unsigned long *word, const u8 *seed1,
-				   const u8 *seed2)
-{
-	int err;
-
-	if (!rng_reseed_is_on())
-		return;
-	e->source = (struct random_epoch_source){
-		.word = word,
-		.seed = { seed1, seed2 },
-		.seed_len = RNG_EPOCH_SEED_LEN,
-	};
-	err = random_epoch_register(&e->source);
-	if (err)
-		dev_warn(dev, "CRNG will reseed late: %d\n", err);
-	e->entered = !err;
-}
-
-/* Nobody looks at word or seeds when this returns. Sleeps. */
-static inline void rng_epoch_leave(struct rng_epoch *e)
-{
-	if (e->entered)
-		random_epoch_unregister(&e->source);
-	e->entered = false;
-}
+void rng_epoch_enter(struct rng_epoch *e, struct device *dev,
+		     const unsigned long *word, const u8 *seed1,
+		     const u8 *seed2);
+void rng_epoch_leave(struct rng_epoch *e);
+void rng_epoch_switch(void);
 
 #else
 
@@ -57,6 +36,7 @@ struct rng_epoch {
 
 #define rng_epoch_enter(e, dev, word, seed1, seed2) ((void)(e))
 #define rng_epoch_leave(e) ((void)(e))
+#define rng_epoch_switch() do { } while (0)
 
 #endif
 

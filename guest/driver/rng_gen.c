@@ -30,6 +30,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/virtio.h>
 
@@ -117,6 +118,11 @@ u8 *rng_gen_identity(struct rng_gen *gen)
 void rng_gen_clear_identity(struct rng_gen *gen)
 {
 	rng_page_clear_identity(gen->page);
+}
+
+bool rng_gen_has_identity(const struct rng_gen *gen)
+{
+	return memchr_inv(gen->page->content->identity, 0, RNG_GEN_IDENTITY_LEN);
 }
 
 /*

@@ -30,6 +30,7 @@ void rng_gen_set_watched(struct rng_gen *gen, bool watched);
 bool rng_gen_is_watched(const struct rng_gen *gen);
 u8 *rng_gen_identity(struct rng_gen *gen);
 void rng_gen_clear_identity(struct rng_gen *gen);
+bool rng_gen_has_identity(const struct rng_gen *gen);
 struct rng_page *rng_gen_page(struct rng_gen *gen);
 
 void rng_gen_set_seed(struct rng_gen *gen, const void *seed, unsigned int len);

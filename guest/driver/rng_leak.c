@@ -278,6 +278,8 @@ static void leak_rearm_work(struct work_struct *work)
 /*
  * Reseeds, then tells user space: a program that poll() woke gets fresh bytes
  * from getrandom(). If the CRNG cannot be reseeded yet, the news comes first.
+ * Without a leak (the device has just been started, or the machine has been
+ * suspended) the reseed is all, and others in the kernel do not hear of it.
  */
 static void leak_react_work(struct work_struct *work)
 {
@@ -290,9 +292,12 @@ static void leak_react_work(struct work_struct *work)
 	handled = leak->handled;
 	spin_unlock_irqrestore(&leak->lock, flags);
 
-	err = rng_reseed_now();
-	if (!err)
+	now = rng_gen_read(leak->gen);
+	err = now == leak->told ? rng_reseed_quietly() : rng_reseed_now();
+	if (!err) {
+		leak->told = now;
 		rng_gen_set_reseeded(leak->gen, handled);
+	}
 
 	now = rng_gen_read(leak->gen);
 	if (now != leak->notified) {
@@ -322,6 +327,8 @@ int rng_leak_init(struct rng_leak *leak, struct device *dev,
 	INIT_DELAYED_WORK(&leak->react, leak_react_work);
 	leak->retry_delay = RNG_LEAK_RETRY_MIN;
 	leak->notified = rng_gen_read(gen);
+	leak->told = leak->notified;
+	leak->latest = leak->notified;
 
 	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
 		leak->queue[i].buf = kzalloc(sizeof(*leak->queue[i].buf),
@@ -331,13 +338,18 @@ int rng_leak_init(struct rng_leak *leak, struct device *dev,
 			return -ENOMEM;
 		}
 	}
+	rng_epoch_enter(&leak->epoch, leak->dev, rng_gen_word(gen),
+			leak->queue[0].buf->seed, leak->queue[1].buf->seed);
 	return 0;
 }
 
+/* What the device has filled when nobody looked any more, nobody will renew. */
 void rng_leak_fini(struct rng_leak *leak)
 {
 	unsigned int i;
 
+	rng_gen_clear_identity(leak->gen);
+	rng_epoch_leave(&leak->epoch);
 	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
 		kfree_sensitive(leak->queue[i].buf);
 		leak->queue[i].buf = NULL;
@@ -349,22 +361,20 @@ void rng_leak_fini(struct rng_leak *leak)
  * @leak: the queue pair
  * @leakq1: the queue that the device uses first
  * @leakq2: the other one
- * @advance: leaks may have gone unreported until now: count one ourselves
+ * @missed: leaks have gone unreported until now: count one ourselves, later
  *
- * Our own step is taken after arming, so that no moment is left in which a
- * leak would not be followed by a change. If the device has moved the counter
- * by then, that is the change, and ours is not needed.
+ * An identity stays if there was no leak since we looked the last time.
  */
 void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
-		    struct virtqueue *leakq2, bool advance)
+		    struct virtqueue *leakq2, bool missed)
 {
 	unsigned long before = rng_gen_read(leak->gen);
 	unsigned long flags;
 	unsigned int i;
 
-	rng_epoch_enter(&leak->epoch, leak->dev, rng_gen_word(leak->gen),
-			leak->queue[0].buf->seed, leak->queue[1].buf->seed);
 	spin_lock_irqsave(&leak->lock, flags);
+	if (missed || before != leak->latest)
+		rng_gen_clear_identity(leak->gen);
 	leak->queue[0].vq = leakq1;
 	leak->queue[1].vq = leakq2;
 	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
@@ -375,51 +385,69 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 	leak->broken = false;
 	leak->burst = 0;
 	leak->burst_start = jiffies;
-	leak->next = before + advance;
+	leak->floor = before + missed;
+	leak->next = leak->floor;
 	leak->latest = before;
+	leak->handled = before;
 	leak->running = true;
 	for (i = 0; i < RNG_LEAK_QUEUES; i++)
 		leak_arm(leak, i);
-
-	if (advance)
-		rng_gen_raise(leak->gen, before + 1);
-	leak->latest = before + advance;
-	leak->handled = leak->latest;
-	if (!leak->broken)
-		rng_gen_set_watched(leak->gen, true);
-	if (advance)
-		mod_delayed_work(system_highpri_wq, &leak->react, 0);
 	/* Events while arming. */
 	leak_collect(leak);
 	spin_unlock_irqrestore(&leak->lock, flags);
 }
 
-/* From here on the queues are left alone; the device may still be running. */
-void rng_leak_quiesce(struct rng_leak *leak)
+/**
+ * rng_leak_catch_up() - the second half of a start: count, reseed, tell
+ * @leak: the queue pair, armed
+ *
+ * The device's first bytes are in the kernel's pool by now. Our own step is
+ * taken after arming, so that no moment is left in which a leak would not be
+ * followed by a change. If the device has moved the counter by then, that is the
+ * change, and ours is not needed. Sleeps until the CRNG has been reseeded.
+ */
+void rng_leak_catch_up(struct rng_leak *leak)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&leak->lock, flags);
+	rng_gen_raise(leak->gen, leak->floor);
+	leak->latest = max(leak->latest, leak->floor);
+	if (!leak->broken) {
+		leak->handled = max(leak->handled, leak->floor);
+		rng_gen_set_watched(leak->gen, true);
+	}
+	mod_delayed_work(system_highpri_wq, &leak->react, 0);
+	spin_unlock_irqrestore(&leak->lock, flags);
+	flush_delayed_work(&leak->react);
+}
+
+/**
+ * rng_leak_quiesce() - leave the queues alone from here on
+ * @leak: the queue pair; the device may still be running
+ * @for_good: not only until the machine wakes up, before which no program runs
+ */
+void rng_leak_quiesce(struct rng_leak *leak, bool for_good)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&leak->lock, flags);
 	leak->running = false;
-	rng_gen_set_watched(leak->gen, false);
+	if (for_good)
+		rng_gen_set_watched(leak->gen, false);
 	spin_unlock_irqrestore(&leak->lock, flags);
 }
 
-/*
- * The device has been reset: it holds nothing of ours any more. What it has
- * filled since we looked away, nobody will renew.
- */
+/* The device has been reset: it holds nothing of ours any more. */
 void rng_leak_stop(struct rng_leak *leak)
 {
 	unsigned int i;
 
 	cancel_delayed_work_sync(&leak->rearm);
 	cancel_delayed_work_sync(&leak->react);
-	rng_gen_clear_identity(leak->gen);
 	/* The counter may have moved with nobody left to collect the seed. */
-	for (i = 0; i < RNG_LEAK_QUEUES; i++)
+	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
 		add_device_randomness(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);
-	rng_epoch_leave(&leak->epoch);
-	for (i = 0; i < RNG_LEAK_QUEUES; i++)
 		memzero_explicit(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);
+	}
 }

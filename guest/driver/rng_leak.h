@@ -45,6 +45,7 @@ struct rng_leak {
 	unsigned long next;	 /* highest value ever put into a copy request */
 	unsigned long latest;	 /* highest generation that the driver has seen */
 	unsigned long handled;	 /* highest generation whose seed is mixed in */
+	unsigned long floor;	 /* what the counter has at least, once started */
 	bool running;		 /* between start and stop */
 	bool broken;		 /* the device broke the rules: not armed again */
 	unsigned int burst;	 /* events since burst_start */
@@ -52,18 +53,20 @@ struct rng_leak {
 
 	struct delayed_work rearm; /* arms again after a storm of events */
 	struct delayed_work react; /* reseeds and tells user space; may sleep */
-	unsigned long notified;	   /* last generation told; react only */
+	unsigned long notified;	   /* last one that programs were told of; react only */
+	unsigned long told;	   /* last one that the kernel was told of; react only */
 	unsigned long retry_delay; /* jiffies; react only */
 
-	struct rng_epoch epoch; /* entered between start and stop */
+	struct rng_epoch epoch; /* entered from init to fini */
 };
 
 int rng_leak_init(struct rng_leak *leak, struct device *dev,
 		  struct rng_gen *gen);
 void rng_leak_fini(struct rng_leak *leak);
 void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
-		    struct virtqueue *leakq2, bool advance);
-void rng_leak_quiesce(struct rng_leak *leak);
+		    struct virtqueue *leakq2, bool missed);
+void rng_leak_catch_up(struct rng_leak *leak);
+void rng_leak_quiesce(struct rng_leak *leak, bool for_good);
 void rng_leak_stop(struct rng_leak *leak);
 void rng_leak_collect(struct rng_leak *leak);
 

@@ -7,10 +7,14 @@
  * that move it (rng_leak.c).
  *
  * Power management. Suspend takes the queues down and keeps all else: the
- * hwrng, the files, the counter. Between freeze and restore nobody reports
- * leaks, and an image of this machine's memory may have been written to disk
- * (and may be read more than once): coming back counts as a leak. The counter
- * has moved before the first program runs again.
+ * hwrng, the files, the counter, which the CRNG goes on comparing. Coming back
+ * is no leak by itself, and those who end sessions after one must not hear of
+ * each nap. But the CRNG gets fresh bytes of the device and a new key, and the
+ * device says how many leaks it could tell nobody of: if there were any, or if
+ * it is another device now (an image of this machine's memory was written to
+ * disk, and may be read more than once), that is one. The counter has moved
+ * before the first program runs again. A device that does not count leaves us
+ * to assume the worst.
  */
 #include <linux/err.h>
 #include <linux/hw_random.h>
@@ -38,6 +42,7 @@ struct rng {
 	struct rng_entropy entropy;
 	struct rng_leak leak;
 	struct rng_gen *gen; /* owned; NULL: the device does not report leaks */
+	u32 unreported;	     /* leaks that the device told nobody of, by its count */
 	bool up;	     /* the queues exist */
 	bool registered;     /* with the hwrng core */
 };
@@ -76,11 +81,45 @@ static const char *const rng_queue_names[VIRTIO_RNG_NUM_QUEUES] = {
 	[VIRTIO_RNG_LEAKQ2] = "leakq.2",
 };
 
+static u32 rng_count_unreported(struct rng *rng)
+{
+	if (!virtio_has_feature(rng->vdev, VIRTIO_RNG_F_LEAK_COUNT))
+		return 0;
+	return virtio_cread32(rng->vdev, VIRTIO_RNG_CONFIG_UNREPORTED);
+}
+
+/*
+ * Whether the device had leaks to report since we looked the last time, and
+ * nobody to report them to. It is running: it reports those that come now.
+ */
+static bool rng_has_missed_leaks(struct rng *rng)
+{
+	u32 before = rng->unreported;
+
+	rng->unreported = rng_count_unreported(rng);
+	return rng->unreported != before;
+}
+
+/*
+ * Leaks first: bytes fetched from here on are covered. Then bytes, and only then
+ * a change of the counter that makes everybody ask for bytes.
+ */
+static void rng_start_leak(struct rng *rng, struct virtqueue *vqs[], bool missed)
+{
+	missed |= rng_has_missed_leaks(rng);
+	rng_leak_start(&rng->leak, vqs[VIRTIO_RNG_LEAKQ1],
+		       vqs[VIRTIO_RNG_LEAKQ2], missed);
+	rng_entropy_start(&rng->entropy, vqs[VIRTIO_RNG_REQUESTQ]);
+	rng_entropy_mix(&rng->entropy);
+	rng_leak_catch_up(&rng->leak);
+	rng_entropy_identify(&rng->entropy);
+}
+
 /*
  * Finds the queues, starts the device, and gives it its first requests.
- * @advance: leaks may have gone unreported until now.
+ * @missed: leaks may have gone unreported, whatever the device says.
  */
-static int rng_up(struct rng *rng, bool advance)
+static int rng_up(struct rng *rng, bool missed)
 {
 	struct virtqueue *vqs[VIRTIO_RNG_NUM_QUEUES];
 	unsigned int n = rng->gen ? VIRTIO_RNG_NUM_QUEUES : 1;
@@ -90,6 +129,7 @@ static int rng_up(struct rng *rng, bool advance)
 	if (err && n > 1) {
 		dev_warn(&rng->vdev->dev,
 			 "no leak queues (%d): leak reporting is off\n", err);
+		rng_gen_set_watched(rng->gen, false);
 		n = 1;
 		err = rng_find_vqs(rng->vdev, n, vqs, rng_callbacks,
 				   rng_queue_names);
@@ -99,22 +139,21 @@ static int rng_up(struct rng *rng, bool advance)
 
 	rng->up = true;
 	virtio_device_ready(rng->vdev);
-	/* Leaks first: bytes fetched from here on are covered. */
 	if (n > 1)
-		rng_leak_start(&rng->leak, vqs[VIRTIO_RNG_LEAKQ1],
-			       vqs[VIRTIO_RNG_LEAKQ2], advance);
-	rng_entropy_start(&rng->entropy, vqs[VIRTIO_RNG_REQUESTQ]);
+		rng_start_leak(rng, vqs, missed);
+	else
+		rng_entropy_start(&rng->entropy, vqs[VIRTIO_RNG_REQUESTQ]);
 	return 0;
 }
 
 /* Takes the queues away from the device; nothing of ours runs afterwards. */
-static void rng_down(struct rng *rng)
+static void rng_down(struct rng *rng, bool for_good)
 {
 	if (!rng->up)
 		return;
 	rng_entropy_quiesce(&rng->entropy);
 	if (rng->gen)
-		rng_leak_quiesce(&rng->leak);
+		rng_leak_quiesce(&rng->leak, for_good);
 	virtio_reset_device(rng->vdev);
 	rng->vdev->config->del_vqs(rng->vdev);
 	if (rng->gen)
@@ -182,6 +221,7 @@ static int rng_probe(struct virtio_device *vdev)
 	err = rng_entropy_init(&rng->entropy, rng->gen);
 	if (err)
 		goto err_free;
+	rng->unreported = rng_count_unreported(rng);
 	err = rng_up(rng, rng->gen && rng_gen_reused(rng->gen));
 	if (err)
 		goto err_free;
@@ -215,19 +255,24 @@ static void rng_remove(struct virtio_device *vdev)
 		hwrng_unregister(&rng->hwrng);
 	if (rng->gen)
 		rng_sysgenid_remove(rng_gen_page(rng->gen));
-	rng_down(rng);
+	rng_down(rng, true);
 	rng_free(rng);
 }
 
 static int __maybe_unused rng_freeze(struct virtio_device *vdev)
 {
-	rng_down(vdev->priv);
+	rng_down(vdev->priv, false);
 	return 0;
 }
 
 static int __maybe_unused rng_restore(struct virtio_device *vdev)
 {
-	return rng_up(vdev->priv, true);
+	struct rng *rng = vdev->priv;
+	int err = rng_up(rng, !virtio_has_feature(vdev, VIRTIO_RNG_F_LEAK_COUNT));
+
+	if (err && rng->gen)
+		rng_gen_set_watched(rng->gen, false);
+	return err;
 }
 
 static const struct virtio_device_id rng_ids[] = {
@@ -237,6 +282,7 @@ static const struct virtio_device_id rng_ids[] = {
 
 static const unsigned int rng_features[] = {
 	VIRTIO_RNG_F_LEAK,
+	VIRTIO_RNG_F_LEAK_COUNT,
 };
 
 static struct virtio_driver rng_driver = {

@@ -24,7 +24,9 @@
 #include <linux/build_bug.h>
 #include <linux/compiler.h>
 #include <linux/err.h>
+#include <linux/fcntl.h>
 #include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/shmem_fs.h>
@@ -126,6 +128,22 @@ int rng_page_mmap(struct rng_page *p, struct vm_area_struct *vma)
 	return rng_call_mmap(vma);
 }
 
+/*
+ * Nobody but the device and this driver writes to the page, whoever they are:
+ * root could otherwise open the memory file in /proc/PID/map_files. The seals
+ * are those of memfd_create(2), and say no to write, fallocate and truncate.
+ */
+static void page_seal(struct rng_page *p)
+{
+	struct inode *inode = file_inode(p->file);
+
+	inode->i_mode = S_IFREG | 0444;
+	inode_set_flags(inode, S_IMMUTABLE, S_IMMUTABLE);
+	if (IS_ENABLED(CONFIG_SHMEM))
+		SHMEM_I(inode)->seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW |
+					F_SEAL_FUTURE_WRITE;
+}
+
 static void page_free(struct rng_page *p)
 {
 	if (p->page)
@@ -158,6 +176,7 @@ static struct rng_page *page_new(void)
 	p->content->magic = SNAPSAFE_PAGE_MAGIC;
 	p->content->version = SNAPSAFE_PAGE_VERSION;
 	rng_page_set_watched(p, false);
+	page_seal(p);
 	return p;
 err:
 	page_free(p);

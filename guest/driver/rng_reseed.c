@@ -5,7 +5,9 @@
 #include "rng_reseed.h"
 
 #include <linux/err.h>
-#ifndef RNG_HAVE_RANDOM_EPOCH
+#ifdef RNG_HAVE_RANDOM_EPOCH
+#include <linux/random_epoch.h>
+#else
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
 #include <linux/major.h>
@@ -14,8 +16,26 @@
 #include <linux/random.h>
 #include <linux/timekeeping.h>
 
+#include "rng_epoch.h"
+
 static bool reseed_wanted = true;
-module_param_named(reseed, reseed_wanted, bool, 0644);
+
+static int reseed_wanted_set(const char *val, const struct kernel_param *kp)
+{
+	int err = param_set_bool(val, kp);
+
+	if (!err)
+		rng_epoch_switch();
+	return err;
+}
+
+static const struct kernel_param_ops reseed_wanted_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = reseed_wanted_set,
+	.get = param_get_bool,
+};
+
+module_param_cb(reseed, &reseed_wanted_ops, &reseed_wanted, 0644);
 MODULE_PARM_DESC(reseed,
 		 "Force the kernel's random number generator to reseed after an entropy leak (default: on). Off is for experiments: seeds are mixed in, but take effect only at the next periodic reseed.");
 
@@ -30,6 +50,12 @@ static int reseed(void)
 	u64 now = ktime_get_ns();
 
 	add_vmfork_randomness(&now, sizeof(now));
+	return 0;
+}
+
+static int reseed_quietly(void)
+{
+	random_reseed();
 	return 0;
 }
 
@@ -91,6 +117,11 @@ static int reseed(void)
 	return reseed_by_vmfork() ? reseed_by_ioctl() : 0;
 }
 
+static int reseed_quietly(void)
+{
+	return reseed_by_ioctl();
+}
+
 #endif
 
 /* Whether the CRNG is to be protected at all. */
@@ -99,9 +130,17 @@ bool rng_reseed_is_on(void)
 	return READ_ONCE(reseed_wanted);
 }
 
+static int reseed_check(void)
+{
+	if (!rng_reseed_is_on())
+		return -EOPNOTSUPP;
+	return rng_is_initialized() ? 0 : -ENODATA;
+}
+
 /**
- * rng_reseed_now() - force the CRNG to reseed from its pool
+ * rng_reseed_now() - after a leak: force the CRNG to reseed from its pool
  *
+ * Also tells the kernel's other users of the event, where that can be done.
  * Sleeps. Call it from a kernel thread: it needs full privileges and the
  * initial mount namespace.
  *
@@ -112,9 +151,13 @@ bool rng_reseed_is_on(void)
  */
 int rng_reseed_now(void)
 {
-	if (!rng_reseed_is_on())
-		return -EOPNOTSUPP;
-	if (!rng_is_initialized())
-		return -ENODATA;
-	return reseed();
+	return reseed_check() ?: reseed();
+}
+
+/**
+ * rng_reseed_quietly() - the same when there was no leak: nobody is told
+ */
+int rng_reseed_quietly(void)
+{
+	return reseed_check() ?: reseed_quietly();
 }

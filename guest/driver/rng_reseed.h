@@ -6,5 +6,6 @@
 
 bool rng_reseed_is_on(void);
 int rng_reseed_now(void);
+int rng_reseed_quietly(void);
 
 #endif /* RNG_RESEED_H */

@@ -50,11 +50,16 @@ struct model {
 	unsigned int active;
 	int signalled; /* -1: none */
 	bool late;
+	bool stopped; /* after a reset, before DRIVER_OK */
 	unsigned long events, late_events, fills;
+	unsigned long unreported, known_unreported; /* in the configuration space; as the driver has read it */
 
 	/* When things last happened, by the number of events so far. */
 	unsigned long filled_after, changed_after, mixed_after, reseeded_after;
 	unsigned long identity_after;
+	unsigned long reseeds, told;	 /* so far; and how often others in the kernel were told of a leak */
+	unsigned long bytes_mixed;	 /* how often bytes of the request queue were */
+	unsigned long bytes_after;	 /* of them, the events before they were given */
 	unsigned long fill_events[4096]; /* [fill % 4096] = events at that time */
 
 	/* The guest. */
@@ -75,7 +80,10 @@ extern struct model m;
 /* A machine with a driver that has not been started. */
 void model_boot(void);
 void model_shutdown(void);
-void model_start(bool advance);
+void model_start(bool missed);
+/* The machine is suspended, and wakes up: the device says whether there were leaks that it told nobody of. */
+void model_freeze(void);
+void model_restore(void);
 
 /* A leak event: the vCPUs are stopped, wherever they are. */
 void model_event(void);

@@ -187,6 +187,30 @@ static void a_leak_between_copying_and_returning_takes_the_bytes_back(void **sta
 	check_bytes(buf, 32, 1);
 }
 
+static void change_the_counter(void)
+{
+	m.words[0]++;
+}
+
+/* Whoever it is: the core's thread keeps all others out while it is in here. */
+static void a_counter_that_never_holds_still_keeps_nobody(void **state)
+{
+	u8 buf[64];
+
+	(void)state;
+	for (int core = 0; core < 2; core++) {
+		current->flags = core ? PF_KTHREAD : 0;
+		model_start(false);
+		deliver();
+		m.hook = change_the_counter;
+		assert_int_equal(rng_entropy_read(&m.entropy, buf, 64, true), -EIO);
+		m.hook = NULL;
+		assert_true(rng_entropy_read(&m.entropy, buf, 64, true) > 0);
+		model_shutdown();
+		model_boot();
+	}
+}
+
 static void who_does_not_wait_gets_what_is_there(void **state)
 {
 	u8 buf[64];
@@ -353,7 +377,7 @@ static void an_identity_that_comes_after_the_end_of_reporting_is_cleared(void **
 	(void)state;
 	m.slow_kicks = true;
 	model_start(false);
-	rng_leak_quiesce(&m.driver);
+	rng_leak_quiesce(&m.driver, true);
 	deliver();
 	assert_int_equal(m.identities, 1);
 	assert_int_equal(m.identity[0] | m.identity[1], 0);
@@ -372,6 +396,7 @@ int main(void)
 		T(a_request_under_way_at_a_leak_gives_fresh_bytes),
 		T(a_leak_at_any_step_of_a_read_drops_what_was_fetched),
 		T(a_leak_between_copying_and_returning_takes_the_bytes_back),
+		T(a_counter_that_never_holds_still_keeps_nobody),
 		T(who_does_not_wait_gets_what_is_there),
 		T(an_empty_answer_is_an_error_and_no_loop),
 		T(an_overstated_length_is_no_more_than_the_buffer),

@@ -327,6 +327,10 @@ static void random_histories_keep_every_promise(void **state)
 				model_work();
 			if (!dice(20))
 				jiffies += HZ / 8;
+			if (!dice(100)) {
+				model_freeze();
+				model_restore();
+			}
 			if (!dice(20)) {
 				model_check_all_reported();
 				assert_true(m.words[0] - before <= m.events);
@@ -443,41 +447,153 @@ static void who_does_not_report_leaks_has_no_identity(void **state)
 	model_start(false);
 	model_settle();
 	model_event();
-	rng_leak_quiesce(&m.driver);
+	rng_leak_quiesce(&m.driver, true);
 	assert_int_equal(m.identity[0] | m.identity[1], 0);
 	model_event(); /* the device is not reset yet, and fills once more */
 	rng_leak_stop(&m.driver);
+	rng_leak_fini(&m.driver);
 	assert_int_equal(m.identity[0] | m.identity[1], 0);
+	assert_int_equal(rng_leak_init(&m.driver, NULL, (struct rng_gen *)(void *)&m), 0);
 }
 
-static void starting_again_counts_as_a_leak(void **state)
+static void waking_up_is_no_leak(void **state)
 {
-	unsigned long before;
+	unsigned long identity, told, reseeds, mixed;
 
 	(void)state;
 	model_start(false);
 	model_event();
 	model_check_all_reported();
-
-	rng_leak_quiesce(&m.driver);
-	assert_int_equal(m.words[1], 1);
-	model_event(); /* nobody handles it */
-	before = m.words[0];
-	memset(m.leak, 0, sizeof(m.leak));
-	m.active = 0;
-	m.signalled = -1;
-	m.late = false;
-	rng_leak_stop(&m.driver);
-	rng_leak_start(&m.driver, &m.leak[0], &m.leak[1], true);
-	assert_int_equal(m.identity[0] | m.identity[1], 0); /* until the device gives one */
-	assert_int_equal(m.words[0], before + 1);
-	assert_int_equal(armed_value(0), before + 2);
-	model_settle();
-	assert_int_equal(m.reseeded, before + 1);
-	assert_int_equal(m.notified, before + 1);
+	for (int i = 0; i < 3; i++) {
+		identity = m.identity[0];
+		told = m.told;
+		reseeds = m.reseeds;
+		mixed = m.bytes_mixed;
+		model_freeze();
+		model_restore();
+		assert_int_equal(m.words[0], 1);
+		assert_int_equal(m.identity[0], identity);
+		assert_int_equal(m.told, told);
+		/* All the same, by the time that restore is over. */
+		assert_int_equal(m.bytes_mixed, mixed + 1);
+		assert_int_equal(m.reseeds, reseeds + 1);
+		model_check_all_reported();
+		assert_int_equal(m.notified, 1);
+	}
 	model_event();
-	assert_int_equal(m.words[0], before + 2);
+	assert_int_equal(m.words[0], 2);
 	model_check_all_reported();
+}
+
+static void leaks_while_asleep_are_noticed(void **state)
+{
+	unsigned long told;
+
+	(void)state;
+	model_start(false);
+	model_event();
+	model_check_all_reported();
+	for (unsigned long n = 1; n <= 2; n++) {
+		told = m.told;
+		model_freeze();
+		for (unsigned long i = 0; i < n; i++)
+			model_event();
+		model_restore();
+		/* Not later than that: programs run again. */
+		assert_int_equal(m.words[0], 1 + n);
+		assert_int_equal(m.told, told + 1);
+		assert_int_equal(m.reseeded_after, m.events);
+		assert_int_equal(m.reseeded, 1 + n);
+		assert_int_equal(armed_value(0), 2 + n);
+		model_check_all_reported();
+	}
+	model_event();
+	model_check_all_reported();
+}
+
+static void a_late_leak_that_falls_asleep_is_noticed(void **state)
+{
+	(void)state;
+	model_start(false);
+	for (int i = 0; i < 3; i++)
+		model_event();
+	assert_true(m.late);
+	model_freeze();
+	model_restore();
+	assert_int_equal(m.words[0], 3);
+	model_check_all_reported();
+}
+
+static void a_leak_just_before_the_device_is_stopped_is_told(void **state)
+{
+	unsigned long told;
+
+	(void)state;
+	model_start(false);
+	model_settle();
+	told = m.told;
+	rng_leak_quiesce(&m.driver, false);
+	model_event();
+	model_freeze();
+	model_restore();
+	assert_int_equal(m.words[0], 1);
+	assert_int_equal(m.told, told + 1);
+	model_check_all_reported();
+}
+
+/* A device that does not count, or another one in the same place. */
+static void who_cannot_know_counts_one(void **state)
+{
+	unsigned long told;
+
+	(void)state;
+	model_start(false);
+	model_settle();
+	told = m.told;
+	model_freeze();
+	m.known_unreported--;
+	model_restore();
+	assert_int_equal(m.words[0], 1);
+	assert_int_equal(m.told, told + 1);
+	model_check_all_reported();
+}
+
+static unsigned long sleep_and_wake(bool slow_kicks)
+{
+	unsigned long steps;
+
+	model_boot();
+	m.slow_kicks = slow_kicks;
+	model_start(false);
+	model_settle();
+	m.steps = 0;
+	m.hook = leak_at_steps;
+	model_event();
+	model_freeze();
+	model_restore();
+	steps = m.steps;
+	m.hook = NULL;
+	model_check_all_reported();
+	assert_true(m.words[0] <= m.events);
+	model_shutdown();
+	return steps;
+}
+
+static void leaks_at_any_step_of_a_sleep_are_reported(void **state)
+{
+	(void)state;
+	model_shutdown();
+	for (int slow = 0; slow < 2; slow++) {
+		unsigned long n;
+
+		at_step[0] = at_step[1] = 0;
+		n = sleep_and_wake(slow);
+		for (at_step[0] = 1; at_step[0] <= n; at_step[0]++) {
+			for (at_step[1] = at_step[0]; at_step[1] <= n; at_step[1]++)
+				sleep_and_wake(slow);
+		}
+	}
+	model_boot();
 }
 
 static void a_refused_copy_is_a_change_and_the_end_of_reporting(void **state)
@@ -626,7 +742,12 @@ int main(void)
 		T(an_identity_is_never_written_by_the_driver),
 		T(a_short_fill_is_a_seed_and_no_identity),
 		T(who_does_not_report_leaks_has_no_identity),
-		T(starting_again_counts_as_a_leak),
+		T(waking_up_is_no_leak),
+		T(leaks_while_asleep_are_noticed),
+		T(a_late_leak_that_falls_asleep_is_noticed),
+		T(a_leak_just_before_the_device_is_stopped_is_told),
+		T(who_cannot_know_counts_one),
+		T(leaks_at_any_step_of_a_sleep_are_reported),
 		T(a_refused_copy_is_a_change_and_the_end_of_reporting),
 		T(an_empty_seed_is_the_end_of_reporting),
 		T(overstated_lengths_do_no_harm),

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <linux/netlink.h>
@@ -130,6 +131,33 @@ static void check_mapping(void)
 		wait(&status);
 		promise(status == 0 && *w == 3, "a child shares the mapping");
 	}
+	close(fd);
+	no_device();
+}
+
+/* Not even root, who finds the mapped file in /proc. */
+static void check_nobody_writes(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	unsigned long value = 99;
+	char path[80];
+	word *w;
+	int fd;
+
+	fresh_device();
+	w = counter_map();
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)w, (unsigned long)w + page);
+	fd = open(path, O_RDWR);
+	promise(fd < 0 && errno == EPERM, "the page cannot be opened for writing behind map_files");
+	close(fd);
+	fd = open(path, O_RDONLY);
+	promise(fd >= 0, "but for reading");
+	promise(pwrite(fd, &value, sizeof(value), 0) < 0 && ftruncate(fd, 0) < 0 && fallocate(fd, 0, 0, 8192) < 0 &&
+			fchmod(fd, 0666) < 0,
+		"and then be neither written nor cut nor made writable");
+	promise(mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED, "nor mapped writable");
+	put(FAKE "event", "1");
+	promise(*w == 1, "the device writes to it all the same");
 	close(fd);
 	no_device();
 }
@@ -322,9 +350,9 @@ static void check_life(void)
 	put(FAKE "event", "1");
 	becomes(DIR_0 "reseed_generation", 1);
 	promise(w[1] == 0, "the page says that leaks are reported");
-	put(FAKE "sleep", "1");
-	promise(*w == 2 && w[1] == 0, "a suspend and resume counts as a leak");
-	promise(becomes(DIR_0 "reseed_generation", 2), "the kernel reseeds too");
+	put(FAKE "sleep", "2");
+	promise(*w == 2 && w[1] == 0, "leaks during a suspend are one when the machine wakes up");
+	promise(number(DIR_0 "reseed_generation") == 2, "and the kernel has reseeded by then");
 	put(FAKE "event", "1");
 	promise(*w == 3, "and leaks are reported afterwards");
 	becomes(DIR_0 "reseed_generation", 3);
@@ -355,6 +383,41 @@ static void check_life(void)
 	promise(*w == 5 && w[1] == 1, "the mapping outlives the module");
 	fresh_device();
 	promise(*counter_map() == 0 && *w == 5, "a new module starts anew; the old page stays as it was");
+	no_device();
+}
+
+static void check_sleep(void)
+{
+	unsigned long requests;
+	word *w;
+	int fd;
+
+	fresh_device();
+	w = counter_map();
+	put(FAKE "event", "1");
+	becomes(DIR_0 "reseed_generation", 1);
+	nap(50);
+	fd = counter_open();
+	counter_read(fd);
+	requests = number(FAKE "requests");
+	put(FAKE "sleep", "0");
+	promise(*w == 1 && w[1] == 0 && !polls(fd, 50), "a suspend and resume is no leak");
+	promise(number(FAKE "requests") > requests, "but brings fresh bytes of the device");
+	put(FAKE "event", "3");
+	put(FAKE "sleep", "0");
+	nap(50);
+	promise(*w >= 3 && becomes(DIR_0 "reseed_generation", *w), "leaks just before it are not lost");
+	becomes(DIR_0 "reseed_generation", *w);
+	requests = *w;
+	put(FAKE "unreported", "77");
+	put(FAKE "sleep", "0");
+	promise(*w == requests + 1 && number(DIR_0 "reseed_generation") == *w, "waking up with another device is one");
+	close(fd);
+	unload("fake_rng");
+	load("fake_rng.ko", "count=0");
+	requests = *w;
+	put(FAKE "sleep", "0");
+	promise(*w == requests + 1, "so is waking up with a device that does not count");
 	no_device();
 }
 
@@ -401,8 +464,10 @@ static void check_identity(void)
 	promise(becomes(DIR_0 "reseed_generation", *w) && has_identity() && strcmp(before, page_identity(w)),
 		"a late leak brings one too");
 	strcpy(before, page_identity(w));
+	put(FAKE "sleep", "0");
+	promise(!strcmp(before, page_identity(w)), "a suspend and resume does not");
 	put(FAKE "sleep", "1");
-	promise(has_identity() && strcmp(before, page_identity(w)), "so does a suspend and resume");
+	promise(has_identity() && strcmp(before, page_identity(w)), "but a leak meanwhile does");
 	becomes(DIR_0 "reseed_generation", *w);
 	put(FAKE "fault", "6");
 	put(FAKE "event", "1");
@@ -609,10 +674,12 @@ int main(void)
 {
 	check_reading();
 	check_mapping();
+	check_nobody_writes();
 	check_news();
 	check_many_events();
 	check_stale_bytes();
 	check_life();
+	check_sleep();
 	check_identity();
 	check_sysgenid();
 	check_bad_devices();

@@ -104,6 +104,127 @@ static bool good_device_works(void)
 	return good;
 }
 
+#define DRIVER "/sys/bus/virtio/drivers/virtio_rng/"
+#define RESEED "/sys/module/virtio_rng/parameters/reseed"
+#define ROUNDS 8
+
+static unsigned long epoch(void)
+{
+	return strtoul(get(FAKE "epoch"), NULL, 0);
+}
+
+/* WireGuard and others compare it. */
+static void check_epoch_over_sleep(void)
+{
+	unsigned long before;
+
+	load("fake_rng.ko", "");
+	before = epoch();
+	put(FAKE "sleep", "0");
+	promise(epoch() == before, "a suspend and resume is no new epoch");
+	put(FAKE "sleep", "1");
+	promise(epoch() != before, "a leak meanwhile is one");
+	put(FAKE "event", "1");
+	unload("fake_rng");
+}
+
+static void check_epoch_without_driver(void)
+{
+	unsigned long seen[3 * ROUNDS];
+	char name[64] = "";
+	bool good = true;
+	int n = 0;
+	FILE *f;
+
+	load("fake_rng.ko", "");
+	f = popen("cd " DRIVER "; echo virtio*", "r");
+	if (!f || !fgets(name, sizeof(name), f))
+		stop("look into", DRIVER);
+	pclose(f);
+	name[strcspn(name, " \n")] = 0;
+	for (int i = 0; i < ROUNDS; i++) {
+		seen[n++] = epoch();
+		put(FAKE "event", "1");
+		seen[n++] = epoch();
+		put(DRIVER "unbind", name);
+		seen[n++] = epoch();
+		put(DRIVER "bind", name);
+	}
+	for (int i = 0; i < n; i++) {
+		for (int k = 0; k < i; k++)
+			good &= seen[i] != seen[k];
+	}
+	promise(good, "no epoch comes back when the driver is unbound and bound");
+	unload("fake_rng");
+}
+
+static void check_reseed_parameter(void)
+{
+	unsigned long before, off;
+
+	load("fake_rng.ko", "");
+	before = epoch();
+	put(RESEED, "0");
+	off = epoch();
+	put(FAKE "event", "1");
+	promise(epoch() == off, "with reseed off, a leak is no new epoch");
+	put(RESEED, "1");
+	promise(epoch() != off && epoch() != before, "switched on again, there is a new one");
+	off = epoch();
+	put(FAKE "event", "1");
+	promise(epoch() != off, "and leaks are, too");
+	unload("fake_rng");
+}
+
+/* Clock ticks that the thread of that name has used; it is one of the kernel's, so it is among the first. */
+static unsigned long cpu_time(const char *name)
+{
+	unsigned long user, system;
+	char path[40], comm[40], stat[256];
+
+	for (int pid = 2; pid < 1000; pid++) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		snprintf(comm, sizeof(comm), "%s", get(path));
+		if (strcmp(comm, name))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+		snprintf(stat, sizeof(stat), "%s", get(path));
+		if (sscanf(strrchr(stat, ')') + 1, "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu", &user,
+			   &system) == 2)
+			return user + system;
+	}
+	stop("find the thread", name);
+}
+
+/* Another source of epochs never holds still: what the hwrng core fetches is always of an epoch that is over. */
+static void check_hwrng_core(void)
+{
+	unsigned char buf[37] = { 0 };
+	unsigned long before, used;
+	int status = -1;
+	pid_t pid;
+
+	load("fake_rng.ko", "");
+	put("/sys/class/misc/hw_random/rng_current", "virtio_rng.0");
+	put(FAKE "restless", "1");
+	pid = fork();
+	if (!pid) {
+		int fd = open("/dev/hwrng", O_RDONLY);
+
+		alarm(HANG_S);
+		_exit(read(fd, buf, sizeof(buf)) != sizeof(buf));
+	}
+	waitpid(pid, &status, 0);
+	promise(status == 0, "a read of /dev/hwrng ends though the epoch never holds still");
+	before = cpu_time("hwrng");
+	nap(3000);
+	used = cpu_time("hwrng") - before;
+	printf("# in 3 s, hwrng's thread has used %lu of %ld ticks\n", used, 3 * sysconf(_SC_CLK_TCK));
+	promise(used < (unsigned long)sysconf(_SC_CLK_TCK) / 2, "and the core's thread does not spin");
+	put(FAKE "restless", "0");
+	unload("fake_rng");
+}
+
 int main(void)
 {
 	/* By their numbers in fake_rng.c. */
@@ -134,6 +255,10 @@ int main(void)
 		unload("fake_rng");
 		promise(good_device_works(), "the next device that obeys is served as ever");
 	}
+	check_epoch_over_sleep();
+	check_epoch_without_driver();
+	check_reseed_parameter();
+	check_hwrng_core();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed ? 1 : 0;
 }

@@ -13,6 +13,12 @@
  *	late	   how many of them found nothing armed
  *	fault	   how the device breaks the rules, enum fake_fault
  *	last_seed  SHA-256 of the last seed given out
+ *	requests   how often it has given bytes on the request queue
+ *	sleep	   write N: suspend and resume, with N leak events in between
+ *	unreported the number in the configuration space
+ * and if the kernel's generator has epochs:
+ *	epoch	   the current one
+ *	restless   write 1, 0: another source of epochs, one that never holds still
  *
  * Every byte that the request queue gives is the number of events so far, so a
  * reader can tell from when a byte is. Only an identity is random.
@@ -31,6 +37,10 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <linux/workqueue.h>
+#ifdef RNG_HAVE_RANDOM_EPOCH
+#include <linux/kthread.h>
+#include <linux/random_epoch.h>
+#endif
 
 #include "virtio_rng_leak.h"
 
@@ -67,7 +77,8 @@ static struct {
 	unsigned int active;
 	unsigned int signalled; /* 0: none */
 	bool late;		/* an event found nothing, and still waits */
-	unsigned long events, late_events;
+	unsigned long events, late_events, requests;
+	u32 unreported;
 	u8 seed_digest[SHA256_DIGEST_SIZE];
 	struct work_struct kick;
 } fake;
@@ -76,6 +87,8 @@ static unsigned int fault;
 module_param(fault, uint, 0600);
 static bool leak = true;
 module_param(leak, bool, 0400);
+static bool count = true; /* of what it could not report */
+module_param(count, bool, 0400);
 
 static struct vring_desc *fake_chain(struct fake_queue *q, u16 head, unsigned int *n)
 {
@@ -133,6 +146,7 @@ static u32 fake_serve(unsigned int index, struct vring_desc *d, unsigned int n)
 	if (index == VIRTIO_RNG_REQUESTQ) {
 		if (fault == FAKE_GIVES_NOTHING)
 			return 0;
+		fake.requests++;
 		if (len == FAKE_IDENTITY_LEN)
 			get_random_bytes(fake_ptr(d), len);
 		else
@@ -238,9 +252,13 @@ static int fake_event(void *data)
 	unsigned int i, n = *(unsigned int *)data;
 
 	for (i = 0; i < n; i++) {
+		fake.events++;
+		if (!(fake.status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+			fake.unreported++;
+			continue;
+		}
 		if (fake.signalled)
 			fake_use_all(fake.signalled);
-		fake.events++;
 		if (fake_use_all(fake.active)) {
 			fake_swap();
 		} else {
@@ -270,6 +288,8 @@ static const struct kernel_param_ops event_ops = { .set = event_set };
 module_param_cb(event, &event_ops, NULL, 0200);
 module_param_named(events, fake.events, ulong, 0400);
 module_param_named(late, fake.late_events, ulong, 0400);
+module_param_named(requests, fake.requests, ulong, 0400);
+module_param_named(unreported, fake.unreported, uint, 0600);
 
 static int last_seed_get(char *buf, const struct kernel_param *kp)
 {
@@ -282,6 +302,8 @@ module_param_cb(last_seed, &last_seed_ops, NULL, 0400);
 static void fake_get(struct virtio_device *vdev, unsigned int offset, void *buf, unsigned int len)
 {
 	memset(buf, 0, len);
+	if (count && offset == VIRTIO_RNG_CONFIG_UNREPORTED && len == sizeof(fake.unreported))
+		memcpy(buf, &fake.unreported, len);
 }
 
 static void fake_set(struct virtio_device *vdev, unsigned int offset, const void *buf, unsigned int len)
@@ -306,6 +328,7 @@ static void fake_reset(struct virtio_device *vdev)
 	fake.status = 0;
 	fake.active = VIRTIO_RNG_LEAKQ1;
 	fake.signalled = 0;
+	fake.unreported += fake.late;
 	fake.late = false;
 	spin_unlock_irqrestore(&fake.lock, flags);
 	flush_work(&fake.kick);
@@ -314,7 +337,7 @@ static void fake_reset(struct virtio_device *vdev)
 static u64 fake_get_features(struct virtio_device *vdev)
 {
 	return BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-	       (leak ? BIT_ULL(VIRTIO_RNG_F_LEAK) : 0);
+	       (leak ? BIT_ULL(VIRTIO_RNG_F_LEAK) : 0) | (leak && count ? BIT_ULL(VIRTIO_RNG_F_LEAK_COUNT) : 0);
 }
 
 static int fake_finalize_features(struct virtio_device *vdev)
@@ -407,13 +430,73 @@ static const struct virtio_config_ops fake_ops = {
 /* Like a transport driver's suspend and resume. */
 static int sleep_set(const char *val, const struct kernel_param *kp)
 {
-	int err = virtio_device_freeze(&fake.vdev);
+	unsigned int n;
+	int err = kstrtouint(val, 0, &n);
 
-	return err ? err : virtio_device_restore(&fake.vdev);
+	if (err)
+		return err;
+	err = virtio_device_freeze(&fake.vdev);
+	if (err)
+		return err;
+	stop_machine(fake_event, &n, NULL);
+	return virtio_device_restore(&fake.vdev);
 }
 
 static const struct kernel_param_ops sleep_ops = { .set = sleep_set };
 module_param_cb(sleep, &sleep_ops, NULL, 0200);
+#endif
+
+#ifdef RNG_HAVE_RANDOM_EPOCH
+static unsigned long fake_word;
+static const struct random_epoch_source fake_source = { .word = &fake_word };
+static struct task_struct *fake_restless;
+
+static int fake_restless_fn(void *unused)
+{
+	while (!kthread_should_stop()) {
+		WRITE_ONCE(fake_word, fake_word + 1);
+		if (!(fake_word & 0xfff))
+			cond_resched();
+	}
+	return 0;
+}
+
+static int restless_set(const char *val, const struct kernel_param *kp)
+{
+	struct task_struct *task;
+	bool on;
+	int err = kstrtobool(val, &on);
+
+	if (err || on == !!fake_restless)
+		return err;
+	if (!on) {
+		kthread_stop(fake_restless);
+		fake_restless = NULL;
+		random_epoch_unregister(&fake_source);
+		return 0;
+	}
+	err = random_epoch_register(&fake_source);
+	if (err)
+		return err;
+	task = kthread_run(fake_restless_fn, NULL, "fake_restless");
+	if (IS_ERR(task)) {
+		random_epoch_unregister(&fake_source);
+		return PTR_ERR(task);
+	}
+	fake_restless = task;
+	return 0;
+}
+
+static const struct kernel_param_ops restless_ops = { .set = restless_set };
+module_param_cb(restless, &restless_ops, NULL, 0200);
+
+static int epoch_get(char *buf, const struct kernel_param *kp)
+{
+	return sprintf(buf, "%lu\n", random_epoch());
+}
+
+static const struct kernel_param_ops epoch_ops = { .get = epoch_get };
+module_param_cb(epoch, &epoch_ops, NULL, 0400);
 #endif
 
 static void fake_release(struct device *dev)

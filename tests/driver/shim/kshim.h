@@ -48,6 +48,7 @@ void kshim_unlock(void);
 bool kshim_wait(void);
 void kshim_queue_work(void *work, unsigned long delay, bool replace);
 void kshim_cancel_work(void *work);
+void kshim_flush_work(void *work);
 void kshim_warn(const char *text);
 void add_device_randomness(const void *buf, size_t len);
 extern unsigned long jiffies;
@@ -96,6 +97,8 @@ typedef struct {
 		kshim_left;                                             \
 	})
 
+#define wait_event_timeout(w, condition, t) wait_event_interruptible_timeout(w, condition, t)
+
 /* linux/workqueue.h */
 struct work_struct {
 	void (*func)(struct work_struct *work);
@@ -111,6 +114,7 @@ struct delayed_work {
 #define mod_delayed_work(q, w, d) ((void)(q), kshim_queue_work(w, d, true))
 #define queue_delayed_work(q, w, d) ((void)(q), kshim_queue_work(w, d, false))
 #define cancel_delayed_work_sync(w) kshim_cancel_work(w)
+#define flush_delayed_work(w) kshim_flush_work(w)
 
 /* linux/slab.h, linux/string.h */
 static inline void *kzalloc(size_t size, gfp_t gfp)
