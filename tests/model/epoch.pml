@@ -6,9 +6,13 @@
  *
  * Secrets are not modelled, only what they depend on. Event n gives this copy of
  * the machine a seed that no other copy has; everything derived from it has the
- * freshness n, everything else less. A step of production that began in epoch n
- * may only contribute to output if its result has freshness n or more: that is
- * the whole promise, and FRESH() asserts it where output is let go.
+ * freshness n, everything else less. A step of production that began after event
+ * n may only contribute to output if its result has freshness n or more: that is
+ * the whole promise, and FRESH() asserts it where output is let go. There is one
+ * excuse: the epoch has changed MAX_TRIES times while this one call was served.
+ *
+ * Two more promises: a call extracts and makes at most MAX_TRIES times, however
+ * its loops nest; and for each change there is one reseed, not one a vCPU.
  *
  * The names are those of random.c. Local locks need no model: a vCPU is one
  * process. Each statement is one step. What is atomic here is one load or store
@@ -16,7 +20,13 @@
  * without that lock: whether the machine is stopped in the middle of it or before
  * it makes no difference to anyone.
  *
- * A fault is built in with -D; then the assertion must fail. See run-epoch.
+ * Memory is as weak as it matters here. Two words are written under base_lock and
+ * read without it, generation and epoch: their stores wait in a buffer, and
+ * become visible later and in any order, but for a release (after all that came
+ * before it) and at the latest when the lock is given back. Their loads happen in
+ * any order, but for an acquire. A device writes while all vCPUs stand still.
+ *
+ * A fault is built in with -D; then an assertion must fail. See run-epoch.
  */
 
 #ifndef EVENTS
@@ -37,13 +47,29 @@
 #ifndef INTEGERS
 #define INTEGERS 1     /* vCPUs from this one on draw integers, the others read */
 #endif
+#ifndef SOURCES
+#define SOURCES 1      /* 2: an event changes the word of one of them, or of both */
+#endif
+#ifndef COMINGS
+#define COMINGS 0      /* 1: the second source is unregistered, starts again at 0, and is registered */
+#endif
+#ifndef MAX_TRIES
+#define MAX_TRIES 3    /* RANDOM_EPOCH_TRIES, which is more */
+#endif
+#ifndef CPUS
 #define CPUS 2
-#define MAX_TRIES 3    /* more than enough; random.c lets go after 32 in any case */
-#define BATCH 4	       /* more than that, as in random.c */
+#endif
+#define BATCH 4	       /* more than are drawn, as in random.c */
+#define GONE 4	       /* EPOCH_GONE: more than there are events */
 
 /* What devices have written: nobody else does, but for the driver's clearing. */
-byte word;	     /* the epoch */
-byte seed[2];	     /* one for each leak queue: its freshness, 0 if cleared */
+byte word[2];	     /* one for each source */
+byte seed[3];	     /* two of the first source, one for each leak queue: freshness, 0 if cleared */
+
+/* struct epoch_set: in one store there is another one. */
+byte set_base;
+bool set_has_second = true;
+byte readers;	     /* of the set, and of what it leads to: RCU */
 
 /* Two locks, the pool, and the base key. */
 bool base_lock, pool_lock;
@@ -51,20 +77,61 @@ byte pool;
 byte base_key, base_epoch, base_generation;
 byte reseeds;
 
+/* Stores under base_lock that nobody else can see yet. */
+bool generation_waits, epoch_waits;
+byte epoch_to_be;
+
 /* One each a vCPU: struct crng, and a batch of integers. */
 byte crng_key[CPUS], crng_epoch[CPUS], crng_generation[CPUS];
 byte batch_key[CPUS], batch_epoch[CPUS], batch_generation[CPUS], batch_left[CPUS];
 
+/* Ghosts. */
+byte events;	     /* so far */
+byte moves;	     /* of words, so far */
+byte changes;	     /* of the epoch: events, and sources that came or went */
+byte reseeds_for_epoch;
+
 #define LOCK(l) atomic { !l -> l = true }
 #define UNLOCK(l) l = false
+/* Gives base_lock back, and with it all that was written under it. */
+#define UNLOCK_BASE atomic { !generation_waits && !epoch_waits -> base_lock = false }
 #define MIX(s) pool = (s > pool -> s : pool)
 
-#define FRESH(key, began) assert(key >= began)
+#define FRESH(key, began) assert(key >= began || changes - at_start >= MAX_TRIES)
 
+/* crng_epoch() */
+#if SOURCES == 1
+inline read_epoch(sum)
+{
+	sum = word[0]
+}
+#elif defined(FAULT_ONE_WORD_LOOKED_AT)
+inline read_epoch(sum)
+{
+	sum = word[1]
+}
+#else
+inline read_epoch(sum)
+{
+	atomic {
+		readers++;
+		sum = set_base;
+		has_second = set_has_second
+	};
+	sum = sum + word[0];
+	atomic {
+		sum = sum + (has_second -> word[1] : 0);
+		has_second = false;
+		readers--
+	}
+}
+#endif
+
+/* Seeds that the second source has left behind do no harm. */
 inline mix_epoch_seeds()
 {
 	atomic { !pool_lock -> pool_lock = true; MIX(seed[0]) };
-	atomic { MIX(seed[1]); pool_lock = false }
+	atomic { MIX(seed[1]); MIX(seed[2]); pool_lock = false }
 }
 
 /* Reads the epoch, and sees to it that what is extracted afterwards deserves it. */
@@ -72,9 +139,9 @@ inline crng_enter_epoch(epoch)
 {
 #ifdef FAULT_EPOCH_READ_LATE
 	mix_epoch_seeds();
-	epoch = word
+	read_epoch(epoch)
 #else
-	epoch = word;
+	read_epoch(epoch);
 	mix_epoch_seeds()
 #endif
 }
@@ -84,69 +151,126 @@ inline extract_entropy(key)
 	atomic { !pool_lock -> key = pool }
 }
 
-inline crng_reseed()
+/* base_lock is held. */
+inline crng_extract_base_key()
 {
 #ifdef FAULT_EPOCH_BEFORE_KEY
-	atomic { !base_lock -> base_epoch = word };
+	read_epoch(new_epoch);
+	base_epoch = new_epoch;
 	mix_epoch_seeds();
-	extract_entropy(new_key);
-	atomic { !base_lock -> base_lock = true; base_key = new_key };
-	atomic { base_generation++; UNLOCK(base_lock) }
+	extract_entropy(base_key);
+	base_generation++;
+	new_epoch = 0
 #else
-	do
-	:: crng_enter_epoch(new_epoch);
-		extract_entropy(new_key);
-		if
-		:: atomic { !base_lock && word == new_epoch -> base_lock = true; base_key = new_key; break }
-		:: atomic { !base_lock && word != new_epoch }
-		fi
-	od;
+	crng_enter_epoch(new_epoch);
+	extract_entropy(base_key);
 #ifdef FAULT_EPOCH_BEFORE_GENERATION
 	base_epoch = new_epoch;
-	atomic { base_generation++; UNLOCK(base_lock) }
-#else
 	base_generation++;
-	atomic { base_epoch = new_epoch; UNLOCK(base_lock) }
+	new_epoch = 0
+#else
+	atomic {
+		generation_waits = true;
+		epoch_to_be = new_epoch;
+		epoch_waits = true;
+		new_epoch = 0
+	}
 #endif
 #endif
 }
 
+/* What is waiting becomes visible. */
+proctype memory()
+{
+end:	do
+	:: atomic { generation_waits -> base_generation++; generation_waits = false }
+#ifdef FAULT_EPOCH_NOT_RELEASED
+	:: atomic { epoch_waits -> base_epoch = epoch_to_be; epoch_waits = false; epoch_to_be = 0 }
+#else
+	:: atomic { epoch_waits && !generation_waits -> base_epoch = epoch_to_be; epoch_waits = false; epoch_to_be = 0 }
+#endif
+	od
+}
+
+inline crng_reseed()
+{
+	LOCK(base_lock);
+	crng_extract_base_key();
+	UNLOCK_BASE
+}
+
+inline crng_reseed_for_epoch()
+{
+	LOCK(base_lock);
+	read_epoch(seen);
+	if
+#ifdef FAULT_NO_SECOND_LOOK
+	:: true ->
+#else
+	:: base_epoch != seen ->
+#endif
+		atomic {
+			seen = 0;
+			reseeds_for_epoch++;
+			assert(COMINGS || reseeds_for_epoch <= moves)
+		};
+		crng_extract_base_key()
+#ifndef FAULT_NO_SECOND_LOOK
+	:: else -> seen = 0
+#endif
+	fi;
+	UNLOCK_BASE
+}
+
 #ifdef FAULT_EPOCH_NOT_INHERITED
-#define INHERIT_EPOCH crng_epoch[id] = word
+#define INHERIT_EPOCH crng_epoch[id] = set_base + word[0]
 #else
 #define INHERIT_EPOCH crng_epoch[id] = base_epoch
 #endif
 
+#ifdef FAULT_EPOCH_NOT_ACQUIRED
+#define EARLY_LOAD generation_seen = base_generation
+#define LATE_LOAD skip
+#else
+#define EARLY_LOAD skip
+#define LATE_LOAD generation_seen = base_generation
+#endif
+
 /*
  * Fast key erasure: key is what the state and the first bytes are made from,
- * began is the epoch in which that step began.
+ * began is the last event before that step.
  */
 inline crng_make_state()
 {
+	atomic { made++; assert(made <= MAX_TRIES) };
 	if
 	:: !READY ->
 		LOCK(base_lock);
+		read_epoch(seen);
 		if
-		:: base_epoch != word ->
-			crng_enter_epoch(new_epoch);
-			extract_entropy(base_key);
-			base_epoch = new_epoch
-		:: else
+		:: base_epoch != seen -> seen = 0; crng_extract_base_key()
+		:: else -> seen = 0
 		fi;
+		UNLOCK_BASE;
+		/* Still under the lock in random.c; then nobody is between the two. */
 		atomic {
-			began = word;
+			!base_lock ->
+			began = events;
 			key = base_key;
-			epoch = base_epoch;
-			UNLOCK(base_lock)
+			epoch = base_epoch
 		}
 	:: else ->
+		EARLY_LOAD;
+		epoch = base_epoch;
+		read_epoch(seen);
 		if
-		:: base_epoch != word -> crng_reseed()
+		:: epoch != seen -> crng_reseed_for_epoch()
 		:: reseeds < RESEEDS -> reseeds++; crng_reseed()
-		:: base_epoch == word
+		:: epoch == seen
 		fi;
+		LATE_LOAD;
 		if
-		:: crng_generation[id] != base_generation ->
+		:: crng_generation[id] != generation_seen ->
 			atomic {
 				!base_lock ->
 				crng_key[id] = base_key;
@@ -156,18 +280,38 @@ inline crng_make_state()
 		:: else
 		fi;
 		atomic {
-			began = word;
+			seen = 0;
+			generation_seen = 0;
+			began = events;
 			key = crng_key[id];
 			epoch = crng_epoch[id]
 		}
 	fi
 }
 
-/* The last look and the letting go are one step: what comes later is the caller's. */
+/* crng_epoch_is_over(): whether to try again. The last load and the letting go are one step: what is later is the caller's. */
 #ifdef FAULT_NO_CHECK_AFTER
-#define EPOCH_IS_OVER(epoch) false
+#define over(e, t) again = false
+#elif SOURCES == 1
+inline over(e, t)
+{
+	atomic {
+		again = (word[0] != e);
+		t = (again && t < MAX_TRIES -> t + 1 : t);
+		again = again && t < MAX_TRIES
+	}
+}
 #else
-#define EPOCH_IS_OVER(epoch) (word != epoch && tries < MAX_TRIES)
+inline over(e, t)
+{
+	read_epoch(seen);
+	atomic {
+		again = (seen != e);
+		seen = 0;
+		t = (again && t < MAX_TRIES -> t + 1 : t);
+		again = again && t < MAX_TRIES
+	}
+}
 #endif
 
 /*
@@ -178,38 +322,52 @@ inline crng_make_state()
 inline get_random_bytes_user()
 {
 	skip;
-again:
+again_user:
 	crng_make_state();
 	do
-	:: began = word; /* of this block */
+	:: began = events; /* of this block */
+		over(epoch, tries);
 		if
-		:: atomic { EPOCH_IS_OVER(epoch) -> tries++; goto again }
-		:: atomic { else -> FRESH(key, began) }
+		:: again -> goto again_user
+		:: else -> FRESH(key, began)
 		fi
 	:: break
 	od;
+	over(epoch, tries);
 	if
-	:: atomic { EPOCH_IS_OVER(epoch) -> tries++; goto again }
-	:: atomic { else -> FRESH(key, began) }
+	:: again -> goto again_user
+	:: else -> FRESH(key, began)
 	fi
 }
+
+#ifdef FAULT_BUDGETS_NEST
+#define INNER_TRIES inner_tries
+#else
+#define INNER_TRIES tries
+#endif
 
 /* get_random_bytes(), and the refill of a batch. */
 inline _get_random_bytes()
 {
-	skip;
+	inner_tries = 0;
 retry:
 	crng_make_state();
+	over(epoch, INNER_TRIES);
 	if
-	:: atomic { EPOCH_IS_OVER(epoch) -> tries++; goto retry }
-	:: atomic { else -> FRESH(key, began) }
+	:: again -> goto retry
+	:: else -> FRESH(key, began)
 	fi
 }
 
 #ifdef FAULT_BATCH_BY_GENERATION
 #define BATCH_IS_OVER false
 #else
-#define BATCH_IS_OVER (word != batch_epoch[id])
+#define BATCH_IS_OVER (seen != batch_epoch[id])
+#endif
+#ifdef FAULT_LET_GO_AS_CURRENT
+#define EPOCH_OF_BATCH word[0]
+#else
+#define EPOCH_OF_BATCH epoch
 #endif
 
 /* get_random_u32() and the like, from what is left of a batch if that is current. */
@@ -218,28 +376,32 @@ inline get_random_integer()
 	skip;
 refill:
 	generation = base_generation;
+	read_epoch(seen);
 	if
 	:: batch_left[id] == 0 || generation != batch_generation[id] || BATCH_IS_OVER ->
+		seen = 0;
 		_get_random_bytes();
 		atomic {
 			batch_key[id] = key;
-			batch_epoch[id] = epoch;
+			batch_epoch[id] = EPOCH_OF_BATCH;
 			batch_generation[id] = generation;
 			batch_left[id] = BATCH
 		}
-	:: else
+	:: else -> seen = 0
 	fi;
-	atomic { began = word; batch_left[id]-- }; /* this is production, too */
+	atomic { began = events; batch_left[id]-- }; /* this is production, too */
+	over(batch_epoch[id], tries);
 	if
-	:: atomic { EPOCH_IS_OVER(batch_epoch[id]) -> tries++; goto refill }
-	:: atomic { else -> FRESH(batch_key[id], began) }
+	:: again -> goto refill
+	:: else -> FRESH(batch_key[id], began)
 	fi
 }
 
 proctype cpu(byte id)
 {
-	byte key, epoch, began, generation, tries, calls;
-	byte new_key, new_epoch;
+	byte key, epoch, began, generation, generation_seen, tries, inner_tries, calls, made, at_start;
+	byte new_epoch, seen;
+	bool again, has_second;
 
 	do
 	:: calls < CALLS ->
@@ -250,8 +412,10 @@ proctype cpu(byte id)
 		atomic {
 			calls++;
 			/* Nothing is left behind: fewer states to search. */
-			key = 0; epoch = 0; began = 0;
-			generation = 0; new_key = 0; new_epoch = 0; tries = 0
+			key = 0; epoch = 0; began = 0; generation = 0; generation_seen = 0;
+			new_epoch = 0; seen = 0; tries = 0; inner_tries = 0; made = 0;
+			again = false;
+			at_start = changes
 		}
 	:: else -> break
 	od
@@ -260,14 +424,20 @@ proctype cpu(byte id)
 /* The machine is copied. No vCPU runs: all that this does is one step for them. */
 proctype device()
 {
-	byte n;
-
 	do
 	:: atomic {
-			n < EVENTS ->
-			n++;
-			seed[(n - 1) % 2] = n;
-			word = n
+			events < EVENTS ->
+			events++;
+			changes++;
+			if
+			:: seed[(events - 1) % 2] = events; word[0]++; moves++;
+				if
+				:: SOURCES == 2 -> seed[2] = events; word[1]++; moves++
+				:: true
+				fi
+			:: SOURCES == 2 && set_has_second -> /* the first source is late */
+				seed[2] = events; word[1]++; moves++
+			fi
 		}
 	:: break
 	od
@@ -296,18 +466,54 @@ proctype driver()
 	od
 }
 
+#ifdef FAULT_WORD_SUBTRACTED
+#define KEEP(last) set_base
+#else
+#define KEEP(last) set_base + last + GONE
+#endif
+
+/* random_epoch_unregister(), and random_epoch_register() of a driver that starts anew. */
+proctype registrar()
+{
+	byte last, base;
+
+	atomic { last = word[1]; base = KEEP(last) };
+#ifdef FAULT_SET_IN_TWO_STORES
+	set_has_second = false;
+	atomic { set_base = base; changes++; last = 0; base = 0 };
+#else
+	atomic { set_base = base; set_has_second = false; changes++; last = 0; base = 0 };
+#endif
+	readers == 0; /* synchronize_rcu() */
+	word[1] = 0;
+#ifdef FAULT_WORD_SUBTRACTED
+	atomic { set_has_second = true; changes++ }
+#else
+	atomic { set_base++; set_has_second = true; changes++ }
+#endif
+}
+
 init
 {
 	byte i;
 
 	atomic {
+		word[1] = SOURCES - 1; /* the second one has counted before */
+		base_epoch = word[1];
 		for (i : 0 .. CPUS - 1) {
 			crng_generation[i] = 255 * i; /* one has no key yet */
+			crng_epoch[i] = word[1];
+			batch_epoch[i] = word[1];
 			batch_left[i] = BATCH;
 			run cpu(i)
 		}
 		i = 0;
 		run device();
+		run memory();
+		if
+		:: COMINGS -> run registrar()
+		:: else
+		fi;
 		if
 		:: DRIVER -> run driver()
 		:: else
