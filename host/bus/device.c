@@ -72,6 +72,11 @@ void device_pause(struct device *dev)
 	device_unlock(dev);
 }
 
+int device_drain(struct device *dev, unsigned int ms, struct err *e)
+{
+	return dev->ops->drain ? dev->ops->drain(dev, ms, e) : 0;
+}
+
 void device_resume(struct device *dev)
 {
 	device_lock(dev);

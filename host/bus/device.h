@@ -50,7 +50,12 @@ struct device_ops {
 	 */
 	int (*leak)(struct device *dev, struct err *e);
 
-	void (*pause)(struct device *dev);  /* stop looking at the guest's requests */
+	void (*pause)(struct device *dev); /* stop looking at the guest's requests */
+	/*
+	 * After pause: what was begun ends, and is given back to the guest. Without the lock. Takes ms at most; an error means
+	 * that something has not ended, and that the machine cannot be paused.
+	 */
+	int (*drain)(struct device *dev, unsigned int ms, struct err *e);
 	void (*resume)(struct device *dev); /* look again; there may be work that arrived meanwhile */
 	void (*free)(struct device *dev);
 	/* Only read, write and free must be there; a NULL elsewhere means that there is nothing to do. */
@@ -81,6 +86,7 @@ void device_save(struct device *dev, struct enc *enc);
 void device_load(struct device *dev, struct dec *dec);
 int device_leak(struct device *dev, struct err *e) must_check;
 void device_pause(struct device *dev);
+int device_drain(struct device *dev, unsigned int ms, struct err *e) must_check;
 void device_resume(struct device *dev);
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef BUS_PLATFORM_H
 #define BUS_PLATFORM_H
 
+#include <pthread.h>
+
 #include "base/err.h"
 #include "base/loop.h"
 #include "bus/bus.h"
@@ -28,6 +30,12 @@ struct platform_ops {
 	/* A 32-bit guest write of value to addr makes fd readable instead of reaching the bus. fd stays the device's. */
 	int (*doorbell)(struct platform *p, gpa_t addr, uint32_t value, int fd, struct err *e);
 	void (*doorbell_remove)(struct platform *p, gpa_t addr, uint32_t value, int fd);
+	/*
+	 * A thread of the device's own, for system calls that wait (files) or that receive. It gets no signals, and may do what
+	 * the filter "io" allows (sandbox/rules.c). The device ends and joins it.
+	 */
+	int (*thread)(struct platform *p, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *thread,
+		      struct err *e);
 };
 
 struct platform {

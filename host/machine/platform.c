@@ -4,12 +4,26 @@
  * are handed out in the order in which devices are created: the same
  * configuration gives the same addresses, which a restored guest relies on.
  */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "machine/internal.h"
+#include "sandbox/sandbox.h"
 #include "virtio/mmio.h"
+
+#define PLATFORM_STACK_SIZE (256u * 1024)
+
+struct platform_thread {
+	char name[16];
+	void *(*fn)(void *arg);
+	void *arg;
+	struct loop *loop; /* borrowed */
+};
 
 static int platform_irq_new(struct platform *platform, uint32_t gsi, struct irq_line *irq, struct err *e)
 {
@@ -57,12 +71,66 @@ static void platform_doorbell_remove(struct platform *platform, gpa_t addr, uint
 	(void)!vm_ioeventfd(((struct machine_platform *)platform)->vm, addr, value, fd, false, &ignored);
 }
 
+static void *platform_thread_run(void *arg)
+{
+	struct platform_thread own = *(struct platform_thread *)arg;
+	struct err e;
+
+	free(arg);
+	log_set_thread_name(own.name);
+	pthread_setname_np(pthread_self(), own.name);
+	if (sandbox_enter(SANDBOX_IO, &e)) {
+		log_error("%s: %s", own.name, e.text);
+		loop_stop(own.loop, 1);
+		return NULL;
+	}
+	return own.fn(own.arg);
+}
+
+static int platform_thread_start(struct platform_thread *own, pthread_t *thread)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int r = pthread_attr_init(&attr);
+
+	if (r)
+		return r;
+	/* It inherits a full mask: signals for the process are the loop thread's business. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_attr_setstacksize(&attr, PLATFORM_STACK_SIZE);
+	if (!r)
+		r = pthread_create(thread, &attr, platform_thread_run, own);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return r;
+}
+
+static int platform_thread(struct platform *p, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *thread,
+			   struct err *e)
+{
+	struct platform_thread *own = calloc(1, sizeof(*own));
+	int r;
+
+	if (!own)
+		return err_errno(e, ENOMEM, "cannot start the thread of device %s", name);
+	*own = (struct platform_thread){ .fn = fn, .arg = arg, .loop = p->loop };
+	snprintf(own->name, sizeof(own->name), "fc_io %s", name);
+	r = platform_thread_start(own, thread);
+	if (r) {
+		free(own);
+		return err_errno(e, r, "cannot start the thread of device %s", name);
+	}
+	return 0;
+}
+
 static const struct platform_ops machine_platform_ops = {
 	.irq_new = platform_irq_new,
 	.irq_raise_when_open = machine_irq_raise_when_open,
 	.mmio_window = platform_mmio_window,
 	.doorbell = platform_doorbell,
 	.doorbell_remove = platform_doorbell_remove,
+	.thread = platform_thread,
 };
 
 int machine_platform_init(struct machine_platform *p, struct machine *m, struct err *e)

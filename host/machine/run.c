@@ -15,6 +15,9 @@
 #include "machine/internal.h"
 #include "sandbox/sandbox.h"
 
+/* How long the requests in flight of all devices together may take; the API waits meanwhile. */
+#define MACHINE_DRAIN_MS 5000u
+
 static int machine_run_leak_event(struct machine *m, struct err *e)
 {
 	uint64_t start_ns = clock_now_ns();
@@ -49,14 +52,36 @@ int machine_resume(struct machine *m, struct err *e)
 	return 0;
 }
 
+/* What devices have begun ends: a snapshot holds nothing that is half done. */
+static int machine_drain(struct machine *m, struct err *e)
+{
+	uint64_t end_ns = clock_now_ns() + MACHINE_DRAIN_MS * 1000000ull;
+	int r = 0;
+
+	for (struct device *dev = m->devices; dev && !r; dev = dev->next) {
+		uint64_t now_ns = clock_now_ns();
+
+		r = device_drain(dev, now_ns < end_ns ? (unsigned int)((end_ns - now_ns) / 1000000) : 0, e);
+	}
+	return r < 0 ? err_wrap(e, r, "the machine runs on: it cannot be paused") : 0;
+}
+
 int machine_pause(struct machine *m, struct err *e)
 {
-	(void)e;
+	int r;
+
 	if (m->paused)
 		return 0;
 	vm_pause(m->vm);
 	for (struct device *dev = m->devices; dev; dev = dev->next)
 		device_pause(dev);
+	r = machine_drain(m, e);
+	if (r < 0) {
+		for (struct device *dev = m->devices; dev; dev = dev->next)
+			device_resume(dev);
+		vm_run(m->vm);
+		return r;
+	}
 	m->paused = true;
 	return 0;
 }

@@ -104,7 +104,7 @@ static const struct field drive_fields[] = {
 	{ "rate_limiter", FIELD_OBJECT, FIELD_ZERO_NULL, FIELD_AT(drive_config, rate_limiter),
 	  .sub = &rate_limiter_table, .help = "Limits the disk's bytes and operations." },
 	{ "io_engine", FIELD_ENUM, 0, FIELD_AT(drive_config, io_engine), .names = io_engine_names,
-	  .later = 1u << IO_ENGINE_ASYNC, .help = "How the host does the I/O." },
+	  .help = "How the host does the I/O: a thread of the drive's own, or io_uring." },
 	{ "socket", FIELD_LATER, .help = "The socket of a vhost-user backend." },
 };
 static const struct field_table drive_table = FIELD_TABLE(drive_config, drive_fields);

@@ -25,6 +25,7 @@ static const struct {
 	[SANDBOX_SETUP] = { "setup", RULE_SETUP },
 	[SANDBOX_LOOP] = { "loop", RULE_LOOP },
 	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },
+	[SANDBOX_IO] = { "io", RULE_IO },
 };
 
 static bool is_in_filter(const struct rule *rule, enum rule_where where)

@@ -60,7 +60,9 @@
 #define SETUP RULE_SETUP
 #define LOOP  RULE_LOOP
 #define VCPU  RULE_VCPU
-#define BOTH  RULE_BOTH
+#define IO    RULE_IO
+#define ALL   RULE_ALL
+#define OTHER (RULE_VCPU | RULE_IO)
 
 #define FUTEX_OPERATION (INT_MASK & FUTEX_CMD_MASK)
 #define MAP_KIND	(MAP_TYPE | MAP_ANONYMOUS)
@@ -77,6 +79,9 @@
 #define CRASH		"the handler of a fatal signal puts the terminal right; tcsetattr(3) reads what it has set"
 #define CLOCK		"the vDSO asks the kernel where the host's clock cannot be read from user space"
 #define NO_PAGEMAP	"saving a clone where /proc/self/pagemap cannot be read"
+#define ASYNC		"the testbed's guests have no drive with io_engine Async"
+#define DISCARD		"a guest that discards, or writes zeros"
+#define SLOW		"a reset while a disk is slow; the log"
 #define HOST_LACKS_XCRS "the testbed's processors have no XSAVE"
 
 const struct rule rules[] = {
@@ -86,14 +91,15 @@ const struct rule rules[] = {
 
 	/* Open files: descriptors say which, and what they are good for. */
 	CALL(LOOP, read, NULL),
-	CALL(BOTH, write, NULL),
+	CALL(ALL, write, NULL),
 	CALL(LOOP, pread64, NULL),
 	CALL(LOOP, pwrite64, NULL),
-	CALL(LOOP, preadv, NULL),
-	CALL(LOOP, pwritev, NULL),
+	CALL(IO, preadv, NULL),
+	CALL(IO, pwritev, NULL),
+	CALL(IO, fallocate, DISCARD),
 	CALL(LOOP, lseek, NULL),
 	CALL(LOOP, fsync, NULL),
-	CALL(LOOP, fdatasync, NULL),
+	CALL(LOOP | IO, fdatasync, NULL),
 	CALL(LOOP, ftruncate, NULL),
 	CALL(LOOP, copy_file_range, NULL),
 	CALL1(LOOP, flock, IS(1, LOCK_EX | LOCK_NB), NULL),
@@ -103,7 +109,13 @@ const struct rule rules[] = {
 	CALL1(LOOP, fcntl, IS(1, F_GETFL), NULL),
 	CALL1(LOOP, fcntl, IS(1, F_SETFL), NULL),
 	CALL1(SETUP, fcntl, IS(1, F_DUPFD_CLOEXEC), NULL),
-	CALL(BOTH, poll, NULL),
+	CALL(LOOP, poll, NULL),
+	CALL(OTHER, poll, SLOW),
+
+	/* io_uring, for drives with the engine Async: what a ring can do is restricted before it is used (virtio/blk_uring.c). */
+	CALL(SETUP, io_uring_setup, ASYNC),
+	CALL(SETUP, io_uring_register, ASYNC),
+	CALL(LOOP, io_uring_enter, ASYNC),
 
 	/* Files by name: what a client names, and the snapshot's temporary files. */
 	CALL(LOOP, openat, NULL),
@@ -115,10 +127,10 @@ const struct rule rules[] = {
 	/* The terminal. Every thread may have to put its settings back before it ends the process. */
 	IOCTL(LOOP, TCGETS, NULL),
 	IOCTL(LOOP, TCSETS, NULL),
-	IOCTL(VCPU, TCGETS, CRASH),
-	IOCTL(VCPU, TCSETS, CRASH),
-	IOCTL(BOTH, TCGETS2, "instead of TCGETS with glibc after 2.41"),
-	IOCTL(BOTH, TCSETS2, "instead of TCSETS with glibc after 2.41"),
+	IOCTL(OTHER, TCGETS, CRASH),
+	IOCTL(OTHER, TCSETS, CRASH),
+	IOCTL(ALL, TCGETS2, "instead of TCGETS with glibc after 2.41"),
+	IOCTL(ALL, TCSETS2, "instead of TCSETS with glibc after 2.41"),
 	IOCTL(SETUP, TIOCGPGRP, NULL),
 	CALL(SETUP, getpgrp, NULL),
 
@@ -144,7 +156,7 @@ const struct rule rules[] = {
 	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
 	CALL(LOOP, brk, NULL),
-	CALL1(VCPU, madvise, IS(2, MADV_DONTNEED), NULL),
+	CALL1(OTHER, madvise, IS(2, MADV_DONTNEED), NULL),
 	CALL1(SETUP, madvise, IS(2, MADV_DONTDUMP), NULL),
 	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NO_PAGEMAP),
 	CALL(LOOP, getrandom, NULL),
@@ -157,30 +169,32 @@ const struct rule rules[] = {
 	CALL(SETUP, sigaltstack, NULL),
 	CALL1(SETUP, prctl, IS(0, PR_SET_NAME), NULL),
 	CALL2(SETUP, prctl, IS(0, PR_SET_SECCOMP), IS(1, SECCOMP_MODE_FILTER), NULL),
-	CALL1(BOTH, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), NULL),
-	CALL1(BOTH, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), NULL),
-	CALL1(BOTH, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), NULL),
-	CALL(VCPU, exit, NULL),
+	CALL1(LOOP | VCPU, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), NULL),
+	CALL1(IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "the loop hands over a request in the same moment"),
+	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), NULL),
+	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), NULL),
+	CALL(OTHER, exit, NULL),
 
 	/* Signals. */
 	CALL1(SETUP, rt_sigaction, IS(0, KICK_SIGNAL), NULL),
 	CALL1(SETUP, rt_sigaction, IS(0, SETXID_SIGNAL), NULL),
-	CALL(BOTH, rt_sigprocmask, NULL),
+	CALL(ALL, rt_sigprocmask, NULL),
 	CALL(VCPU, rt_sigreturn, NULL),
+	CALL(IO, rt_sigreturn, "the kick signal, if another process sends it"),
 	CALL(LOOP, rt_sigreturn, "the kick signal, if another process sends it"),
 	CALL(LOOP, getpid, NULL),
 	CALL2(LOOP, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, KICK_SIGNAL), NULL),
-	CALL(BOTH, restart_syscall, "poll(2) that a stopped process goes on with"),
+	CALL(ALL, restart_syscall, "poll(2) that a stopped process goes on with"),
 
 	/* The end, good or bad. */
 	CALL(LOOP, exit_group, NULL),
-	CALL(VCPU, exit_group, CRASH),
-	CALL1(BOTH, writev, IS(0, STDERR_FILENO), ABORT),
-	CALL(VCPU, getpid, ABORT),
-	CALL(BOTH, gettid, ABORT),
-	CALL2(BOTH, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, SIGABRT), ABORT),
+	CALL(OTHER, exit_group, CRASH),
+	CALL1(ALL, writev, IS(0, STDERR_FILENO), ABORT),
+	CALL(OTHER, getpid, ABORT),
+	CALL(ALL, gettid, ABORT),
+	CALL2(ALL, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, SIGABRT), ABORT),
 
-	CALL(BOTH, clock_gettime, CLOCK),
+	CALL(ALL, clock_gettime, CLOCK),
 
 	/* KVM: a machine is built. */
 	IOCTL(SETUP, KVM_GET_API_VERSION, NULL),

@@ -13,7 +13,8 @@ enum rule_where {
 	RULE_SETUP = 0,
 	RULE_LOOP = 1 << 0,
 	RULE_VCPU = 1 << 1,
-	RULE_BOTH = RULE_LOOP | RULE_VCPU,
+	RULE_IO = 1 << 2,
+	RULE_ALL = RULE_LOOP | RULE_VCPU | RULE_IO,
 };
 
 struct rule {

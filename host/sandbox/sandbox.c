@@ -20,6 +20,7 @@ static const char *const sandbox_names[SANDBOX_NUM_FILTERS] = {
 	[SANDBOX_SETUP] = "setup",
 	[SANDBOX_LOOP] = "loop",
 	[SANDBOX_VCPU] = "vcpu",
+	[SANDBOX_IO] = "io",
 };
 
 static bool sandbox_filters;	  /* set once, before there is a second thread */

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The block device (virtio 1.2, section 5.2): one queue over a raw file or a
- * block device of the host. What a request does is in blk_request.c.
- *
- * A throttled request goes back into the ring, so that between two turns of the
- * loop the device holds nothing that the ring does not: a snapshot needs no
- * draining.
+ * block device of the host. Its way through the device is in blk_queue.c,
+ * what a request does in blk_request.c.
  *
  * Loop thread with the device's lock held, but for config access and reset (any
  * thread).
@@ -14,9 +11,11 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,23 +30,12 @@
 #include "base/metrics.h"
 #include "virtio/blk_internal.h"
 
-/* A turn ends after this many requests, or after the one that reaches this many bytes: others want the loop, too. */
-#define BLK_BATCH	32
-#define BLK_BATCH_BYTES (4u * 1024 * 1024)
+#define BLK_EXCHANGE_MS 2000 /* how long an exchange of the file waits for requests in flight */
 
-/* The start of the configuration space (section 5.2.4); fields behind it need features that are not offered. */
-struct blk_config {
-	uint64_t capacity; /* sectors */
-	uint32_t size_max;
-	uint32_t seg_max;
-};
+/* What is read beyond it (secure erase, zones) needs features that are not offered. */
+#define BLK_CONFIG_LEN offsetof(struct virtio_blk_config, max_secure_erase_sectors)
 
-_Static_assert(sizeof(struct blk_config) == 16, "layout of the specification");
-
-static struct blk *blk_from_vdev(struct virtio_dev *vdev)
-{
-	return (struct blk *)vdev;
-}
+_Static_assert(BLK_CONFIG_LEN == 60, "layout of the specification, section 5.2.4");
 
 /* As Firecracker's, so that a guest finds the same /dev/disk/by-id names. */
 static void blk_file_set_id(struct blk_file *file, const struct stat *st)
@@ -88,108 +76,6 @@ static int blk_file_open(struct blk_file *file, const char *drive_id, const char
 	return 0;
 }
 
-/* The chain goes back and is seen again when the limiter has had time to recover. */
-static void blk_throttle(struct blk *blk)
-{
-	virtq_unpop(&blk->vdev.queues[0]);
-	blk->throttled = true;
-	loop_set_timer(blk->timer, RATE_LIMITER_RETRY_NS, 0);
-	metric_inc(block, rate_limiter_throttled_events);
-}
-
-/* Transfers cost their bytes and an operation, a flush an operation, everything else nothing. */
-static bool blk_may_execute(struct blk *blk, const struct blk_request *req)
-{
-	bool transfer = req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT;
-
-	if (!transfer && req->type != VIRTIO_BLK_T_FLUSH)
-		return true;
-	return rate_limiter_take(&blk->limiter, req->len, clock_now_ns());
-}
-
-/* One request: 1 when it was given back, 0 when it has to wait. *bytes grows by what it moved. */
-static int blk_serve(struct blk *blk, const struct virtq_chain *chain, uint64_t *bytes)
-{
-	struct blk_request req;
-	uint32_t written = 0;
-	int status = blk_request_parse(blk, chain, &req);
-
-	if (status < 0) {
-		virtq_push(&blk->vdev.queues[0], chain->head, 0);
-		return 1;
-	}
-	if (status == VIRTIO_BLK_S_OK) {
-		if (!blk_may_execute(blk, &req)) {
-			blk_throttle(blk);
-			return 0;
-		}
-		status = blk_request_execute(blk, &req, &written);
-		*bytes += req.len;
-	}
-	blk_request_complete(blk, &req, status, written);
-	return 1;
-}
-
-/* The driver notifies only of what comes after our last look. */
-static int blk_next(struct virtq *q, struct virtq_chain *chain)
-{
-	int r = virtq_pop(q, chain);
-
-	if (r)
-		return r;
-	virtq_enable_notify(q);
-	return virtq_pop(q, chain);
-}
-
-static int blk_notify(struct virtio_dev *vdev, unsigned int queue)
-{
-	struct blk *blk = blk_from_vdev(vdev);
-	struct virtq *q = &vdev->queues[queue];
-	struct virtq_chain chain;
-	uint64_t bytes = 0;
-	unsigned int n;
-	int r = 1;
-
-	metric_inc(block, queue_event_count);
-	for (n = 0; n < BLK_BATCH && bytes < BLK_BATCH_BYTES && !blk->throttled; n++) {
-		r = blk_next(q, &chain);
-		if (r > 0)
-			r = blk_serve(blk, &chain, &bytes);
-		if (r <= 0)
-			break;
-	}
-	if (n == 0 && r == 0 && !blk->throttled)
-		metric_inc(block, no_avail_buffer);
-	if (r < 0)
-		metric_inc(block, event_fails);
-	virtio_notify_used(vdev, q);
-	if (r > 0 && !blk->throttled)
-		virtio_kick(vdev, queue);
-	return r < 0 ? r : 0;
-}
-
-/* The throttled request, if it is still there, is tried again. */
-static void blk_retry(struct blk *blk)
-{
-	if (!blk->throttled)
-		return;
-	blk->throttled = false;
-	virtio_kick(&blk->vdev, 0);
-}
-
-/* A reset in between has cleared throttled: then there is nothing left to retry. */
-static void blk_timer(void *ctx, uint32_t events)
-{
-	struct blk *blk = ctx;
-
-	(void)events;
-	virtio_lock(&blk->vdev);
-	if (blk->throttled)
-		metric_inc(block, rate_limiter_event_count);
-	blk_retry(blk);
-	virtio_unlock(&blk->vdev);
-}
-
 static void blk_activate(struct virtio_dev *vdev)
 {
 	struct blk *blk = blk_from_vdev(vdev);
@@ -201,23 +87,24 @@ static void blk_activate(struct virtio_dev *vdev)
 
 static void blk_config_read(struct virtio_dev *vdev, uint64_t offset, void *data, unsigned int len)
 {
-	struct blk_config config = {
+	struct virtio_blk_config config = {
 		.capacity = htole64(blk_from_vdev(vdev)->file.sectors),
 		.size_max = htole32(BLK_SIZE_MAX),
 		.seg_max = htole32(BLK_SEG_MAX),
+		.max_discard_sectors = htole32(BLK_MAX_RANGE_SECTORS),
+		.max_discard_seg = htole32(1),
+		.discard_sector_alignment = htole32(BLK_DISCARD_ALIGNMENT),
+		.max_write_zeroes_sectors = htole32(BLK_MAX_RANGE_SECTORS),
+		.max_write_zeroes_seg = htole32(1),
+		.write_zeroes_may_unmap = 1,
 	};
 
 	memset(data, 0, len);
-	if (offset >= sizeof(config))
+	if (offset >= BLK_CONFIG_LEN)
 		return;
-	if (len > sizeof(config) - offset)
-		len = (unsigned int)(sizeof(config) - offset);
+	if (len > BLK_CONFIG_LEN - offset)
+		len = (unsigned int)(BLK_CONFIG_LEN - offset);
 	memcpy(data, (const uint8_t *)&config + offset, len);
-}
-
-static void blk_reset(struct virtio_dev *vdev)
-{
-	blk_from_vdev(vdev)->throttled = false;
 }
 
 static void blk_pause(struct virtio_dev *vdev)
@@ -281,7 +168,14 @@ static void blk_free(struct virtio_dev *vdev)
 	struct blk *blk = blk_from_vdev(vdev);
 
 	loop_remove(blk->timer);
+	loop_remove(blk->done_source);
+	/* A request that does not end, of a disk that does not answer, keeps what it works with until the process ends. */
+	if (blk->engine && !blk->engine->ops->free(blk->engine)) {
+		log_warn("drive %s: %u requests have not ended", blk->drive_id, blk->in_flight);
+		return;
+	}
 	cleanup_close(&blk->file.fd);
+	free(blk->pool);
 	free(blk->drive_id);
 	free(blk);
 }
@@ -294,6 +188,7 @@ static const struct virtio_ops blk_ops = {
 	.notify = blk_notify,
 	.config_read = blk_config_read,
 	.reset = blk_reset,
+	.settle = blk_settle,
 	.pause = blk_pause,
 	.flush = blk_flush,
 	.save = blk_save,
@@ -308,9 +203,34 @@ static uint64_t blk_features(const struct drive_config *config)
 
 	if (config->is_read_only)
 		offered |= 1ull << VIRTIO_BLK_F_RO;
+	else
+		offered |= 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
 	if (config->cache_type == CACHE_WRITEBACK)
 		offered |= 1ull << VIRTIO_BLK_F_FLUSH;
 	return offered;
+}
+
+static int blk_init_engine(struct blk *blk, const struct drive_config *config, struct platform *p, struct err *e)
+{
+	int r;
+
+	blk->pool = calloc(BLK_ENGINE_MAX_REQUESTS, sizeof(*blk->pool)); /* what is never used costs no memory */
+	if (!blk->pool)
+		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
+	for (unsigned int i = BLK_ENGINE_MAX_REQUESTS; i--;) {
+		blk->pool[i].next = blk->unused;
+		blk->unused = &blk->pool[i];
+	}
+	if (config->io_engine == IO_ENGINE_ASYNC)
+		r = blk_uring_new(config->drive_id, &blk->engine, e);
+	else
+		r = blk_thread_new(config->drive_id, p, &blk->engine, e);
+	if (r)
+		return r;
+	blk->done_source = loop_add(p->loop, blk->engine->done_fd, EPOLLIN, blk_on_done, blk);
+	if (!blk->done_source)
+		return err_errno(e, errno, "drive %s: cannot watch its I/O", config->drive_id);
+	return 0;
 }
 
 static int blk_init(struct blk *blk, const struct drive_config *config, struct platform *p, struct err *e)
@@ -328,10 +248,10 @@ static int blk_init(struct blk *blk, const struct drive_config *config, struct p
 	blk->drive_id = strdup(config->drive_id);
 	if (!blk->drive_id)
 		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
-	blk->timer = loop_add_timer(p->loop, blk_timer, blk);
+	blk->timer = loop_add_timer(p->loop, blk_on_timer, blk);
 	if (!blk->timer)
 		return err_errno(e, errno, "drive %s: cannot create a timer", config->drive_id);
-	return 0;
+	return blk_init_engine(blk, config, p, e);
 }
 
 int blk_new(const struct drive_config *config, struct platform *p, struct virtio_dev **vdev, struct err *e)
@@ -339,9 +259,6 @@ int blk_new(const struct drive_config *config, struct platform *p, struct virtio
 	struct blk *blk;
 	int r;
 
-	if (config->io_engine != IO_ENGINE_SYNC)
-		return err_set(e, EINVAL, "drive %s: io_engine \"Async\" is not supported, only \"Sync\" is",
-			       config->drive_id);
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
@@ -362,6 +279,11 @@ static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
 
 	if (r)
 		return r;
+	if (!virtio_settle(&blk->vdev, BLK_EXCHANGE_MS)) {
+		cleanup_close(&file.fd);
+		return err_set(e, EBUSY, "drive %s: %u requests have not ended in %u ms: it keeps its file",
+			       blk->drive_id, blk->in_flight, BLK_EXCHANGE_MS);
+	}
 	r = blk_flush_own(blk, "to the file that is to be replaced", e);
 	if (r) {
 		cleanup_close(&file.fd);

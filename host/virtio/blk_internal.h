@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the block device share: blk.c has the device and its file, blk_request.c what a request does. */
+/* What the files of the block device share: blk.c has the device and its file, blk_request.c judges and answers requests, blk_io.c does what they ask of the file. */
 #ifndef VIRTIO_BLK_INTERNAL_H
 #define VIRTIO_BLK_INTERNAL_H
 
@@ -10,6 +10,7 @@
 #include <linux/virtio_blk.h>
 
 #include "base/rate_limiter.h"
+#include "virtio/blk_engine.h"
 #include "virtio/queue.h"
 #include "virtio/virtio.h"
 
@@ -25,6 +26,12 @@ struct loop_source;
 #define BLK_SEG_MAX	(BLK_QUEUE_SIZE - 2)
 #define BLK_SIZE_MAX	(256u * 1024)
 #define BLK_MAX_REQUEST (64u * 1024 * 1024)
+/* Of a discard or a write of zeros: 1 GiB, so that no system call takes long. */
+#define BLK_MAX_RANGE_SECTORS (2u * 1024 * 1024)
+/* No request is begun while so many bytes are in flight: bounds how long draining takes. */
+#define BLK_MAX_IN_FLIGHT (16u * 1024 * 1024)
+
+#define BLK_DISCARD_ALIGNMENT 8u /* sectors: a page of the host's file system */
 
 /* The backing file: a regular file or a block device. */
 struct blk_file {
@@ -32,6 +39,8 @@ struct blk_file {
 	uint64_t sectors;	      /* whole ones */
 	char id[VIRTIO_BLK_ID_BYTES]; /* what GET_ID tells; padded with NUL, none if it is full */
 };
+
+struct blk_request;
 
 struct blk {
 	struct virtio_dev vdev; /* must be first */
@@ -42,32 +51,78 @@ struct blk {
 	struct rate_limiter limiter;
 	struct loop_source *timer; /* runs while throttled */
 	bool throttled;
-	bool flush_failed;     /* a flush of the monitor's own; the guest has not been told yet */
+	bool flush_failed;	   /* a flush of the monitor's own; the guest has not been told yet */
+	struct blk_engine *engine; /* owned */
+	struct loop_source *done_source;
+	struct blk_request *pool; /* owned array of BLK_ENGINE_MAX_REQUESTS */
+	struct blk_request *unused;
+	unsigned int in_flight; /* with the engine */
+	uint64_t in_flight_bytes;
+	bool full;	       /* a request waits in the ring for one in flight to end */
 	bool capacity_changed; /* since the snapshot was taken; told when the driver is known to be there */
 };
 
-/*
- * A request: parsed, executed, completed. Nothing of the chain is needed after the first step, nothing of the stack
- * between the steps.
- */
+static inline struct blk *blk_from_vdev(struct virtio_dev *vdev)
+{
+	return (struct blk *)vdev;
+}
+
+/* blk_queue.c: virtio_ops, and callbacks of the loop. */
+int blk_notify(struct virtio_dev *vdev, unsigned int queue) must_check;
+void blk_reset(struct virtio_dev *vdev);
+int blk_settle(struct virtio_dev *vdev);
+void blk_on_done(void *ctx, uint32_t events);
+void blk_on_timer(void *ctx, uint32_t events);
+/* Tries again what was throttled. With the lock held. */
+void blk_retry(struct blk *blk);
+
+enum blk_io { BLK_IO_READ, BLK_IO_WRITE, BLK_IO_SYNC, BLK_IO_ALLOCATE };
+
+/* A request: parsed, carried out by the engine, completed. Nothing of the chain is needed after the first step. */
 struct blk_request {
+	struct blk_request *next; /* unused ones, or an engine's queue */
 	uint16_t head;
-	uint32_t type;	 /* VIRTIO_BLK_T_* */
-	uint64_t sector; /* IN and OUT: in range, with len */
-	uint64_t len;	 /* bytes of data */
-	uint8_t *status; /* guest memory */
+	uint32_t type;	    /* VIRTIO_BLK_T_* */
+	uint64_t sector;    /* in range, with len or range_len */
+	uint64_t len;	    /* bytes of data */
+	uint64_t range_len; /* bytes to discard, or to write zeros to */
+	uint8_t *status;    /* guest memory */
+
+	/* The next system call, and how far the earlier ones came. */
+	enum blk_io op;
+	int fd;
+	int mode;	 /* of fallocate(2) */
+	bool sync;	 /* a write that is to be on the disk when it is complete */
+	uint64_t offset; /* in the file */
+	uint64_t done;	 /* bytes of data */
+	int result;
+	struct iovec *at;
+	int num_left; /* entries from at on */
+
 	int num_iov;
 	struct iovec iov[VIRTQ_MAX_SIZE]; /* data, guest memory */
 };
 
 /*
- * Validates a chain. VIRTIO_BLK_S_OK: execute it; another status: complete it with that; -EINVAL: it has no place for a
+ * Validates a chain. VIRTIO_BLK_S_OK: carry it out; another status: complete it with that; -EINVAL: it has no place for a
  * status, so that all one can do is give it back.
  */
 int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, struct blk_request *req) must_check;
-/* Does it now, with blocking system calls. Returns the status; *written: bytes that were written into guest memory. */
-int blk_request_execute(struct blk *blk, struct blk_request *req, uint32_t *written) must_check;
+/* All but GET_ID and transfers of nothing do. */
+bool blk_request_needs_file(const struct blk_request *req);
+void blk_request_get_id(const struct blk *blk, struct blk_request *req);
+/* Prepares the first system call. */
+void blk_request_begin(const struct blk *blk, struct blk_request *req);
+/* The status of one whose last system call is done. */
+int blk_request_status(struct blk *blk, const struct blk_request *req);
 /* Gives it back to the driver. */
-void blk_request_complete(struct blk *blk, const struct blk_request *req, int status, uint32_t written);
+void blk_request_complete(struct blk *blk, const struct blk_request *req, int status);
+
+/* Carries out the next system call, with req->result. Any thread. */
+void blk_io_run(struct blk_request *req);
+/* Looks at req->result: is there another system call to make? If not, it is 0 or -errno from then on. */
+bool blk_io_goes_on(struct blk_request *req);
+/* Waits for ms at most, and returns ms. */
+int blk_wait_readable(int fd, int ms);
 
 #endif

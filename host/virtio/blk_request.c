@@ -11,8 +11,10 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
+
+#include <linux/falloc.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -37,7 +39,36 @@ static bool blk_flush_negotiated(const struct blk *blk)
 	return virtio_has(&blk->vdev, VIRTIO_BLK_F_FLUSH);
 }
 
-/* Where the data is. IN and OUT transfer all there is, GET_ID its 20 bytes, FLUSH none. */
+static bool blk_request_is_transfer(const struct blk_request *req)
+{
+	return req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT;
+}
+
+static bool blk_request_is_range(const struct blk_request *req)
+{
+	return req->type == VIRTIO_BLK_T_DISCARD || req->type == VIRTIO_BLK_T_WRITE_ZEROES;
+}
+
+/* Does the driver know of this kind of request, by what it has negotiated? */
+static bool blk_request_is_supported(const struct blk *blk, const struct blk_request *req)
+{
+	switch (req->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+	case VIRTIO_BLK_T_GET_ID:
+		return true;
+	case VIRTIO_BLK_T_FLUSH:
+		return blk_flush_negotiated(blk);
+	case VIRTIO_BLK_T_DISCARD:
+		return virtio_has(&blk->vdev, VIRTIO_BLK_F_DISCARD);
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return virtio_has(&blk->vdev, VIRTIO_BLK_F_WRITE_ZEROES);
+	default:
+		return false;
+	}
+}
+
+/* Where the data is. IN and OUT transfer all there is, GET_ID its 20 bytes, the others none. */
 static int blk_request_find_data(const struct blk *blk, const struct virtq_chain *chain, struct blk_request *req)
 {
 	uint64_t room = chain->writable_len - 1; /* without the status */
@@ -58,36 +89,62 @@ static int blk_request_find_data(const struct blk *blk, const struct virtq_chain
 			return -EINVAL;
 		req->num_iov = virtq_chain_iov(blk_queue(blk), chain, VIRTQ_WRITABLE, 0, req->len, req->iov);
 		break;
-	default:
-		req->len = 0;
-		req->num_iov = 0;
 	}
 	return req->num_iov < 0 ? -EINVAL : 0;
 }
 
 static bool blk_request_in_range(const struct blk *blk, const struct blk_request *req)
 {
+	uint64_t bytes = req->len + req->range_len; /* one of them is 0 */
+
 	return req->len % BLK_SECTOR_SIZE == 0 && req->len <= BLK_MAX_REQUEST && req->sector <= blk->file.sectors &&
-	       req->len / BLK_SECTOR_SIZE <= blk->file.sectors - req->sector;
+	       bytes / BLK_SECTOR_SIZE <= blk->file.sectors - req->sector;
 }
 
-/* The status of a request that will not be executed, or VIRTIO_BLK_S_OK. */
+/*
+ * Section 5.2.6.2: a discard or write-zeroes has segments of its own in its data; we take one (max_*_seg). Flags that mean
+ * nothing, and "unmap" with a discard, are for a later version of the specification.
+ */
+static int blk_request_read_range(const struct blk *blk, const struct virtq_chain *chain, struct blk_request *req)
+{
+	struct virtio_blk_discard_write_zeroes range;
+	uint32_t sectors, flags;
+
+	if (chain->readable_len != sizeof(struct blk_header) + sizeof(range) ||
+	    !virtq_chain_read(blk_queue(blk), chain, sizeof(struct blk_header), &range, sizeof(range)))
+		return VIRTIO_BLK_S_IOERR;
+	sectors = le32toh(range.num_sectors);
+	flags = le32toh(range.flags);
+	if (flags & ~(req->type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0u))
+		return VIRTIO_BLK_S_UNSUPP;
+	req->sector = le64toh(range.sector);
+	req->range_len = (uint64_t)sectors * BLK_SECTOR_SIZE;
+	req->mode = FALLOC_FL_KEEP_SIZE |
+		    (req->type == VIRTIO_BLK_T_DISCARD || flags ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+	return sectors == 0 || sectors > BLK_MAX_RANGE_SECTORS ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+/* The status of a request that will not be carried out, or VIRTIO_BLK_S_OK. */
 static int blk_request_check(const struct blk *blk, const struct virtq_chain *chain, struct blk_request *req)
 {
-	bool transfer = req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT;
+	int status = VIRTIO_BLK_S_OK;
 
-	if (!transfer && req->type != VIRTIO_BLK_T_GET_ID &&
-	    !(req->type == VIRTIO_BLK_T_FLUSH && blk_flush_negotiated(blk)))
+	if (!blk_request_is_supported(blk, req))
 		return VIRTIO_BLK_S_UNSUPP;
-	if (blk_request_find_data(blk, chain, req) || (transfer && !blk_request_in_range(blk, req))) {
+	if (blk_request_is_range(req))
+		status = blk_request_read_range(blk, chain, req);
+	else if (blk_request_find_data(blk, chain, req))
+		status = VIRTIO_BLK_S_IOERR;
+	if (status == VIRTIO_BLK_S_OK && req->type != VIRTIO_BLK_T_FLUSH && req->type != VIRTIO_BLK_T_GET_ID &&
+	    !blk_request_in_range(blk, req))
+		status = VIRTIO_BLK_S_IOERR;
+	if (status == VIRTIO_BLK_S_IOERR)
 		log_warn("drive %s: a request of type %u for %llu bytes at sector %llu of %llu is refused",
-			 blk->drive_id, req->type, (unsigned long long)req->len, (unsigned long long)req->sector,
-			 (unsigned long long)blk->file.sectors);
-		return VIRTIO_BLK_S_IOERR;
-	}
-	if (req->type == VIRTIO_BLK_T_OUT && blk->read_only)
-		return VIRTIO_BLK_S_IOERR;
-	return VIRTIO_BLK_S_OK;
+			 blk->drive_id, req->type, (unsigned long long)(req->len + req->range_len),
+			 (unsigned long long)req->sector, (unsigned long long)blk->file.sectors);
+	else if (blk->read_only && (req->type == VIRTIO_BLK_T_OUT || blk_request_is_range(req)))
+		status = VIRTIO_BLK_S_IOERR;
+	return status;
 }
 
 int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, struct blk_request *req)
@@ -106,7 +163,10 @@ int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, st
 	req->type = 0;
 	req->sector = 0;
 	req->len = 0;
+	req->range_len = 0;
 	req->num_iov = 0;
+	req->done = 0;
+	req->result = 0;
 	status = VIRTIO_BLK_S_IOERR;
 	if (virtq_chain_read(blk_queue(blk), chain, 0, &header, sizeof(header))) {
 		req->type = le32toh(header.type);
@@ -118,87 +178,12 @@ int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, st
 	return status;
 }
 
-/* Drops n bytes from the front. */
-static void blk_iov_advance(struct iovec **iov, int *num, size_t n)
+bool blk_request_needs_file(const struct blk_request *req)
 {
-	while (*num && n >= (*iov)->iov_len) {
-		n -= (*iov)->iov_len;
-		(*iov)++;
-		(*num)--;
-	}
-	if (n) {
-		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + n;
-		(*iov)->iov_len -= n;
-	}
+	return req->type != VIRTIO_BLK_T_GET_ID && !(blk_request_is_transfer(req) && !req->len);
 }
 
-/* Transfers everything or fails; *done bytes were transferred in any case. A file that ends early has shrunk. */
-static int blk_transfer(const struct blk *blk, struct blk_request *req, uint64_t *done)
-{
-	off_t offset = (off_t)(req->sector * BLK_SECTOR_SIZE);
-	struct iovec *iov = req->iov;
-	int num = req->num_iov;
-
-	for (*done = 0; *done < req->len;) {
-		ssize_t n = req->type == VIRTIO_BLK_T_IN ? preadv(blk->file.fd, iov, num, offset)
-							 : pwritev(blk->file.fd, iov, num, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ENODATA;
-		*done += (uint64_t)n;
-		offset += n;
-		blk_iov_advance(&iov, &num, (size_t)n);
-	}
-	return 0;
-}
-
-static int blk_read(const struct blk *blk, struct blk_request *req, uint32_t *written)
-{
-	uint64_t done;
-	int r = blk_transfer(blk, req, &done);
-
-	*written = (uint32_t)done;
-	metric_inc(block, read_count);
-	metric_add(block, read_bytes, done);
-	return r;
-}
-
-/*
- * The kernel reports data that it could not write to one fdatasync() only. If that was the monitor's own, the guest's
- * next one fails in its stead: else the guest would never learn that what it wrote is gone.
- */
-static int blk_flush_for_guest(struct blk *blk)
-{
-	int r = fdatasync(blk->file.fd) ? -errno : 0;
-
-	if (!r && blk->flush_failed)
-		r = -EIO;
-	blk->flush_failed = false;
-	return r;
-}
-
-/* Section 5.2.6.2: a driver that cannot flush expects a finished write to be on the disk. */
-static int blk_write(struct blk *blk, struct blk_request *req)
-{
-	uint64_t done;
-	int r = blk_transfer(blk, req, &done);
-
-	metric_inc(block, write_count);
-	metric_add(block, write_bytes, done);
-	if (!r && blk->writeback && !blk_flush_negotiated(blk))
-		r = blk_flush_for_guest(blk);
-	return r;
-}
-
-static int blk_flush(struct blk *blk)
-{
-	metric_inc(block, flush_count);
-	return blk_flush_for_guest(blk);
-}
-
-static void blk_get_id(const struct blk *blk, const struct blk_request *req, uint32_t *written)
+void blk_request_get_id(const struct blk *blk, struct blk_request *req)
 {
 	const char *from = blk->file.id;
 
@@ -206,39 +191,87 @@ static void blk_get_id(const struct blk *blk, const struct blk_request *req, uin
 		memcpy(req->iov[i].iov_base, from, req->iov[i].iov_len);
 		from += req->iov[i].iov_len;
 	}
-	*written = VIRTIO_BLK_ID_BYTES;
+	req->done = VIRTIO_BLK_ID_BYTES;
 }
 
-int blk_request_execute(struct blk *blk, struct blk_request *req, uint32_t *written)
+/* Section 5.2.6.2: a driver that cannot flush expects a finished write to be on the disk. */
+void blk_request_begin(const struct blk *blk, struct blk_request *req)
 {
-	int r = 0;
-
-	*written = 0;
+	req->fd = blk->file.fd;
+	req->sync = blk->writeback && !blk_flush_negotiated(blk);
+	req->offset = req->sector * BLK_SECTOR_SIZE;
+	req->at = req->iov;
+	req->num_left = req->num_iov;
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
-		r = blk_read(blk, req, written);
+		req->op = BLK_IO_READ;
 		break;
 	case VIRTIO_BLK_T_OUT:
-		r = blk_write(blk, req);
+		req->op = BLK_IO_WRITE;
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		r = blk_flush(blk);
+		req->op = BLK_IO_SYNC;
 		break;
-	case VIRTIO_BLK_T_GET_ID:
-		blk_get_id(blk, req, written);
+	default:
+		req->op = BLK_IO_ALLOCATE;
 		break;
 	}
+}
+
+/*
+ * The kernel reports data that it could not write to one fdatasync() only. If that was the monitor's own, the guest's
+ * next one fails in its stead: else the guest would never learn that what it wrote is gone.
+ */
+static int blk_request_result(struct blk *blk, const struct blk_request *req)
+{
+	int r = req->result;
+
+	if (req->type != VIRTIO_BLK_T_FLUSH && !(req->type == VIRTIO_BLK_T_OUT && req->sync && req->op == BLK_IO_SYNC))
+		return r;
+	if (!r && blk->flush_failed)
+		r = -EIO;
+	blk->flush_failed = false;
+	return r;
+}
+
+static void blk_request_count(const struct blk_request *req)
+{
+	switch (req->type) {
+	case VIRTIO_BLK_T_IN:
+		metric_inc(block, read_count);
+		metric_add(block, read_bytes, req->done);
+		break;
+	case VIRTIO_BLK_T_OUT:
+		metric_inc(block, write_count);
+		metric_add(block, write_bytes, req->done);
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		metric_inc(block, flush_count);
+		break;
+	}
+}
+
+int blk_request_status(struct blk *blk, const struct blk_request *req)
+{
+	int r = blk_request_result(blk, req);
+
+	blk_request_count(req);
 	if (!r)
 		return VIRTIO_BLK_S_OK;
+	/* A file system without holes or zeroed ranges: the guest writes zeros itself, and asks no more. */
+	if (req->op == BLK_IO_ALLOCATE && r == -EOPNOTSUPP)
+		return VIRTIO_BLK_S_UNSUPP;
 	metric_inc(block, execute_fails);
 	log_error("drive %s: a request of type %u for %llu bytes at sector %llu fails: %s", blk->drive_id, req->type,
-		  (unsigned long long)req->len, (unsigned long long)req->sector,
+		  (unsigned long long)(req->len + req->range_len), (unsigned long long)req->sector,
 		  r == -ENODATA ? "the file ends before" : strerror(-r));
 	return VIRTIO_BLK_S_IOERR;
 }
 
-void blk_request_complete(struct blk *blk, const struct blk_request *req, int status, uint32_t written)
+void blk_request_complete(struct blk *blk, const struct blk_request *req, int status)
 {
+	bool reads = req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID;
+
 	__atomic_store_n(req->status, (uint8_t)status, __ATOMIC_RELAXED); /* virtq_push() orders it before the index */
-	virtq_push(&blk->vdev.queues[0], req->head, written + 1);
+	virtq_push(&blk->vdev.queues[0], req->head, (reads ? (uint32_t)req->done : 0) + 1);
 }

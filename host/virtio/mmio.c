@@ -74,6 +74,15 @@ static void mmio_fail(void *transport)
 	}
 }
 
+/* virtio_dev.settled */
+static void mmio_settled(void *transport)
+{
+	struct virtio_mmio *t = transport;
+
+	if (t->resetting)
+		virtio_mmio_finish_reset(t);
+}
+
 static void mmio_notify(struct virtio_mmio *t, unsigned int q)
 {
 	struct virtio_dev *vdev = t->vdev;
@@ -106,6 +115,13 @@ static int mmio_leak(struct device *dev, struct err *e)
 	struct virtio_dev *vdev = mmio_from_dev(dev)->vdev;
 
 	return vdev->ops->leak ? vdev->ops->leak(vdev, e) : 0;
+}
+
+static int mmio_drain(struct device *dev, unsigned int ms, struct err *e)
+{
+	if (virtio_settle(mmio_from_dev(dev)->vdev, ms))
+		return 0;
+	return err_set(e, ETIMEDOUT, "%s: requests of the guest have not ended in %u ms", dev->name, ms);
 }
 
 static int mmio_flush(struct device *dev, struct err *e)
@@ -163,6 +179,7 @@ static const struct device_ops mmio_ops = {
 	.load = virtio_mmio_load,
 	.leak = mmio_leak,
 	.pause = mmio_pause,
+	.drain = mmio_drain,
 	.resume = mmio_resume,
 	.free = mmio_free,
 };
@@ -231,6 +248,7 @@ int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *
 	vdev->interrupt = mmio_interrupt;
 	vdev->kick = mmio_kick;
 	vdev->fail = mmio_fail;
+	vdev->settled = mmio_settled;
 
 	r = mmio_plug(t, e);
 	if (r) {

@@ -33,7 +33,8 @@ struct virtio_mmio {
 	struct irq_line irq;
 	struct virtio_mmio_doorbell doorbells[VIRTIO_MAX_QUEUES];
 
-	bool running; /* between resume and pause */
+	bool running;	/* between resume and pause */
+	bool resetting; /* the driver has written status 0, and something is still in flight */
 	uint32_t status;
 	/*
 	 * Read and acknowledged by interrupt handlers, without the lock. Causes are added under it, by whoever used buffers;
@@ -54,6 +55,9 @@ bool virtio_mmio_queue_exists(const struct virtio_dev *vdev, uint32_t q);
 
 /* Rings the doorbell of queue q < num_queues; any thread. */
 void virtio_mmio_kick(struct virtio_mmio *t, unsigned int q);
+
+/* Ends a reset: nothing is in flight any more. */
+void virtio_mmio_finish_reset(struct virtio_mmio *t);
 
 /* device_ops: registers and configuration space. */
 void virtio_mmio_read(struct device *dev, uint64_t offset, void *data, unsigned int len);

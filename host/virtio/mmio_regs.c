@@ -20,10 +20,11 @@
 #include "base/log.h"
 #include "virtio/mmio_internal.h"
 
-#define MMIO_MAGIC   0x74726976u /* "virt" */
-#define MMIO_VERSION 2u
-#define MMIO_VENDOR  0u
-#define MMIO_NO_SHM  UINT32_MAX /* section 4.2.2: a shared memory region that is not there has length and base -1 */
+#define MMIO_RESET_MS 200u	  /* how long a vCPU that resets a device waits for what is in flight */
+#define MMIO_MAGIC    0x74726976u /* "virt" */
+#define MMIO_VERSION  2u
+#define MMIO_VENDOR   0u
+#define MMIO_NO_SHM   UINT32_MAX /* section 4.2.2: a shared memory region that is not there has length and base -1 */
 
 static struct virtio_mmio *regs_from_dev(struct device *dev)
 {
@@ -48,13 +49,11 @@ static struct virtq *regs_selected_queue(struct virtio_mmio *t)
 	return virtio_mmio_queue_exists(t->vdev, t->queue_sel) ? &t->vdev->queues[t->queue_sel] : NULL;
 }
 
-static void regs_reset(struct virtio_mmio *t)
+void virtio_mmio_finish_reset(struct virtio_mmio *t)
 {
 	struct virtio_dev *vdev = t->vdev;
 
-	vdev->driver_ok = false;
-	if (vdev->ops->reset)
-		vdev->ops->reset(vdev);
+	t->resetting = false;
 	for (unsigned int q = 0; q < vdev->ops->num_queues; q++)
 		virtq_reset(&vdev->queues[q]);
 	vdev->features = 0;
@@ -99,6 +98,24 @@ static bool regs_status_step(struct virtio_mmio *t, uint32_t bit, uint32_t needs
 	if (bit == VIRTIO_CONFIG_S_DRIVER_OK)
 		regs_driver_ok(t);
 	return true;
+}
+
+/*
+ * Section 2.4.1: a reset is complete, and the driver has its memory back, when status reads 0. Until then nothing that was in
+ * flight is given back, and registers keep what they have.
+ */
+static void regs_reset(struct virtio_mmio *t)
+{
+	struct virtio_dev *vdev = t->vdev;
+
+	vdev->driver_ok = false;
+	if (vdev->ops->reset)
+		vdev->ops->reset(vdev);
+	t->resetting = true;
+	if (vdev->ops->settle)
+		(void)vdev->ops->settle(vdev); /* may tell at once that it is settled */
+	else
+		virtio_mmio_finish_reset(t);
 }
 
 static void regs_write_status(struct virtio_mmio *t, uint32_t value)
@@ -308,6 +325,8 @@ static uint32_t regs_read(struct virtio_mmio *t, uint64_t offset)
 
 static void regs_write(struct virtio_mmio *t, uint64_t offset, uint32_t value)
 {
+	bool resetting;
+
 	if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
 		atomic_fetch_and(&t->interrupt_status, ~value);
 		return;
@@ -317,8 +336,13 @@ static void regs_write(struct virtio_mmio *t, uint64_t offset, uint32_t value)
 		return;
 	}
 	device_lock(&t->dev);
-	regs_write_register(t, offset, value);
+	if (!t->resetting)
+		regs_write_register(t, offset, value);
+	resetting = t->resetting;
 	device_unlock(&t->dev);
+	/* Linux does not look at the status after it has written 0: its vCPU waits a while, for what began before. */
+	if (resetting && !virtio_settle(t->vdev, MMIO_RESET_MS))
+		log_warn("%s: requests in flight have not ended: the reset is not complete yet", t->dev.name);
 }
 
 void virtio_mmio_read(struct device *dev, uint64_t offset, void *data, unsigned int len)

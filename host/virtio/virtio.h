@@ -44,7 +44,8 @@ struct virtio_ops {
 	void (*config_write)(struct virtio_dev *vdev, uint64_t offset, const void *data, unsigned int len);
 	/*
 	 * The driver starts over: forget what it had asked for. Limits on what it may use stay spent. Queues are reset by the
-	 * transport. May run on a vCPU thread: leave timers alone, let them find nothing to do. Optional.
+	 * transport, when nothing is in flight any more (settle). May run on a vCPU thread: leave timers alone, let them find
+	 * nothing to do. Optional.
 	 */
 	void (*reset)(struct virtio_dev *vdev);
 	/*
@@ -52,6 +53,12 @@ struct virtio_ops {
 	 * is no error; an error means that the host could not do its part. Optional.
 	 */
 	int (*leak)(struct virtio_dev *vdev, struct err *e);
+	/*
+	 * Gives back what has ended. A descriptor that becomes readable when more may have; -1: nothing is in flight, the
+	 * device type has told virtio_settled(), and nothing will touch the guest's memory until the next notify. Any thread,
+	 * also while the machine is paused and after reset. Optional.
+	 */
+	int (*settle)(struct virtio_dev *vdev);
 	/* Stop timers: on resume every queue is looked at again. Optional. */
 	void (*pause)(struct virtio_dev *vdev);
 	/* Before a snapshot (device.h: flush). Optional. */
@@ -76,6 +83,7 @@ struct virtio_dev {
 	void (*interrupt)(void *transport, uint32_t cause);
 	void (*kick)(void *transport, unsigned int q);
 	void (*fail)(void *transport);
+	void (*settled)(void *transport);
 };
 
 #define VIRTIO_INT_USED	  1u /* InterruptStatus bit 0: used-buffer notification */
@@ -118,6 +126,15 @@ static inline void virtio_notify_config(struct virtio_dev *vdev)
 {
 	vdev->interrupt(vdev->transport, VIRTIO_INT_CONFIG);
 }
+
+/* Nothing is in flight: a reset that waited for that is complete. */
+static inline void virtio_settled(struct virtio_dev *vdev)
+{
+	vdev->settled(vdev->transport);
+}
+
+/* Waits until nothing is in flight; false after ms. Without the lock, which it takes between the waits. */
+bool virtio_settle(struct virtio_dev *vdev, unsigned int ms) must_check;
 
 /* The driver broke the rules: DEVICE_NEEDS_RESET, counted, logged; the machine goes on without this device until it resets it. */
 static inline void virtio_fail(struct virtio_dev *vdev)

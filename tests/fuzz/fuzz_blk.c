@@ -70,13 +70,14 @@ static void expect_good_device(struct fuzz_guest *g)
 	struct ring_buf in[] = { { .gpa = DRV_DATA_GPA + 4096, .len = 512 }, { .gpa = DRV_DATA_GPA + 8192, .len = 1 } };
 	struct err e;
 
+	drv_settle(&g->drv);
 	fuzz_guest_restart(g, 0); /* first: requests that had waited for the machine to run are carried out */
 	fuzz_expect(pwrite(disk->fd, disk_data, DISK_SIZE, 0) == DISK_SIZE);
 	fuzz_expect(blk_update(g->drv.vdev, &update, &e) == 0); /* no limits, and the file as it is now */
 	fuzz_expect(mem_write(&g->fp.mem, DRV_DATA_GPA, &header, sizeof(header)));
 	ring_add(&g->drv.rings[0], &out, 1, in, 2);
 	drv_write(&g->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-	fuzz_run(&g->fp);
+	drv_settle(&g->drv);
 	fuzz_guest_expect_used(g, 0, 513);
 	fuzz_expect(*(uint8_t *)mem_host(&g->fp.mem, DRV_DATA_GPA + 8192, 1) == VIRTIO_BLK_S_OK);
 	fuzz_expect(memcmp(mem_host(&g->fp.mem, DRV_DATA_GPA + 4096, 512), disk_data + 1024, 512) == 0);

@@ -126,12 +126,13 @@ def test_ctrl_alt_del_makes_the_guest_reboot(boot):
     assert m.wait() == 0
 
 
-def test_block_device_writes_reach_the_file_and_survive_a_restore(boot, restore, tmp_path):
+@pytest.mark.parametrize("engine", ["Sync", "Async"])
+def test_block_device_writes_reach_the_file_and_survive_a_restore(boot, restore, tmp_path, engine):
     disk = tmp_path / "disk"
     disk.write_bytes(b"\0" * (1 << 20))
     config = machine_config()
     config["drives"].append({"drive_id": "data", "path_on_host": str(disk), "is_root_device": False,
-                             "is_read_only": False, "cache_type": "Writeback"})
+                             "is_read_only": False, "cache_type": "Writeback", "io_engine": engine})
     m = boot(config)
     m.console.run("echo hello >/dev/vdb && sync")
     assert disk.read_bytes().startswith(b"hello\n")

@@ -94,7 +94,7 @@ def changed(path, value):
     (changed(["machine-config", "vcpus"], 1), '"vcpus"'),
     (changed(["drives", 0, "path_on_host"], "/nonexistent"), "/nonexistent"),
     (changed(["drives", 0, "cache_type"], "Sometimes"), "Sometimes"),
-    (changed(["drives", 0, "io_engine"], "Async"), "io_engine"),
+    (changed(["drives", 0, "io_engine"], "async"), "io_engine"),
     (changed(["entropy", "rate_limiter"], {"bandwidth": {"size": 1}}), "refill_time"),
     (changed(["network-interfaces"], [{"iface_id": "1", "host_dev_name": "tap0"}]), "network-interfaces"),
 ])

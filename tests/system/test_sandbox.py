@@ -32,7 +32,7 @@ def filters_of(monitor):
 
 def test_every_thread_is_under_its_filters(snapshot_of, restore):
     m = restore(snapshot_of(kernel="6.1", vcpus=2))
-    assert filters_of(m) == {"snapsafe-vmm": 2, "fc_vcpu 0": 2, "fc_vcpu 1": 2}
+    assert filters_of(m) == {"snapsafe-vmm": 2, "fc_vcpu 0": 2, "fc_vcpu 1": 2, "fc_io rootfs": 2}
     assert status_field(m.process.pid, m.process.pid, "NoNewPrivs") == 1
 
 

@@ -95,12 +95,22 @@ static void fake_doorbell_remove(struct platform *p, gpa_t addr, uint32_t value,
 	fp->num_bells--;
 }
 
+static int fake_thread(struct platform *p, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *thread,
+		       struct err *e)
+{
+	int r = pthread_create(thread, NULL, fn, arg);
+
+	(void)p;
+	return r ? err_errno(e, r, "no thread for %s", name) : 0;
+}
+
 static const struct platform_ops fake_ops = {
 	.irq_new = fake_irq_new,
 	.irq_raise_when_open = fake_irq_raise_when_open,
 	.mmio_window = fake_mmio_window,
 	.doorbell = fake_doorbell,
 	.doorbell_remove = fake_doorbell_remove,
+	.thread = fake_thread,
 };
 
 void fake_platform_init(struct fake_platform *fp)

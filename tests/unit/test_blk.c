@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,10 +34,12 @@
 #define DATA_GPA   DRV_DATA_GPA
 #define NO_STATUS  0xee /* what the status byte is before the request */
 
-#define INDIRECT  FEATURE(VIRTIO_RING_F_INDIRECT_DESC)
-#define EVENT_IDX FEATURE(VIRTIO_RING_F_EVENT_IDX)
-#define RO	  FEATURE(VIRTIO_BLK_F_RO)
-#define FLUSH	  FEATURE(VIRTIO_BLK_F_FLUSH)
+#define INDIRECT     FEATURE(VIRTIO_RING_F_INDIRECT_DESC)
+#define EVENT_IDX    FEATURE(VIRTIO_RING_F_EVENT_IDX)
+#define RO	     FEATURE(VIRTIO_BLK_F_RO)
+#define FLUSH	     FEATURE(VIRTIO_BLK_F_FLUSH)
+#define DISCARD	     FEATURE(VIRTIO_BLK_F_DISCARD)
+#define WRITE_ZEROES FEATURE(VIRTIO_BLK_F_WRITE_ZEROES)
 
 static unsigned int flushes_to_fail;
 
@@ -46,6 +51,19 @@ int fdatasync(int fd)
 	flushes_to_fail--;
 	errno = ENOSPC;
 	return -1;
+}
+
+/* While it is closed, a disk takes its time over reading. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic unsigned int reads_begun;
+
+/* Takes the place of the C library's, in the thread of the engine Sync. */
+ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
+{
+	atomic_fetch_add(&reads_begun, 1);
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+	return syscall(SYS_preadv, fd, iov, num, offset, 0);
 }
 
 struct fixture {
@@ -92,7 +110,7 @@ static void replug(struct fixture *f)
 	f->slot = 0;
 }
 
-static int setup(void **state)
+static int setup_engine(void **state, enum io_engine engine)
 {
 	const char *tmp = getenv("TMPDIR");
 	static char id[] = "test";
@@ -105,10 +123,21 @@ static int setup(void **state)
 	make_disk(f->disk, SECTORS * 512, 0xd1);
 	f->config.drive_id = id;
 	f->config.path_on_host = f->disk;
+	f->config.io_engine = engine;
 	fake_platform_init(&f->fp);
 	plug(f);
 	*state = f;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_engine(state, IO_ENGINE_SYNC);
+}
+
+static int setup_async(void **state)
+{
+	return setup_engine(state, IO_ENGINE_ASYNC);
 }
 
 static int teardown(void **state)
@@ -207,7 +236,7 @@ static void device_describes_its_disk(void **state)
 				FEATURE(VIRTIO_BLK_F_SIZE_MAX);
 
 	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_DEVICE_ID), 2);
-	assert_int_equal(f->drv.vdev->offered, always);
+	assert_int_equal(f->drv.vdev->offered, always | DISCARD | WRITE_ZEROES);
 	assert_int_equal(capacity(f), SECTORS);
 	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 8, 4), 256 * 1024);
 	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 12, 4), 254);
@@ -588,8 +617,7 @@ static void full_queue_is_served_with_one_notification(void **state)
 		}
 		ring_set_used_event(ring, 84);
 		(void)fake_irqs(&f->fp, f->drv.gsi);
-		drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-		fake_run(&f->fp);
+		drv_kick(&f->drv, 0);
 		assert_int_equal(ring_used_idx(ring), 85);
 		if (with_event_idx) {
 			assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
@@ -644,8 +672,10 @@ static void reset_or_pause_leaves_the_timer_nothing_to_do(void **state)
 			drv_pause(&f->drv);
 		fake_run_ms(&f->fp, 250);
 		assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1);
-		if (!reset)
+		if (!reset) {
 			drv_resume(&f->drv);
+			drv_settle(&f->drv);
+		}
 		assert_int_equal(ring_used_idx(&f->drv.rings[0]), reset ? 1 : 2);
 	}
 }
@@ -735,7 +765,7 @@ static void new_limits_hold_from_now_on(void **state)
 	/* A limit that is lifted lets go what waits. */
 	u.rate_limiter.ops = (struct token_bucket_config){ .size = 0 };
 	assert_int_equal(update(f, &u, &e), 0);
-	fake_run(&f->fp);
+	drv_settle(&f->drv);
 	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 5);
 }
 
@@ -762,9 +792,6 @@ static void bad_files_are_refused_in_a_sentence(void **state)
 	}
 	unlink(fifo);
 	f->config.path_on_host = f->disk;
-	f->config.io_engine = IO_ENGINE_ASYNC;
-	assert_int_equal(blk_new(&f->config, &f->fp.p, &vdev, &e), -EINVAL);
-	assert_non_null(strstr(e.text, "io_engine"));
 }
 
 /* To root nothing is forbidden: it becomes somebody else for the test. */
@@ -818,7 +845,7 @@ static void disk_survives_a_snapshot(void **state)
 		assert_int_equal(drv_load(&g->drv, &f->drv, bytes, len, &e), 0);
 		(void)fake_irqs(&g->fp, g->drv.gsi);
 		drv_resume(&g->drv);
-		fake_run(&g->fp);
+		drv_settle(&g->drv);
 		/* The spent limit came along. A disk of another size is told of. */
 		assert_int_equal(ring_used_idx(&g->drv.rings[0]), 2);
 		assert_int_equal(drv_read(&g->drv, VIRTIO_MMIO_INTERRUPT_STATUS),
@@ -831,7 +858,211 @@ static void disk_survives_a_snapshot(void **state)
 	free(g);
 }
 
+static uint8_t range_request(struct fixture *f, uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+	struct virtio_blk_discard_write_zeroes range = { .sector = sector, .num_sectors = sectors, .flags = flags };
+	struct ring_buf bufs[] = { buf(HEADER_GPA, 16), buf(TABLE_GPA, sizeof(range)) }, status = buf(STATUS_GPA, 1);
+
+	put_header(f, HEADER_GPA, type, 0);
+	assert_true(mem_write(&f->fp.mem, TABLE_GPA, &range, sizeof(range)));
+	*at(f, STATUS_GPA) = NO_STATUS;
+	ring_add(&f->drv.rings[0], bufs, 2, &status, 1);
+	drv_kick(&f->drv, 0);
+	return status_of(f, 0, NULL);
+}
+
+static void assert_sector_is_zero(struct fixture *f, uint64_t sector, bool zero)
+{
+	static const uint8_t zeros[512];
+	uint8_t bytes[512];
+
+	read_file(f->disk, sector * 512, bytes, sizeof(bytes));
+	assert_int_equal(!memcmp(bytes, zeros, sizeof(zeros)), zero);
+}
+
+static void ranges_are_discarded_and_zeroed(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t status;
+
+	drv_start(&f->drv, DISCARD | WRITE_ZEROES, 1);
+	assert_int_equal(range_request(f, VIRTIO_BLK_T_DISCARD, 8, 16, 0), VIRTIO_BLK_S_OK);
+	assert_sector_is_zero(f, 7, false);
+	assert_sector_is_zero(f, 8, true);
+	assert_sector_is_zero(f, 23, true);
+	assert_sector_is_zero(f, 24, false);
+	assert_int_equal(range_request(f, VIRTIO_BLK_T_WRITE_ZEROES, 63, 1, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP),
+			 VIRTIO_BLK_S_OK);
+	assert_sector_is_zero(f, 63, true);
+	assert_sector_is_zero(f, 62, false);
+	status = range_request(f, VIRTIO_BLK_T_WRITE_ZEROES, 32, 1, 0);
+	/* Not every file system can keep the blocks; then the driver is told, and nothing is done. */
+	assert_true(status == VIRTIO_BLK_S_OK || status == VIRTIO_BLK_S_UNSUPP);
+	assert_sector_is_zero(f, 32, status == VIRTIO_BLK_S_OK);
+	assert_sector_is_zero(f, 33, false);
+	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 36, 4), 2 << 20);
+	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 40, 4), 1);
+	assert_int_equal(fake_read(&f->fp, f->drv.base + VIRTIO_MMIO_CONFIG + 56, 1), 1);
+}
+
+static void ranges_that_are_wrong_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf bufs[] = { buf(HEADER_GPA, 16), buf(TABLE_GPA, 32) }, status = buf(STATUS_GPA, 1);
+
+	drv_start(&f->drv, DISCARD | WRITE_ZEROES, 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		uint32_t type = i ? VIRTIO_BLK_T_WRITE_ZEROES : VIRTIO_BLK_T_DISCARD;
+
+		assert_int_equal(range_request(f, type, 64, 1, 0), VIRTIO_BLK_S_IOERR);
+		assert_int_equal(range_request(f, type, 63, 2, 0), VIRTIO_BLK_S_IOERR);
+		assert_int_equal(range_request(f, type, UINT64_MAX, 1, 0), VIRTIO_BLK_S_IOERR);
+		assert_int_equal(range_request(f, type, 0, UINT32_MAX, 0), VIRTIO_BLK_S_IOERR);
+		assert_int_equal(range_request(f, type, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+		assert_int_equal(range_request(f, type, 0, 1, 2), VIRTIO_BLK_S_UNSUPP);
+		put_header(f, HEADER_GPA, type, 0);
+		ring_add(&f->drv.rings[0], bufs, 2, &status, 1); /* two segments */
+		drv_kick(&f->drv, 0);
+		assert_int_equal(status_of(f, 0, NULL), VIRTIO_BLK_S_IOERR);
+	}
+	assert_int_equal(range_request(f, VIRTIO_BLK_T_DISCARD, 0, 1, 1), VIRTIO_BLK_S_UNSUPP);
+	assert_sector_is_zero(f, 0, false);
+
+	f->config.is_read_only = true;
+	replug(f);
+	assert_int_equal(f->drv.vdev->offered & (DISCARD | WRITE_ZEROES), 0);
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(range_request(f, VIRTIO_BLK_T_DISCARD, 0, 1, 0), VIRTIO_BLK_S_UNSUPP);
+	assert_sector_is_zero(f, 0, false);
+}
+
+/* A request that the disk has not answered: the loop has turned, and waits for nothing. */
+static void begin_slow_read(struct fixture *f, unsigned int num)
+{
+	struct ring_buf data = buf(DATA_GPA, 512);
+
+	unsigned int before = atomic_load(&reads_begun);
+
+	pthread_mutex_lock(&gate);
+	for (unsigned int i = 0; i < num; i++)
+		submit(f, VIRTIO_BLK_T_IN, i, &data, 1);
+	drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	fake_run(&f->fp);
+	while (atomic_load(&reads_begun) == before)
+		usleep(1000);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 0);
+}
+
+static void reset_is_complete_when_nothing_is_in_flight(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t used;
+
+	drv_start(&f->drv, 0, 1);
+	begin_slow_read(f, 3);
+	memset(at(f, DATA_GPA), 0, 512);
+	drv_reset(&f->drv);
+	assert_int_not_equal(drv_read(&f->drv, VIRTIO_MMIO_STATUS), 0);
+	/* A driver that does not look changes nothing. */
+	drv_write(&f->drv, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	drv_write(&f->drv, VIRTIO_MMIO_QUEUE_READY, 0);
+	assert_int_equal(*at(f, DATA_GPA + 1), 0);
+	pthread_mutex_unlock(&gate);
+	drv_settle(&f->drv);
+	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_STATUS), 0);
+	assert_int_equal(*at(f, DATA_GPA), 0); /* sector 0: only what had begun was read, and it ended before */
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 0);
+	assert_int_equal(*at(f, status_gpa(0)), NO_STATUS);
+
+	memset(at(f, DATA_GPA), 0, 512);
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 5, DATA_GPA, 512, &used), VIRTIO_BLK_S_OK);
+	assert_int_equal(*at(f, DATA_GPA), 5);
+}
+
+static void draining_has_a_bound(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+
+	drv_start(&f->drv, 0, 1);
+	begin_slow_read(f, 3);
+	device_pause(f->drv.dev);
+	assert_int_equal(device_drain(f->drv.dev, 20, &e), -ETIMEDOUT);
+	assert_non_null(strstr(e.text, "drive.test"));
+	drv_resume(&f->drv);
+	pthread_mutex_unlock(&gate);
+	drv_pause(&f->drv); /* drains */
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 3);
+	for (uint16_t slot = 0; slot < 3; slot++)
+		assert_int_equal(*at(f, status_gpa(slot)), VIRTIO_BLK_S_OK);
+}
+
+static void file_in_use_is_not_exchanged(void **state)
+{
+	struct fixture *f = *state;
+	struct drive_update u = { .path_on_host = f->other };
+	struct err e;
+
+	make_disk(f->other, 8 * 512, 0xd2);
+	drv_start(&f->drv, 0, 1);
+	begin_slow_read(f, 1);
+	assert_int_equal(blk_update(f->drv.vdev, &u, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "1 requests"));
+	pthread_mutex_unlock(&gate);
+	assert_int_equal(blk_update(f->drv.vdev, &u, &e), 0);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1); /* of the old file */
+	assert_int_equal(*at(f, DATA_GPA + 1), 0xd1);
+}
+
+static void registers_answer_while_a_disk_does_not(void **state)
+{
+	struct fixture *f = *state;
+
+	drv_start(&f->drv, 0, 1);
+	begin_slow_read(f, 1);
+	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_DRIVER_OK);
+	assert_int_equal(capacity(f), SECTORS);
+	pthread_mutex_unlock(&gate);
+	drv_settle(&f->drv);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1);
+}
+
+/* More than can be in flight, of every kind, with a reset in the middle of it. */
+static void many_requests_are_all_answered(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data = buf(DATA_GPA, 4096);
+
+	drv_start(&f->drv, FLUSH & f->drv.vdev->offered, 1);
+	for (unsigned int round = 0; round < 50; round++) {
+		for (unsigned int i = 0; i < 64; i++)
+			submit(f, i % 3 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, i % 56, &data, 1);
+		drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		if (round % 10 == 5) {
+			fake_run(&f->fp);
+			drv_reset(&f->drv);
+			drv_settle(&f->drv);
+			assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_STATUS), 0);
+			drv_start(&f->drv, FLUSH & f->drv.vdev->offered, 1);
+			continue;
+		}
+		drv_settle(&f->drv);
+		for (unsigned int i = 0; i < 64; i++) {
+			struct ring_used used;
+
+			assert_true(ring_get_used(&f->drv.rings[0], &used));
+		}
+	}
+	for (uint16_t slot = (uint16_t)(f->slot - 64); slot != f->slot; slot++)
+		assert_int_equal(*at(f, status_gpa(slot)), VIRTIO_BLK_S_OK);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define ASYNC(name)                                                \
+	{                                                          \
+		"async: " #name, name, setup_async, teardown, NULL \
+	}
 
 int main(void)
 {
@@ -862,6 +1093,31 @@ int main(void)
 		T(bad_files_are_refused_in_a_sentence),
 		T(file_without_permission_is_refused),
 		T(disk_survives_a_snapshot),
+		T(ranges_are_discarded_and_zeroed),
+		T(ranges_that_are_wrong_are_refused),
+		T(registers_answer_while_a_disk_does_not),
+		T(reset_is_complete_when_nothing_is_in_flight),
+		T(draining_has_a_bound),
+		T(file_in_use_is_not_exchanged),
+		T(many_requests_are_all_answered),
+		ASYNC(sectors_are_read_and_written),
+		ASYNC(request_may_be_cut_anywhere),
+		ASYNC(largest_request_has_254_segments),
+		ASYNC(requests_outside_the_disk_are_refused),
+		ASYNC(request_of_more_than_64_mib_is_refused),
+		ASYNC(read_only_disk_is_not_written),
+		ASYNC(unknown_requests_are_unsupported),
+		ASYNC(malformed_requests_do_no_harm),
+		ASYNC(memory_that_is_gone_is_an_io_error),
+		ASYNC(file_that_shrinks_gives_io_errors),
+		ASYNC(full_queue_is_served_with_one_notification),
+		ASYNC(throttled_request_waits_its_time),
+		ASYNC(reset_or_pause_leaves_the_timer_nothing_to_do),
+		ASYNC(new_file_is_told_to_the_guest),
+		ASYNC(disk_survives_a_snapshot),
+		ASYNC(ranges_are_discarded_and_zeroed),
+		ASYNC(ranges_that_are_wrong_are_refused),
+		ASYNC(many_requests_are_all_answered),
 	};
 
 	return cmocka_run_group_tests_name("blk", tests, NULL, NULL);

@@ -178,7 +178,6 @@ static void what_no_monitor_needs_is_forbidden_in_every_thread(void **state)
 		{ "capset", SYS_capset, { 0 } },
 		{ "bpf", SYS_bpf, { 0 } },
 		{ "perf_event_open", SYS_perf_event_open, { 0 } },
-		{ "io_uring_setup", SYS_io_uring_setup, { 0 } },
 		{ "userfaultfd", SYS_userfaultfd, { 0 } },
 		{ "keyctl", SYS_keyctl, { 0 } },
 		{ "init_module", SYS_init_module, { 0 } },
@@ -248,6 +247,8 @@ static void what_builds_a_machine_goes_away_before_a_guest_runs(void **state)
 		{ "prctl(PR_SET_NAME)", SYS_prctl, { PR_SET_NAME, 0 } },
 		{ "another filter", SYS_prctl, { PR_SET_SECCOMP, 2, 0 } },
 		{ "sigaltstack", SYS_sigaltstack, { 0 } },
+		{ "io_uring_setup", SYS_io_uring_setup, { 0 } },
+		{ "io_uring_register", SYS_io_uring_register, { NO_FD } },
 	};
 
 	(void)state;

@@ -98,12 +98,42 @@ void drv_reset(struct virtio_driver *drv)
 void drv_kick(struct virtio_driver *drv, unsigned int q)
 {
 	drv_write(drv, VIRTIO_MMIO_QUEUE_NOTIFY, q);
+	drv_settle(drv);
+}
+
+bool drv_is_busy(struct virtio_driver *drv)
+{
+	bool busy = false;
+
+	virtio_lock(drv->vdev);
+	if (drv->vdev->ops->settle)
+		busy = drv->vdev->ops->settle(drv->vdev) >= 0;
+	virtio_unlock(drv->vdev);
+	return busy;
+}
+
+void drv_settle(struct virtio_driver *drv)
+{
+	fake_run(drv->fp);
+	while (drv_is_busy(drv)) {
+		bool settled = virtio_settle(drv->vdev, 60000);
+
+		assert(settled);
+		(void)settled;
+		fake_run(drv->fp);
+	}
 	fake_run(drv->fp);
 }
 
 void drv_pause(struct virtio_driver *drv)
 {
+	struct err e;
+	int r;
+
 	device_pause(drv->dev);
+	r = device_drain(drv->dev, 60000, &e);
+	assert(!r);
+	(void)r;
 }
 
 void drv_resume(struct virtio_driver *drv)

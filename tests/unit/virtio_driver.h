@@ -48,6 +48,11 @@ void drv_reset(struct virtio_driver *drv);
 /* Notifies the device of queue q and lets the loop serve it. */
 void drv_kick(struct virtio_driver *drv, unsigned int q);
 
+/* Is something in flight? (Looking gives back what has ended.) */
+bool drv_is_busy(struct virtio_driver *drv);
+/* Lets the loop serve what there is, until nothing is in flight and nothing more can be begun. */
+void drv_settle(struct virtio_driver *drv);
+
 /* As the machine does. */
 void drv_pause(struct virtio_driver *drv);
 void drv_resume(struct virtio_driver *drv);
