@@ -31,7 +31,8 @@ void snapshot_id_text(const uint8_t id[SNAPSHOT_ID_LEN], char text[SNAPSHOT_ID_T
 
 /*
  * The name that a path stands for: behind a symbolic link, so that a link stays one when its target is replaced.
- * Fails for an empty or too long path and for a link to nothing.
+ * A link to nothing names what is to be made, as for open(). Fails for an empty or too long path, and with -ESTALE for a
+ * link of /proc to a file without a name.
  */
 int snapshot_resolve(const char *what, const char *path, char resolved[PATH_MAX], struct err *e) must_check;
 

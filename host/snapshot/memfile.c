@@ -105,6 +105,8 @@ int memfile_open(const char *path, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t m
 	int r;
 
 	r = snapshot_resolve(MEMFILE_WHAT, path, resolved, e);
+	if (r == -ESTALE) /* it can be read all the same: nobody replaces what has no name */
+		return memfile_try(path, id, mem_size, fd, e);
 	if (r < 0)
 		return r;
 	r = memfile_try(resolved, id, mem_size, fd, e);
@@ -115,5 +117,6 @@ int memfile_open(const char *path, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t m
 	if (memfile_try(tmp, id, mem_size, fd, &why_not_tmp) == 0)
 		return 0;
 	/* A commit that ended between the two looks has moved the file from the second name to the first. */
-	return memfile_try(resolved, id, mem_size, fd, e);
+	r = memfile_try(resolved, id, mem_size, fd, e);
+	return r < 0 && strcmp(path, resolved) != 0 ? err_wrap(e, r, "\"%s\" is a link", path) : r;
 }

@@ -18,6 +18,16 @@
 #include "base/fdio.h"
 #include "snapshot/format.h"
 
+/* Bytes of a file's name that leave room for the suffix. */
+#define TMPFILE_NAME_MAX (NAME_MAX - strlen(SNAPSHOT_TMP_SUFFIX))
+
+static const char *tmpfile_last_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 static int tmpfile_check_target(const struct tmpfile *file, struct err *e)
 {
 	struct stat st;
@@ -35,12 +45,20 @@ static int tmpfile_check_target(const struct tmpfile *file, struct err *e)
 
 int tmpfile_init(struct tmpfile *file, const char *what, const char *path, struct err *e)
 {
+	const char *name;
 	int r;
 
 	*file = (struct tmpfile){ .what = what, .fd = -1 };
 	r = snapshot_resolve(what, path, file->path, e);
 	if (r < 0)
 		return r;
+	name = tmpfile_last_name(file->path);
+	if (strlen(name) > TMPFILE_NAME_MAX)
+		return err_set(
+			e, ENAMETOOLONG,
+			"the name of the %s, \"%s\", has %zu bytes, at most %zu are allowed: \"" SNAPSHOT_TMP_SUFFIX
+			"\" is added to it while the file is written",
+			what, name, strlen(name), TMPFILE_NAME_MAX);
 	snprintf(file->tmp, sizeof(file->tmp), "%.*s" SNAPSHOT_TMP_SUFFIX,
 		 (int)(sizeof(file->tmp) - sizeof(SNAPSHOT_TMP_SUFFIX)), file->path);
 	return tmpfile_check_target(file, e);
@@ -62,13 +80,17 @@ static int tmpfile_busy(const struct tmpfile *file, struct err *e)
 static int tmpfile_lock(const struct tmpfile *file, int fd, struct err *e)
 {
 	struct stat mine, named;
+	bool there;
 
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? tmpfile_busy(file, e)
 					    : err_errno(e, errno, "cannot lock \"%s\"", file->tmp);
 	if (fstat(fd, &mine) < 0)
 		return err_errno(e, errno, "cannot examine \"%s\"", file->tmp);
-	if (lstat(file->tmp, &named) < 0 || mine.st_dev != named.st_dev || mine.st_ino != named.st_ino)
+	there = lstat(file->tmp, &named) == 0;
+	if (!there && errno != ENOENT)
+		return err_errno(e, errno, "cannot examine \"%s\"", file->tmp);
+	if (!there || mine.st_dev != named.st_dev || mine.st_ino != named.st_ino)
 		return tmpfile_busy(file, e);
 	if (!S_ISREG(mine.st_mode))
 		return err_set(e, EINVAL, "\"%s\" is in the way: it is not a regular file", file->tmp);
@@ -101,6 +123,8 @@ int tmpfile_create(struct tmpfile *file, struct err *e)
 	if (fd < 0)
 		return err_errno(e, errno, "cannot create %s \"%s\"", file->what, file->path);
 	r = tmpfile_lock(file, fd, e);
+	if (r < 0 && r != -EBUSY) /* else somebody has taken it over */
+		(void)unlink(file->tmp);
 	if (r < 0)
 		return r;
 	file->fd = take_fd(&fd);
@@ -152,13 +176,6 @@ static int tmpfile_stat_folder(const char *path, struct stat *st, struct err *e)
 	if (stat(folder, st) < 0)
 		return err_errno(e, errno, "cannot use the folder of \"%s\"", path);
 	return 0;
-}
-
-static const char *tmpfile_last_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
 }
 
 int tmpfile_same_name(const char *a, const char *b, bool *same, struct err *e)

@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -253,6 +254,92 @@ static void a_link_stays_and_its_target_is_replaced(void **state)
 	assert_int_equal(load_generation_from(state_path, link, &generation, &e), 0);
 	assert_int_equal(must_load(), 2);
 	assert_int_equal(generation, 2);
+}
+
+/* As open() with O_CREAT does it: the target is made, the link stays; also when it takes several links to get there. */
+static void a_link_to_nothing_makes_its_target(void **state)
+{
+	char to_state[PATH_MAX], to_mem[PATH_MAX], far[PATH_MAX];
+	uint64_t generation;
+	struct stat st;
+	struct err e;
+
+	(void)state;
+	snprintf(to_state, sizeof(to_state), "%s/to-state", dir.path);
+	snprintf(to_mem, sizeof(to_mem), "%s/to-mem", dir.path);
+	snprintf(far, sizeof(far), "%s/far", dir.path);
+	assert_int_equal(symlink("vm.state", to_state), 0);
+	assert_int_equal(symlink("far", to_mem), 0);
+	assert_int_equal(symlink(mem_path, far), 0);
+	assert_int_equal(write_generation_to(to_state, to_mem, 3, &e), 0);
+	assert_int_equal(lstat(to_state, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(must_load(), 3);
+	assert_int_equal(load_generation_from(to_state, to_mem, &generation, &e), 0);
+	assert_int_equal(generation, 3);
+	assert_int_equal(unlink(far), 0);
+	assert_int_equal(symlink("far", far), 0);
+	assert_true(write_generation_to(state_path, to_mem, 4, &e) < 0);
+	assert_non_null(strstr(e.text, "Too many levels of symbolic links"));
+}
+
+static void open_copy(const char *path, char link[64], bool memfd)
+{
+	char contents[64 * 1024];
+	int from = open(path, O_RDONLY | O_CLOEXEC);
+	int to = memfd ? memfd_create("test", MFD_CLOEXEC) : from;
+	ssize_t n;
+
+	assert_true(from >= 0 && to >= 0);
+	while (memfd && (n = read(from, contents, sizeof(contents))) > 0)
+		assert_int_equal(write(to, contents, (size_t)n), n);
+	if (memfd)
+		close(from);
+	snprintf(link, 64, "/proc/self/fd/%d", to);
+}
+
+/* A descriptor that was handed to the process is named by its link in /proc. */
+static void files_without_a_name_are_loaded_and_not_replaced(void **state)
+{
+	char state_link[64], mem_link[64];
+	uint64_t generation;
+	struct err e;
+
+	(void)state;
+	for (unsigned int memfd = 0; memfd < 2; memfd++) {
+		must_write(7 + memfd);
+		open_copy(state_path, state_link, memfd);
+		open_copy(mem_path, mem_link, memfd);
+		assert_int_equal(unlink(state_path), 0);
+		assert_int_equal(unlink(mem_path), 0);
+		assert_int_equal(load_generation_from(state_link, mem_link, &generation, &e), 0);
+		assert_int_equal(generation, 7 + memfd);
+		assert_int_equal(write_generation_to(state_path, mem_link, 9, &e), -ESTALE);
+		assert_non_null(strstr(e.text, "has no name any more"));
+		close(atoi(strrchr(state_link, '/') + 1));
+		close(atoi(strrchr(mem_link, '/') + 1));
+	}
+}
+
+static void a_name_without_room_for_the_suffix_is_refused_in_a_sentence(void **state)
+{
+	char path[PATH_MAX + 300];
+	struct err e;
+
+	(void)state;
+	for (size_t len = 242; len <= 256; len++) {
+		int r;
+
+		snprintf(path, sizeof(path), "%s/%0*d", dir.path, (int)len, 0);
+		r = write_generation_to(state_path, path, 1, &e);
+		assert_int_equal(r, len == 242 ? 0 : -ENAMETOOLONG);
+		if (len > 242 && len < 256)
+			assert_non_null(strstr(e.text, "at most 242 are allowed"));
+		r = write_generation_to(path, mem_path, 1, &e);
+		assert_int_equal(r, len == 242 ? 0 : -ENAMETOOLONG);
+		if (len == 242)
+			unlink(path);
+	}
 }
 
 static void assert_refused(const char *state, const char *memory, const char *text)
@@ -620,6 +707,9 @@ int main(void)
 		TEST(a_running_clone_keeps_the_memory_that_it_maps),
 		TEST(paths_may_be_relative_and_in_different_folders),
 		TEST(a_link_stays_and_its_target_is_replaced),
+		TEST(a_link_to_nothing_makes_its_target),
+		TEST(files_without_a_name_are_loaded_and_not_replaced),
+		TEST(a_name_without_room_for_the_suffix_is_refused_in_a_sentence),
 		TEST(one_file_for_both_is_refused),
 		TEST(what_is_in_the_way_is_named),
 		TEST(a_state_that_does_not_encode_touches_nothing),
