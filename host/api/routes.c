@@ -69,7 +69,6 @@ int api_route_request(struct vmm *vmm, const char *method, const char *target, c
 	struct action action;
 	int r;
 
-	*reply = NULL;
 	if (!endpoint_find(method, path, &ep, &id))
 		return route_refuse(method, path, e);
 	if (ep.kind == ENDPOINT_LATER)

@@ -27,6 +27,7 @@
 #include "api/routes.h"
 #include "api/socket.h"
 #include "base/cleanup.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/utf8.h"
 
@@ -86,7 +87,7 @@ static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int 
 static enum MHD_Result api_send_error(struct MHD_Connection *connection, const char *text)
 {
 	json_t *fault = json_pack("{so}", "fault_message", api_text_to_json(text));
-	char *body = fault ? json_dumps(fault, JSON_COMPACT) : NULL;
+	char *body = fault ? json_to_text(fault, JSON_COMPACT) : NULL;
 
 	json_decref(fault);
 	log_error("Received Error. Status code: 400 Bad Request. Message: %s", text);
@@ -135,7 +136,7 @@ static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connecti
 		log_info("The request was executed successfully. Status code: 204 No Content.");
 		return api_send(connection, MHD_HTTP_NO_CONTENT, NULL);
 	}
-	body = json_dumps(reply, JSON_COMPACT);
+	body = json_to_text(reply, JSON_COMPACT);
 	json_decref(reply);
 	if (!body)
 		return MHD_NO;

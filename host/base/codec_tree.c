@@ -81,8 +81,10 @@ int codec_tree_new(const void *data, size_t len, cbor_item_t **tree, struct err 
 			       ? err_set(e, ENOMEM, "there is not enough memory to read it")
 			       : err_set(e, EINVAL, "it is not valid CBOR");
 	r = cbor_isa_map(item) ? codec_check(item, e) : err_set(e, EINVAL, "it is not a map");
-	if (r < 0)
+	if (r < 0) {
 		cbor_decref(&item);
+		return r;
+	}
 	*tree = item;
-	return r;
+	return 0;
 }

@@ -24,6 +24,7 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/json_text.h"
 #include "base/textbuf.h"
 
 struct metrics metrics;
@@ -59,7 +60,7 @@ static char *metrics_format_head(json_t *id, json_t *properties)
 
 	failed |= id && json_object_set_new(object, "id", id) < 0;
 	failed |= properties && json_object_set_new(object, "properties", properties) < 0;
-	text = failed ? NULL : json_dumps(object, JSON_COMPACT);
+	text = failed ? NULL : json_to_text(object, JSON_COMPACT);
 	json_decref(object);
 	if (!text)
 		return NULL;

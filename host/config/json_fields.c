@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json_text.h"
 
 #define SHOWN_MAX      80
 #define FIELD_NAME_MAX 160
@@ -36,7 +37,7 @@ static void json_value_show(json_t *value, char *buf, size_t size)
 	} else if (json_is_array(value)) {
 		snprintf(buf, size, "an array of %zu", json_array_size(value));
 	} else {
-		text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+		text = json_to_text(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
 		json_text_cut(buf, size, text ? text : "a value");
 	}
 }
@@ -46,7 +47,7 @@ static void json_key_show(const char *key, char *buf, size_t size)
 	_cleanup_free_ char *text = NULL;
 	json_t *value = json_string(key);
 
-	text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
+	text = value ? json_to_text(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
 	json_text_cut(buf, size, text ? text : "a key");
 	json_decref(value);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The metrics file. */
+#include "base/json_text.h"
 #include "base/metrics.h"
 #include "resource/resource.h"
 
@@ -24,7 +25,7 @@ static int metrics_decode_properties(json_t *value, void *at, const char *name, 
 		if (!json_is_string(property))
 			return json_field_refuse(name, property, "an object of strings", e);
 	}
-	*text = json_dumps(value, JSON_COMPACT);
+	*text = json_to_text(value, JSON_COMPACT);
 	return *text ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json_text.h"
 #include "resource/resource.h"
 
 void vm_config_init(struct vm_config *config)
@@ -111,7 +112,7 @@ char *vm_config_to_text(const struct vm_config *config)
 		if (resources[i]->flags & RESOURCE_SAVED)
 			obj = section_set(obj, resources[i]->section, resource_to_json(resources[i], config));
 	}
-	text = obj ? json_dumps(obj, JSON_COMPACT) : NULL;
+	text = obj ? json_to_text(obj, JSON_COMPACT) : NULL;
 	json_decref(obj);
 	return text;
 }

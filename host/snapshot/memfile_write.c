@@ -251,9 +251,11 @@ int memfile_write(int fd, const struct guest_mem *mem, const uint8_t id[SNAPSHOT
 	r = image_check_backing(mem, e);
 	if (r < 0)
 		return r;
-	pagemap_init(&image.pagemap);
-	r = image_put_all(&image, id);
-	pagemap_fini(&image.pagemap);
+	r = pagemap_init(&image.pagemap);
+	if (r == 0) {
+		r = image_put_all(&image, id);
+		pagemap_fini(&image.pagemap);
+	}
 	free(image.buffer);
 	if (r == -EFAULT || r == -ENODATA)
 		return err_set(e, EIO, "the memory file that the machine was restored from was cut while it was read");

@@ -10,6 +10,7 @@
  */
 #include "snapshot/pagemap.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,12 +24,18 @@
 #define PAGEMAP_BIT_SWAPPED (1ull << 62)
 #define PAGEMAP_BIT_PRESENT (1ull << 63)
 
-void pagemap_init(struct pagemap *pm)
+int pagemap_init(struct pagemap *pm)
 {
-	*pm = (struct pagemap){ .fd = -1, .page_size = (size_t)sysconf(_SC_PAGESIZE) };
-	pm->entries = malloc(PAGEMAP_BATCH * sizeof(*pm->entries));
-	if (pm->entries)
-		pm->fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t *entries = malloc(PAGEMAP_BATCH * sizeof(*entries));
+
+	if (!entries)
+		return -ENOMEM;
+	*pm = (struct pagemap){
+		.fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC),
+		.entries = entries,
+		.page_size = (size_t)sysconf(_SC_PAGESIZE),
+	};
+	return 0;
 }
 
 static void pagemap_close(struct pagemap *pm)

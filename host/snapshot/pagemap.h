@@ -20,7 +20,8 @@ struct pagemap {
 	size_t page_size; /* the kernel's, bytes */
 };
 
-void pagemap_init(struct pagemap *pm);
+/* -ENOMEM. Without /proc everything is unknown, and that is no error. */
+int pagemap_init(struct pagemap *pm) __attribute__((warn_unused_result));
 void pagemap_fini(struct pagemap *pm);
 
 /* The kind of the page at addr, and in *run how many of the len bytes from there (at least one page, or len) have it too. */

@@ -111,33 +111,36 @@ static int statefile_check_header(const char *path, const struct snapshot_state_
 	return 0;
 }
 
-/* Reads the file and checks everything before its CBOR, which is then *payload_len bytes behind the header. */
+/* Reads the file and checks everything before its CBOR, which is then *payload_len bytes behind the header. file->state stays NULL. */
 static int statefile_read_raw(const char *path, struct statefile *file, char **data, size_t *payload_len, struct err *e)
 {
 	struct snapshot_state_header header;
+	struct snapshot_version version;
+	_cleanup_free_ char *raw = NULL;
 	size_t len;
 	int r;
 
-	r = file_read(STATEFILE_WHAT, path, STATEFILE_MAX_SIZE, data, &len, e);
+	r = file_read(STATEFILE_WHAT, path, STATEFILE_MAX_SIZE, &raw, &len, e);
 	if (r < 0)
 		return r;
-	r = statefile_check_raw(path, *data, len, e);
+	r = statefile_check_raw(path, raw, len, e);
 	if (r < 0)
 		return r;
-	memcpy(&header, *data, sizeof(header));
-	file->version = (struct snapshot_version){
+	memcpy(&header, raw, sizeof(header));
+	version = (struct snapshot_version){
 		.major = le16toh(header.version_major),
 		.minor = le16toh(header.version_minor),
 		.patch = le16toh(header.version_patch),
 	};
-	r = statefile_check_version(path, &file->version, e);
+	r = statefile_check_version(path, &version, e);
 	if (r < 0)
 		return r;
 	r = statefile_check_header(path, &header, len, e);
 	if (r < 0)
 		return r;
+	*file = (struct statefile){ .version = version, .mem_size = le64toh(header.mem_size) };
 	memcpy(file->id, header.id, sizeof(file->id));
-	file->mem_size = le64toh(header.mem_size);
+	*data = take_ptr(raw);
 	*payload_len = len - STATEFILE_OVERHEAD;
 	return 0;
 }
@@ -145,16 +148,17 @@ static int statefile_read_raw(const char *path, struct statefile *file, char **d
 int statefile_read(const char *path, struct statefile *file, struct err *e)
 {
 	_cleanup_free_ char *data = NULL;
+	struct statefile raw;
 	size_t len;
 	int r;
 
-	*file = (struct statefile){ .state = NULL };
-	r = statefile_read_raw(path, file, &data, &len, e);
+	r = statefile_read_raw(path, &raw, &data, &len, e);
 	if (r < 0)
 		return r;
-	r = dec_new(data + sizeof(struct snapshot_state_header), len, &file->state, e);
+	r = dec_new(data + sizeof(struct snapshot_state_header), len, &raw.state, e);
 	if (r < 0)
 		return err_wrap(e, r, STATEFILE_WHAT " \"%s\"", path);
+	*file = raw;
 	return 0;
 }
 

@@ -176,9 +176,9 @@ static int vmm_carry_out(struct vmm *vmm, const struct endpoint *ep, void *body,
 int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e)
 {
 	struct endpoint *ep = &action->endpoint;
+	json_t *answer = NULL;
 	int r;
 
-	*reply = NULL;
 	if (ep->operation) {
 		ep->operation = operation_chosen(ep->operation, action->body);
 		ep->allowed = ep->operation->allowed;
@@ -187,6 +187,9 @@ int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e
 	r = vmm_check_state(ep->allowed, ep->error, vmm_state(vmm), e);
 	if (r)
 		return r;
-	r = vmm_carry_out(vmm, ep, action->body, reply, e);
-	return r && ep->error ? err_wrap(e, r, "%s", ep->error) : r;
+	r = vmm_carry_out(vmm, ep, action->body, &answer, e);
+	if (r)
+		return ep->error ? err_wrap(e, r, "%s", ep->error) : r;
+	*reply = answer;
+	return 0;
 }

@@ -34,6 +34,8 @@ static int fake_irq_new(struct platform *p, uint32_t gsi, struct irq_line *irq, 
 		return -ENOSPC;
 	assert(fp->num_irqs < FAKE_MAX_DEVICES);
 	irq->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (irq->fd < 0)
+		return err_errno(e, errno, "no eventfd");
 	irq->gsi = gsi ? gsi : FAKE_FIRST_GSI + fp->num_irqs;
 	fp->irq_fds[fp->num_irqs++] = dup(irq->fd);
 	return 0;

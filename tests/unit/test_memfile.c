@@ -243,7 +243,7 @@ static enum pagemap_kind kind_at(const struct guest_mem *m, gpa_t gpa)
 	struct pagemap pm;
 	uint64_t run;
 
-	pagemap_init(&pm);
+	assert_int_equal(pagemap_init(&pm), 0);
 	kind = pagemap_next(&pm, mem_host(m, gpa, PAGE), PAGE, &run);
 	assert_int_equal(run, PAGE);
 	pagemap_fini(&pm);

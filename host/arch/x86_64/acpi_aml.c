@@ -31,8 +31,12 @@ static struct acpi_header *acpi_copy(const uint8_t *aml, size_t len, struct err 
 
 int acpi_make_dsdt(struct acpi_header **table, struct err *e)
 {
-	*table = acpi_copy(dsdt_aml, sizeof(dsdt_aml), e);
-	return *table ? 0 : -ENOMEM;
+	struct acpi_header *dsdt = acpi_copy(dsdt_aml, sizeof(dsdt_aml), e);
+
+	if (dsdt == NULL)
+		return -ENOMEM;
+	*table = dsdt;
+	return 0;
 }
 
 int acpi_make_vmgenid_ssdt(gpa_t vmgenid, uint32_t gsi, struct acpi_header **table, struct err *e)

@@ -1,0 +1,706 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What needs no KVM: memory, loop, files, codec, configuration, devices on a platform of the test's own. */
+#include <assert.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/request.h"
+#include "api/socket.h"
+#include "arch/x86_64/acpi.h"
+#include "base/cleanup.h"
+#include "base/codec.h"
+#include "base/codec_tree.h"
+#include "base/fdio.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "config/json_fields.h"
+#include "resource/vm_config.h"
+#include "constructors.h"
+#include "devices/devices.h"
+#include "machine/internal.h"
+#include "sandbox/sandbox.h"
+#include "snapshot/format.h"
+#include "snapshot/memfile.h"
+#include "snapshot/pair.h"
+#include "snapshot/statefile.h"
+#include "snapshot/tmpfile.h"
+#include "unit/fake_platform.h"
+#include "virtio/blk.h"
+#include "virtio/mmio.h"
+#include "virtio/rng.h"
+
+#define MAKE(function) static int function(const struct constructor *c, void **out, struct err *e)
+
+static char disk_id[] = "disk", disk_path[] = DISK_FILE, console_path[] = "console";
+static struct drive_config drive = { .drive_id = disk_id, .path_on_host = disk_path };
+static struct fake_platform fp;
+static struct enc *enc;
+
+static int none(void *p, struct err *e)
+{
+	return p ? 0 : err_errno(e, errno, "none");
+}
+
+/* base/ */
+
+MAKE(make_loop)
+{
+	struct loop *loop = loop_new();
+
+	(void)c;
+	if (loop)
+		*out = loop;
+	return none(loop, e);
+}
+
+static void unmake_loop(void *out)
+{
+	loop_free(out);
+}
+
+static void before_platform(const struct constructor *c)
+{
+	(void)c;
+	fake_platform_init(&fp);
+}
+
+/* A platform with a descriptor that can be watched. */
+static void before_source(const struct constructor *c)
+{
+	struct irq_line irq;
+	struct err e;
+	int r;
+
+	before_platform(c);
+	r = fp.p.ops->irq_new(&fp.p, 0, &irq, &e);
+	assert(r == 0);
+	(void)r;
+	close(irq.fd);
+}
+
+static void after_platform(const struct constructor *c)
+{
+	(void)c;
+	fake_platform_fini(&fp);
+}
+
+static void nothing_happens(void *ctx, uint32_t events)
+{
+	(void)ctx;
+	(void)events;
+}
+
+MAKE(make_source)
+{
+	struct loop_source *source = loop_add(fp.p.loop, fp.irq_fds[0], 0, nothing_happens, NULL);
+
+	(void)c;
+	if (source)
+		*out = source;
+	return none(source, e);
+}
+
+MAKE(make_timer)
+{
+	struct loop_source *timer = loop_add_timer(fp.p.loop, nothing_happens, NULL);
+
+	(void)c;
+	if (timer)
+		*out = timer;
+	return none(timer, e);
+}
+
+static void unmake_source(void *out)
+{
+	loop_remove(out);
+}
+
+static void encode(struct enc *to)
+{
+	enc_str(to, "text", "some text");
+	enc_array_begin(to, "items");
+	for (unsigned int i = 0; i < 20; i++) {
+		enc_item_begin(to);
+		enc_u64(to, "number", i);
+		enc_bytes(to, "bytes", disk_path, sizeof(disk_path));
+		enc_item_end(to);
+	}
+	enc_array_end(to);
+}
+
+MAKE(make_encoded)
+{
+	struct enc *made = enc_new();
+	uint8_t *data = (uint8_t *)UNTOUCHED;
+	size_t len;
+	int r;
+
+	(void)c;
+	if (!made)
+		return err_errno(e, errno, "enc_new");
+	encode(made);
+	r = enc_finish(made, &data, &len);
+	enc_free(made);
+	if (r < 0) {
+		assert(data == (uint8_t *)UNTOUCHED);
+		return err_errno(e, -r, "enc_finish");
+	}
+	*out = data;
+	return 0;
+}
+
+static uint8_t *encoded;
+static size_t encoded_len;
+
+static void before_decoding(const struct constructor *c)
+{
+	int r;
+
+	(void)c;
+	enc = enc_new();
+	encode(enc);
+	r = enc_finish(enc, &encoded, &encoded_len);
+	assert(r == 0);
+	(void)r;
+	enc_free(enc);
+}
+
+static void after_decoding(const struct constructor *c)
+{
+	(void)c;
+	free(encoded);
+}
+
+MAKE(make_tree)
+{
+	(void)c;
+	return codec_tree_new(encoded, encoded_len, (cbor_item_t **)out, e);
+}
+
+static void unmake_tree(void *out)
+{
+	cbor_item_t *tree = out;
+
+	cbor_decref(&tree);
+}
+
+MAKE(make_decoder)
+{
+	struct dec *dec, *item;
+	int r = dec_new(encoded, encoded_len, &dec, e);
+
+	(void)c;
+	if (r < 0)
+		return r;
+	(void)dec_str(dec, "text", 100);
+	for (size_t i = 0; i < dec_array(dec, "items", 100); i++) {
+		size_t len;
+
+		item = dec_item(dec, "items", i);
+		(void)dec_u64(item, "number", 0, 100);
+		(void)dec_blob(item, "bytes", 0, 100, &len);
+		dec_end(item);
+	}
+	dec_end(dec);
+	r = dec_error(dec, e);
+	if (r < 0)
+		dec_free(dec);
+	else
+		*out = dec;
+	return r;
+}
+
+static void unmake_decoder(void *out)
+{
+	dec_free(out);
+}
+
+MAKE(make_log)
+{
+	(void)c;
+	(void)out;
+	return log_set_path("log", e);
+}
+
+MAKE(make_metrics)
+{
+	(void)c;
+	(void)out;
+	return metrics_open("metrics", "id", "{\"a\":\"b\"}", e);
+}
+
+MAKE(make_open_file)
+{
+	int fd = UNTOUCHED;
+	uint64_t size;
+	int r = file_open_regular("text", TEXT_FILE, O_RDONLY, &fd, &size, e);
+
+	(void)c;
+	if (r < 0)
+		assert(fd == UNTOUCHED);
+	else
+		*out = (void *)(intptr_t)fd;
+	return r;
+}
+
+static void unmake_fd(void *out)
+{
+	close((int)(intptr_t)out);
+}
+
+MAKE(make_file_contents)
+{
+	size_t len;
+
+	(void)c;
+	return file_read("text", TEXT_FILE, 100, (char **)out, &len, e);
+}
+
+MAKE(make_synced_folder)
+{
+	int r = fsync_parent(TEXT_FILE);
+
+	(void)c;
+	(void)out;
+	return r < 0 ? err_errno(e, -r, "fsync_parent") : 0;
+}
+
+MAKE(make_sandbox)
+{
+	(void)c;
+	(void)out;
+	return sandbox_init(false, e);
+}
+
+/* config/ */
+
+static const char config_text[] =
+	"{\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":32},\"boot-source\":{\"kernel_image_path\":\"kernel\","
+	"\"boot_args\":\"a\"},\"entropy\":{},\"drives\":[{\"drive_id\":\"a\",\"path_on_host\":\"disk\","
+	"\"is_root_device\":true,\"partuuid\":\"0eaa91a0-01\"},{\"drive_id\":\"b\",\"path_on_host\":\"disk\","
+	"\"is_root_device\":false,\"rate_limiter\":{\"ops\":{\"size\":1,\"refill_time\":1}}}]}";
+
+MAKE(make_json)
+{
+	(void)c;
+	return config_json_parse(config_text, strlen(config_text), (json_t **)out, e);
+}
+
+static void unmake_json(void *out)
+{
+	json_decref(out);
+}
+
+static struct vm_config scratch_config;
+
+MAKE(make_config)
+{
+	int r = vm_config_from_text(config_text, strlen(config_text), &scratch_config, e);
+
+	(void)c;
+	if (!r)
+		*out = &scratch_config;
+	return r;
+}
+
+static void unmake_config(void *out)
+{
+	vm_config_fini(out);
+}
+
+static char *whole_text; /* what vm_config_to_text() gives when nothing fails */
+
+static void before_config_text(const struct constructor *c)
+{
+	struct err e;
+	int r = vm_config_from_text(config_text, strlen(config_text), &scratch_config, &e);
+
+	(void)c;
+	assert(r == 0);
+	(void)r;
+	whole_text = vm_config_to_text(&scratch_config);
+}
+
+static void after_config_text(const struct constructor *c)
+{
+	(void)c;
+	free(whole_text);
+	vm_config_fini(&scratch_config);
+}
+
+MAKE(make_config_text)
+{
+	char *text = vm_config_to_text(&scratch_config);
+
+	(void)c;
+	if (text && strcmp(text, whole_text) != 0)
+		fprintf(stderr, "vm_config_to_text: not all of it: %s\n", text);
+	if (text)
+		*out = text;
+	return none(text, e);
+}
+
+MAKE(make_config_json)
+{
+	json_t *json = vm_config_to_json(&scratch_config);
+
+	(void)c;
+	if (json)
+		*out = json;
+	return none(json, e);
+}
+
+MAKE(make_cmdline)
+{
+	struct arch_boot_config slots = { .num_virtio = 1 };
+
+	(void)c;
+	return machine_cmdline(&scratch_config, &slots, (char **)out, e);
+}
+
+/* mem/ and snapshot/ */
+
+static const struct mem_layout layout = {
+	.num_regions = 2,
+	.regions = { { .gpa = 0, .size = 1u << 20 }, { .gpa = 1ull << 32, .size = 1u << 20 } },
+};
+static struct guest_mem mem, other_mem;
+
+MAKE(make_memory)
+{
+	int r = mem_init_anonymous(&other_mem, &layout, e);
+
+	(void)c;
+	if (!r)
+		*out = &other_mem;
+	return r;
+}
+
+MAKE(make_file_memory)
+{
+	int fd = open(MEM_FILE, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? err_errno(e, errno, "open") : mem_init_file(&other_mem, &layout, fd, e);
+
+	(void)c;
+	if (!r)
+		*out = &other_mem;
+	return r;
+}
+
+static void unmake_memory(void *out)
+{
+	mem_fini(out);
+}
+
+static void before_pair(const struct constructor *c)
+{
+	struct err e;
+	int r = mem_init_anonymous(&mem, &layout, &e);
+
+	(void)c;
+	assert(r == 0);
+	(void)r;
+	memset(mem_host(&mem, 4096, 8192), 1, 8192);
+	enc = enc_new();
+	encode(enc);
+}
+
+static void after_pair(const struct constructor *c)
+{
+	(void)c;
+	mem_fini(&mem);
+	enc_free(enc);
+}
+
+MAKE(make_pair)
+{
+	(void)c;
+	(void)out;
+	return snapshot_write_pair(STATE_FILE, MEM_FILE, enc, &mem, e);
+}
+
+/* Leaves a pair for those that read one. */
+static void before_pair_is_read(const struct constructor *c)
+{
+	struct err e;
+	int r;
+
+	before_pair(c);
+	r = snapshot_write_pair(STATE_FILE, MEM_FILE, enc, &mem, &e);
+	assert(r == 0);
+	(void)r;
+}
+
+MAKE(make_state)
+{
+	static struct statefile file;
+	int r = statefile_read(STATE_FILE, &file, e);
+
+	(void)c;
+	if (!r)
+		*out = &file;
+	return r;
+}
+
+static void unmake_state(void *out)
+{
+	statefile_fini(out);
+}
+
+MAKE(make_state_version)
+{
+	struct snapshot_version version = { .major = 77 };
+	int r = statefile_version(STATE_FILE, &version, e);
+
+	(void)c;
+	(void)out;
+	assert(r == 0 || version.major == 77);
+	return r;
+}
+
+MAKE(make_state_id)
+{
+	uint8_t id[SNAPSHOT_ID_LEN];
+
+	(void)c;
+	(void)out;
+	return statefile_read_id(STATE_FILE, id, e);
+}
+
+MAKE(make_open_memfile)
+{
+	uint8_t id[SNAPSHOT_ID_LEN];
+	int fd = UNTOUCHED;
+	int r = statefile_read_id(STATE_FILE, id, e);
+
+	(void)c;
+	if (!r)
+		r = memfile_open(MEM_FILE, id, 2u << 20, &fd, e);
+	if (r < 0)
+		assert(fd == UNTOUCHED);
+	else
+		*out = (void *)(intptr_t)fd;
+	return r;
+}
+
+/* Half-built is what tmpfile_fini() takes. */
+MAKE(make_tmpfile)
+{
+	static struct tmpfile file;
+	int r = tmpfile_init(&file, "file", "temporary", e);
+
+	(void)c;
+	if (!r)
+		r = tmpfile_adopt(&file, e);
+	if (!r)
+		r = tmpfile_create(&file, e);
+	if (r < 0)
+		tmpfile_fini(&file);
+	else
+		*out = &file;
+	return r;
+}
+
+static void unmake_tmpfile(void *out)
+{
+	tmpfile_remove(out);
+}
+
+static void after_tmpfile(const struct constructor *c)
+{
+	(void)c;
+	unlink("temporary" SNAPSHOT_TMP_SUFFIX);
+}
+
+/* api/ */
+
+MAKE(make_socket)
+{
+	static struct api_socket s;
+	int r = api_socket_open(&s, "socket", e);
+
+	(void)c;
+	if (!r)
+		*out = &s;
+	return r;
+}
+
+static void unmake_socket(void *out)
+{
+	api_socket_close(out);
+}
+
+MAKE(make_request)
+{
+	struct api_request *request = api_request_new("/target");
+	int r = 0;
+
+	(void)c;
+	if (!request)
+		return err_errno(e, errno, "api_request_new");
+	for (unsigned int i = 0; i < 10 && !r; i++)
+		r = api_request_append(request, config_text, sizeof(config_text), 10000);
+	if (r < 0) {
+		api_request_free(request);
+		return err_errno(e, -r, "api_request_append");
+	}
+	*out = request;
+	return 0;
+}
+
+static void unmake_request(void *out)
+{
+	api_request_free(out);
+}
+
+/* arch/ */
+
+MAKE(make_dsdt)
+{
+	(void)c;
+	return acpi_make_dsdt((struct acpi_header **)out, e);
+}
+
+MAKE(make_vmgenid_ssdt)
+{
+	(void)c;
+	return acpi_make_vmgenid_ssdt(0x1000, 5, (struct acpi_header **)out, e);
+}
+
+MAKE(make_virtio_ssdt)
+{
+	static const struct arch_virtio_slot slot = { .base = 0xd0000000, .gsi = 5 };
+
+	(void)c;
+	return acpi_make_virtio_ssdt(0, &slot, (struct acpi_header **)out, e);
+}
+
+/* devices/ and virtio/ */
+
+MAKE(make_serial)
+{
+	struct serial_config config = { .serial_out_path = console_path };
+
+	(void)c;
+	return serial_new(&config, ARCH_SERIAL_PORT, ARCH_SERIAL_GSI, &fp.p, (struct device **)out, e);
+}
+
+MAKE(make_i8042)
+{
+	(void)c;
+	return i8042_new(ARCH_I8042_PORT, ARCH_I8042_GSI, &fp.p, NULL, NULL, (struct device **)out, e);
+}
+
+MAKE(make_vmgenid)
+{
+	uint32_t gsi;
+
+	(void)c;
+	return vmgenid_new(0x1000, &fp.p, (struct device **)out, &gsi, e);
+}
+
+MAKE(make_boot_timer)
+{
+	(void)c;
+	return boot_timer_new(FAKE_MMIO_BASE + (1u << 20), &fp.p, (struct device **)out, e);
+}
+
+static void unmake_device(void *out)
+{
+	struct device *dev = out;
+
+	dev->ops->free(dev);
+	/* What a bus has it keeps: a machine that cannot be built goes away whole. */
+	fake_platform_fini(&fp);
+	fake_platform_init(&fp);
+}
+
+MAKE(make_blk)
+{
+	(void)c;
+	return blk_new(&drive, &fp.p, (struct virtio_dev **)out, e);
+}
+
+MAKE(make_rng)
+{
+	static const struct entropy_config config = { .present = true, .leak_reporting = true };
+
+	(void)c;
+	return rng_new(&config, &fp.p, (struct virtio_dev **)out, e);
+}
+
+static void unmake_vdev(void *out)
+{
+	struct virtio_dev *vdev = out;
+
+	vdev->ops->free(vdev);
+}
+
+MAKE(make_mmio)
+{
+	struct virtio_dev *vdev;
+	int r = blk_new(&drive, &fp.p, &vdev, e);
+
+	(void)c;
+	if (r < 0)
+		return r;
+	return virtio_mmio_new(vdev, "drive.disk", &fp.p, (struct device **)out, e);
+}
+
+#define PLAIN(name, make, unmake)                                 \
+	{                                                         \
+		name, NULL, NULL, make, unmake, NULL, NULL, false \
+	}
+#define WITH(name, before, after, make, unmake)                      \
+	{                                                            \
+		name, before, after, make, unmake, NULL, NULL, false \
+	}
+#define ON_PLATFORM(name, make, unmake) WITH(name, before_platform, after_platform, make, unmake)
+
+const struct constructor constructors_of_parts[] = {
+	PLAIN("loop_new", make_loop, unmake_loop),
+	WITH("loop_add", before_source, after_platform, make_source, unmake_source),
+	ON_PLATFORM("loop_add_timer", make_timer, unmake_source),
+	PLAIN("enc_new, enc_finish", make_encoded, free),
+	WITH("codec_tree_new", before_decoding, after_decoding, make_tree, unmake_tree),
+	WITH("dec_new", before_decoding, after_decoding, make_decoder, unmake_decoder),
+	PLAIN("log_set_path", make_log, NULL),
+	PLAIN("file_open_regular", make_open_file, unmake_fd),
+	PLAIN("file_read", make_file_contents, free),
+	PLAIN("fsync_parent", make_synced_folder, NULL),
+	PLAIN("sandbox_init, crash_init", make_sandbox, NULL),
+	PLAIN("config_json_parse", make_json, unmake_json),
+	PLAIN("vm_config_from_text", make_config, unmake_config),
+	WITH("vm_config_to_text, json_to_text", before_config_text, after_config_text, make_config_text, free),
+	WITH("vm_config_to_json", before_config_text, after_config_text, make_config_json, unmake_json),
+	WITH("machine_cmdline", before_config_text, after_config_text, make_cmdline, free),
+	PLAIN("mem_init_anonymous", make_memory, unmake_memory),
+	WITH("snapshot_write_pair, memfile_write, pagemap_init", before_pair, after_pair, make_pair, NULL),
+	WITH("mem_init_file", before_pair_is_read, after_pair, make_file_memory, unmake_memory),
+	WITH("statefile_read", before_pair_is_read, after_pair, make_state, unmake_state),
+	WITH("statefile_version", before_pair_is_read, after_pair, make_state_version, NULL),
+	WITH("statefile_read_id", before_pair_is_read, after_pair, make_state_id, NULL),
+	{ "memfile_open", before_pair_is_read, after_pair, make_open_memfile, unmake_fd, NULL, MEMFILE_IS_TRIED_AGAIN,
+	  false },
+	WITH("tmpfile_init, tmpfile_create", NULL, after_tmpfile, make_tmpfile, unmake_tmpfile),
+	/* The lock on the folder is advisory. */
+	{ "api_socket_open", NULL, NULL, make_socket, unmake_socket, NULL, "open ", false },
+	PLAIN("api_request_new", make_request, unmake_request),
+	PLAIN("acpi_make_dsdt", make_dsdt, free),
+	PLAIN("acpi_make_vmgenid_ssdt", make_vmgenid_ssdt, free),
+	PLAIN("acpi_make_virtio_ssdt", make_virtio_ssdt, free),
+	ON_PLATFORM("serial_new, serial_io_open", make_serial, unmake_device),
+	ON_PLATFORM("i8042_new", make_i8042, unmake_device),
+	ON_PLATFORM("vmgenid_new", make_vmgenid, unmake_device),
+	ON_PLATFORM("boot_timer_new", make_boot_timer, unmake_device),
+	ON_PLATFORM("blk_new", make_blk, unmake_vdev),
+	ON_PLATFORM("rng_new, rng_leak_init", make_rng, unmake_vdev),
+	ON_PLATFORM("virtio_mmio_new", make_mmio, unmake_device),
+	{ "metrics_open", NULL, NULL, make_metrics, NULL, NULL, NULL, true }, /* last: it cannot be undone */
+};
+const size_t num_constructors_of_parts = ARRAY_SIZE(constructors_of_parts);
