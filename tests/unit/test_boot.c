@@ -94,7 +94,10 @@ static void make_bzimage(uint8_t image[BZ_LEN])
 				      .relocatable_kernel = 1,
 				      .xloadflags = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G,
 				      .pref_address = 16 * MIB,
-				      .init_size = 8 * MIB };
+				      .init_size = 8 * MIB,
+				      .syssize = (BZ_LEN - BZ_PAYLOAD + 15) / 16,
+				      .payload_offset = 0x200,
+				      .payload_length = BZ_LEN - BZ_PAYLOAD - 0x200 };
 
 	memset(image, 0xcc, BZ_LEN);
 	memcpy(image + SETUP_AT, &setup, sizeof(setup));
@@ -282,6 +285,8 @@ static void no_setup_sectors_in_a_bzimage_means_four(void **state)
 	(void)state;
 	make_bzimage(file);
 	bzimage_setup(file)->setup_sects = 0;
+	bzimage_setup(file)->syssize = 0;
+	bzimage_setup(file)->payload_length = 0;
 	file[5 * SECTOR] = 0x42;
 	assert_int_equal(load(file, sizeof(file), &mem, &image, &e), 0);
 	assert_int_equal(*(const uint8_t *)mem_host(&mem, MIB, 1), 0x42);
@@ -335,8 +340,15 @@ static void a_truncated_bzimage_is_refused(void **state)
 
 	(void)state;
 	make_bzimage(file);
-	for (size_t len = 0; len <= BZ_PAYLOAD + 0x200; len += 7)
+	for (size_t len = 0; len < BZ_LEN; len += 7)
 		assert_refused(file, len, "it");
+	assert_refused(file, BZ_LEN - 1, "it ends early: its header announces");
+	/* Either of the two lengths alone says so, too. */
+	bzimage_setup(file)->syssize = 0;
+	assert_refused(file, BZ_LEN - 1, "it ends early: its header announces");
+	make_bzimage(file);
+	bzimage_setup(file)->payload_length = 0;
+	assert_refused(file, BZ_LEN - 17, "it ends early: its header announces");
 }
 
 /* Whatever a byte is changed to, the parsers end with an answer, and without a sanitizer's complaint. */

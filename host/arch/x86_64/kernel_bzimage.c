@@ -56,6 +56,28 @@ static int bzimage_check_header(const struct setup_header *setup, struct err *e)
 	return 0;
 }
 
+/*
+ * Is all of it there? syssize counts the part that goes to memory, in units of 16 bytes, and rounded up; what may stand
+ * behind it (a signature) is not counted. The compressed kernel lies within (boot.rst, payload_offset, payload_length).
+ */
+static int bzimage_check_size(const struct setup_header *setup, uint64_t payload, uint64_t size, struct err *e)
+{
+	uint64_t needed = payload + (uint64_t)setup->syssize * 16;
+	uint64_t packed = payload + (uint64_t)setup->payload_offset + setup->payload_length;
+
+	if (setup->syssize > 0)
+		needed -= 15;
+	if (packed > needed)
+		needed = packed;
+	if (payload + BZIMAGE_ENTRY64 >= size)
+		return err_set(e, ENOEXEC, "it ends early: the kernel starts at offset %llu, the file has %llu bytes",
+			       (unsigned long long)payload, (unsigned long long)size);
+	if (needed > size)
+		return err_set(e, ENOEXEC, "it ends early: its header announces %llu bytes, the file has %llu bytes",
+			       (unsigned long long)needed, (unsigned long long)size);
+	return 0;
+}
+
 /* Where the memory ends that the kernel uses before it reads the memory map. */
 static int bzimage_find_end(const struct setup_header *setup, uint64_t payload_len, gpa_t *end, struct err *e)
 {
@@ -89,9 +111,9 @@ int kernel_load_bzimage(int fd, uint64_t size, const struct guest_mem *mem, stru
 	if (r < 0)
 		return r;
 	payload = (setup->setup_sects == 0 ? 5u : setup->setup_sects + 1u) * BZIMAGE_SECTOR;
-	if (payload + BZIMAGE_ENTRY64 >= size)
-		return err_set(e, ENOEXEC, "it ends early: the kernel starts at offset %llu, the file has %llu bytes",
-			       (unsigned long long)payload, (unsigned long long)size);
+	r = bzimage_check_size(setup, payload, size, e);
+	if (r < 0)
+		return r;
 	len = size - payload;
 	if (len > ram_low_end(mem)) /* so that the sums below do not overflow */
 		return kernel_err_memory(e, len, mem);
