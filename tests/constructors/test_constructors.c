@@ -204,7 +204,7 @@ static void try_constructors(const struct constructor *list, size_t num)
 	for (size_t i = 0; i < num; i++) {
 		unsigned int n = try_calls(&list[i]);
 
-		print_message("%s: %u calls\n", list[i].name, n);
+		print_message("# %s: %u calls\n", list[i].name, n);
 	}
 	assert_int_equal(complaints, 0);
 }
