@@ -626,6 +626,15 @@ MAKE(make_blk)
 	return blk_new(&drive, &fp.p, (struct virtio_dev **)out, e);
 }
 
+MAKE(make_async_blk)
+{
+	struct drive_config config = drive;
+
+	(void)c;
+	config.io_engine = IO_ENGINE_ASYNC;
+	return blk_new(&config, &fp.p, (struct virtio_dev **)out, e);
+}
+
 MAKE(make_rng)
 {
 	static const struct entropy_config config = { .present = true, .leak_reporting = true };
@@ -698,7 +707,8 @@ const struct constructor constructors_of_parts[] = {
 	ON_PLATFORM("i8042_new", make_i8042, unmake_device),
 	ON_PLATFORM("vmgenid_new", make_vmgenid, unmake_device),
 	ON_PLATFORM("boot_timer_new", make_boot_timer, unmake_device),
-	ON_PLATFORM("blk_new", make_blk, unmake_vdev),
+	ON_PLATFORM("blk_new, blk_thread_new", make_blk, unmake_vdev),
+	ON_PLATFORM("blk_new, blk_uring_new", make_async_blk, unmake_vdev),
 	ON_PLATFORM("rng_new, rng_leak_init", make_rng, unmake_vdev),
 	ON_PLATFORM("virtio_mmio_new", make_mmio, unmake_device),
 	{ "metrics_open", NULL, NULL, make_metrics, NULL, NULL, NULL, true }, /* last: it cannot be undone */
