@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 
 struct snapsafe;
@@ -58,12 +59,17 @@ static bool is_loaded(void)
 
 static void nothing_secret_is_left_after_dlclose(void **state)
 {
-	void *library = dlopen(library_path, RTLD_NOW);
+	void *library;
 	int (*draw)(struct snapsafe * s, void *buf, size_t len);
 	uint8_t buf[16];
 	size_t used;
 
 	(void)state;
+	/* Where getrandom() is the vDSO's, the C library keeps such memory for its threads, and this one keeps no block. */
+	assert_int_equal(getrandom(buf, sizeof(buf), 0), sizeof(buf));
+	if (count_secret_bytes())
+		skip();
+	library = dlopen(library_path, RTLD_NOW);
 	assert_non_null(library);
 	*(void **)&draw = dlsym(library, "snapsafe_random");
 	assert_non_null(draw);
