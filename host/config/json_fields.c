@@ -411,11 +411,10 @@ static json_t *json_field_encode(const struct field *f, const char *in)
 static bool json_field_is_left_out(const struct field_table *table, const struct field *f, const char *in)
 {
 	const char *defaults = table->defaults;
-	bool by_default = defaults && *(const bool *)(defaults + f->offset);
 
-	if (f->flags & FIELD_OURS)
-		return *(const bool *)(in + f->offset) == by_default;
-	return f->flags & FIELD_NOT_WRITTEN;
+	if (!(f->flags & FIELD_OURS)) /* which are booleans */
+		return f->flags & FIELD_NOT_WRITTEN;
+	return *(const bool *)(in + f->offset) == (defaults && *(const bool *)(defaults + f->offset));
 }
 
 json_t *json_fields_encode(const struct field_table *table, const void *in)

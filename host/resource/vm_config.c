@@ -78,7 +78,8 @@ static json_t *resource_to_json(const struct resource *r, const struct vm_config
 /* Takes over obj, which may be NULL; so may value. */
 static json_t *section_set(json_t *obj, const char *key, json_t *value)
 {
-	if (!obj || json_object_set_new(obj, key, value) == 0) /* also fails for a NULL value */
+	/* Fails for a NULL obj or value, too, and drops the value then. */
+	if (json_object_set_new(obj, key, value) == 0)
 		return obj;
 	json_decref(obj);
 	return NULL;
