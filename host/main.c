@@ -3,6 +3,7 @@
  * The life of the process, top to bottom: arguments, log, signals, loop, API
  * socket, machine from a config file, loop until the end, and back.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,15 +14,18 @@
 
 #include "api/server.h"
 #include "base/cleanup.h"
+#include "base/io_thread.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "base/terminal.h"
 #include "cli/args.h"
 #include "sandbox/sandbox.h"
 #include "snapshot/statefile.h"
 #include "vmm/vmm.h"
 
 #define METRICS_INTERVAL_NS (60ull * 1000 * 1000 * 1000)
+#define LOG_LAST_WAIT_MS    150
 
 struct process {
 	struct args args;
@@ -56,21 +60,53 @@ static void on_metrics_timer(void *ctx, uint32_t events)
 }
 
 /*
- * Signals that end the process are taken from the loop, so that the terminal and the socket are put right. Blocked here,
- * before any thread exists, they stay blocked in all. A write beyond a file-size limit or to a closed pipe is an error
- * of that write, no reason to die.
+ * Descriptors 0 to 2 are what they are said to be, or nothing: else the next file that is opened would become standard output,
+ * and the guest's console be written into it. Where there is no /dev/null, what cannot be read or written takes the place.
  */
-static int process_init_signals(struct process *p, struct err *e)
+static void open_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		/* Each open(2) gives the lowest number that is free: fd. */
+		if (open("/dev/null", O_RDWR) < 0)
+			(void)!open("/", O_PATH | O_DIRECTORY);
+	}
+}
+
+/* Those that end the process. */
+static void ending_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
+/*
+ * Before any other thread exists: what is blocked here stays blocked in all. A write beyond a file-size limit or to a closed
+ * pipe is an error of that write, no reason to die; neither is a terminal that is touched from the background one to stop
+ * (base/terminal.h). SIGCONT is read by whoever has the terminal.
+ */
+static void block_signals(void)
 {
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	ending_signals(&set);
+	sigaddset(&set, SIGTTIN);
+	sigaddset(&set, SIGTTOU);
+	sigaddset(&set, SIGCONT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* Signals that end the process are taken from the loop, so that the terminal and the socket are put right. */
+static int process_init_signals(struct process *p, struct err *e)
+{
+	sigset_t set;
+
+	ending_signals(&set);
 	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signal_fd < 0)
 		return err_errno(e, errno, "cannot watch signals");
@@ -82,11 +118,14 @@ static int process_init_signals(struct process *p, struct err *e)
 
 static int process_init_log(const struct args *args, struct err *e)
 {
+	int r;
+
 	log_set_id(args->id);
 	log_set_level(args->level);
 	log_set_show(args->show_level, args->show_log_origin);
-	if (args->log_path && log_set_path(args->log_path, e) < 0)
-		return err_wrap(e, -EINVAL, "log-path");
+	r = args->log_path ? log_set_path(args->log_path, e) : log_start(e);
+	if (r < 0)
+		return args->log_path ? err_wrap(e, -EINVAL, "log-path") : r;
 	if (args->metrics_path && metrics_open(args->metrics_path, NULL, NULL, e) < 0)
 		return err_wrap(e, -EINVAL, "metrics-path");
 	return 0;
@@ -101,13 +140,26 @@ static void record_startup_time(void)
 		   (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000);
 }
 
+static bool enter_stream_sandbox(void)
+{
+	struct err e;
+
+	if (sandbox_enter(SANDBOX_STREAM, &e) == 0)
+		return true;
+	log_error("%s", e.text);
+	return false;
+}
+
 static int process_init(struct process *p, struct err *e)
 {
-	int r = process_init_log(&p->args, e);
+	int r;
 
+	block_signals();
+	r = sandbox_init(!p->args.no_seccomp, e);
 	if (r < 0)
 		return r;
-	r = sandbox_init(!p->args.no_seccomp, e);
+	io_thread_set_enter(enter_stream_sandbox);
+	r = process_init_log(&p->args, e);
 	if (r < 0)
 		return r;
 	p->loop = loop_new();
@@ -135,7 +187,10 @@ static int process_init(struct process *p, struct err *e)
 	return p->args.config_file ? vmm_run_config_file(&p->vmm, p->args.config_file, e) : 0;
 }
 
-/* Accepts half-built. The machine goes last: it restores the terminal after the last line of the log. */
+/*
+ * Accepts half-built. The machine goes last: it restores the terminal after the last line of the log. If one of its vCPUs does
+ * not come, it is left as it is: the end of the process takes it along.
+ */
 static void process_fini(struct process *p)
 {
 	struct err e;
@@ -144,12 +199,29 @@ static void process_fini(struct process *p)
 	if (p->loop) {
 		if (metrics_flush(&e) < 0)
 			log_warn("Metrics: %s", e.text);
+		if (vmm_stop(&p->vmm, &e) < 0) {
+			log_warn("Ending without waiting: %s", e.text);
+			terminal_restore();
+			goto drain;
+		}
 		vmm_fini(&p->vmm);
 		loop_remove(p->metrics_timer);
 		loop_remove(p->signal_source);
 		loop_free(p->loop);
 	}
 	cleanup_close(&p->signal_fd);
+drain:
+	(void)log_drain(LOG_LAST_WAIT_MS);
+}
+
+/* Nothing is left to be put right: from here on a signal ends a process that waits for its standard error to be read. */
+static void print_error(const char *text)
+{
+	sigset_t set;
+
+	ending_signals(&set);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	fprintf(stderr, "Error: %s\n", text);
 }
 
 static int process_run(struct process *p)
@@ -160,7 +232,7 @@ static int process_run(struct process *p)
 	if (process_init(p, &e) < 0) {
 		log_error("%s", e.text);
 		process_fini(p);
-		fprintf(stderr, "Error: %s\n", e.text);
+		print_error(e.text);
 		return EXIT_CODE_GENERIC;
 	}
 	log_info("snapsafe-vmm %s is running.", SNAPSAFE_VERSION);
@@ -191,6 +263,7 @@ int main(int argc, char **argv)
 	enum exit_code code;
 	struct err e;
 
+	open_standard_descriptors();
 	if (args_parse(argc, argv, &p.args, &code, &e) < 0) {
 		if (code == EXIT_CODE_BAD_ARGS)
 			fprintf(stderr, "Arguments parsing error: %s \n\nFor more information try --help.\n", e.text);

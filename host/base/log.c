@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The log: one write(2) a line, which never waits. A line is at most PIPE_BUF
- * bytes, so that a FIFO takes it whole or not at all. What a client sent may
- * stand in a text; therefore control characters and bytes that are not UTF-8
+ * The log: one write(2) a line, by the thread of an outlet (outlet.h), so that
+ * whoever logs never waits. A line is at most PIPE_BUF bytes, so that a pipe
+ * takes it in one piece. What a client sent may stand in a text; therefore control characters and bytes that are not UTF-8
  * are written as \xNN, and a text cannot forge a second line.
  *
  * One lock guards the sink, the id and the state of all call sites. Level and
@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -27,15 +26,19 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/outlet.h"
 #include "base/textbuf.h"
 #include "base/utf8.h"
 
 #define LOG_SITE_WINDOW_NS (5ull * 1000 * 1000 * 1000)
 #define LOG_SITE_MAX_LINES 10
 #define LOG_MAX_ID	   65
+#define LOG_ROOM	   (16u * PIPE_BUF) /* lines that wait to be written */
+#define LOG_LAST_WAIT_MS   150
+#define LOG_CRASH_WAIT_MS  500 /* nobody will say again what a crash says */
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static int log_fd = STDERR_FILENO; /* under log_lock; owned unless it is stderr */
+static struct outlet *log_outlet; /* under log_lock; owned; NULL: a line is written at once, to stderr */
 static char log_id[LOG_MAX_ID] = "anonymous-instance";
 
 static _Atomic int log_level = LOG_LEVEL_INFO;
@@ -64,21 +67,58 @@ void log_set_id(const char *id)
 	pthread_mutex_unlock(&log_lock);
 }
 
+/* fd is taken over, also on error. */
+static int log_set_fd(int fd)
+{
+	static const struct outlet_config config = {
+		.name = "fc_log",
+		.size = LOG_ROOM,
+		.lines = true,
+		.lost = &metrics.logger_missed_log_count,
+	};
+	struct outlet *new, *old;
+	int r = outlet_new(&config, fd, &new);
+
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	pthread_mutex_lock(&log_lock);
+	old = log_outlet;
+	log_outlet = new;
+	pthread_mutex_unlock(&log_lock);
+	outlet_free(old, LOG_LAST_WAIT_MS);
+	return 0;
+}
+
+int log_start(struct err *e)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	int r = fd < 0 ? -errno : log_set_fd(fd);
+
+	return r < 0 ? err_errno(e, -r, "standard error cannot be used for the log") : 0;
+}
+
 int log_set_path(const char *path, struct err *e)
 {
 	/* O_RDWR: a FIFO then opens without a reader, and a reader that leaves does not raise SIGPIPE. */
 	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
-	int old;
+	int r;
 
 	if (fd < 0)
 		return err_errno(e, errno, "cannot open the log file \"%s\"", path);
+	r = log_set_fd(fd);
+	return r < 0 ? err_errno(e, -r, "cannot use the log file \"%s\"", path) : 0;
+}
+
+bool log_drain(unsigned int ms)
+{
+	struct outlet *outlet;
+
 	pthread_mutex_lock(&log_lock);
-	old = log_fd;
-	log_fd = fd;
+	outlet = log_outlet;
 	pthread_mutex_unlock(&log_lock);
-	if (old != STDERR_FILENO)
-		close(old);
-	return 0;
+	return !outlet || outlet_drain(outlet, ms);
 }
 
 void log_set_level(enum log_level level)
@@ -233,28 +273,24 @@ static bool log_site_admits(struct log_site *site)
 	return true;
 }
 
-/* stderr is not ours to make non-blocking (the shell shares it); a writable pipe or terminal is asked for first. */
-static bool log_would_block(int fd)
+static void log_write_now(const char *text, size_t len)
 {
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	ssize_t n;
 
-	return fd == STDERR_FILENO && poll(&p, 1, 0) == 0;
+	do
+		n = write(STDERR_FILENO, text, len);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)len)
+		metric_inc(logger, missed_log_count);
 }
 
 static void log_emit(struct log_line *line)
 {
-	ssize_t n;
-
 	line->text[line->len++] = '\n';
-	if (log_would_block(log_fd)) {
-		metric_inc(logger, missed_log_count);
-		return;
-	}
-	do
-		n = write(log_fd, line->text, line->len);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)line->len)
-		metric_inc(logger, missed_log_count);
+	if (log_outlet)
+		(void)outlet_put(log_outlet, line->text, line->len); /* what it cannot take it counts */
+	else
+		log_write_now(line->text, line->len);
 }
 
 void log_write(struct log_site *site, enum log_level level, const char *fmt, ...)
@@ -308,7 +344,6 @@ void log_crash(const char *text)
 	char buf[512];
 	struct textbuf line = { .text = buf, .size = sizeof(buf) - 1 };
 	struct timespec now = { 0 };
-	ssize_t n;
 
 	if (log_get_level() == LOG_LEVEL_OFF)
 		return;
@@ -325,10 +360,8 @@ void log_crash(const char *text)
 	textbuf_str(&line, "] ");
 	textbuf_str(&line, text);
 	buf[line.len++] = '\n';
-	/* A terminal or pipe that takes no more must not keep the process from ending. */
-	if (log_would_block(log_fd))
-		return;
-	do
-		n = write(log_fd, buf, line.len);
-	while (n < 0 && errno == EINTR);
+	if (!log_outlet)
+		log_write_now(buf, line.len);
+	else if (outlet_put_crash(log_outlet, buf, line.len) == 0)
+		(void)outlet_drain(log_outlet, LOG_CRASH_WAIT_MS);
 }

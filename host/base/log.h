@@ -35,8 +35,15 @@ struct log_site {
 /* Sets the instance id that each line carries (copied). */
 void log_set_id(const char *id);
 
-/* Opens (creates, never truncates; a FIFO without reader is fine) path and logs there. On error nothing changes. */
+/*
+ * From here on whoever logs does not wait: a thread of the log's own writes, to stderr until a path is set. Before this a line
+ * is written at once. For a process that has others to answer to.
+ */
+int log_start(struct err *e) must_check;
+/* Opens (creates, never truncates; a FIFO without reader is fine) path and logs there, as after log_start(). On error nothing changes. */
 int log_set_path(const char *path, struct err *e) must_check;
+/* Waits at most ms until what has been logged is written: true if it is. */
+bool log_drain(unsigned int ms);
 void log_set_level(enum log_level level);
 void log_set_show(bool show_level, bool show_origin);
 void log_get_show(bool *show_level, bool *show_origin);

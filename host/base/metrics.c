@@ -4,9 +4,10 @@
  * has been reported. A line that could not be written is not lost for its
  * counters: they are reported with the next one.
  *
- * The file may be a FIFO with a slow reader. Writes do not wait; if the pipe
- * took only the first part of a line, the rest is kept and goes out first next
- * time, so that a reader sees whole lines only.
+ * The file may be a FIFO with a slow reader, or lie on a server that has gone:
+ * the thread of an outlet (outlet.h) writes. There is one line under way at
+ * most; whether it got there is known when the next one is due, or a moment
+ * after it was put, for those who flush and then look.
  *
  * After metrics_open() nothing here allocates: the last line is written by the
  * handler of a fatal signal.
@@ -25,7 +26,10 @@
 
 #include "base/cleanup.h"
 #include "base/json_text.h"
+#include "base/outlet.h"
 #include "base/textbuf.h"
+
+#define METRICS_WAIT_MS 50 /* for a line to be written, before the caller goes on without knowing */
 
 struct metrics metrics;
 
@@ -44,12 +48,13 @@ struct metrics_values {
 
 static pthread_mutex_t metrics_lock = PTHREAD_MUTEX_INITIALIZER;
 /* All under metrics_lock. */
-static int metrics_fd = -1; /* owned */
-static char *metrics_head;  /* owned; what follows the time stamp in each line, with commas; may be "" */
+static struct outlet *metrics_outlet; /* owned; NULL: no file is set */
+static char *metrics_head;	      /* owned; what follows the time stamp in each line, with commas; may be "" */
 static struct metrics_values metrics_reported; /* what the lines so far add up to */
 static char *metrics_line;		       /* owned; room for one line */
 static size_t metrics_line_size;
-static size_t metrics_rest_len; /* of the last line, at the beginning of metrics_line: not yet written */
+static bool metrics_under_way;			 /* a line was put; what became of it is not known */
+static struct metrics_values metrics_put_values; /* what the lines add up to if it arrives */
 
 /* ',"id":...,"properties":...' or less; malloc'ed, NULL when out of memory. Takes over both values, which may be NULL. */
 static char *metrics_format_head(json_t *id, json_t *properties)
@@ -77,10 +82,12 @@ static int metrics_open_locked(const char *path, const char *id, const char *pro
 	_cleanup_free_ char *head = NULL, *line = NULL;
 	json_t *properties = NULL, *id_json = NULL;
 	_cleanup_close_ int fd = -1;
+	struct outlet_config config = { .name = "fc_metrics", .lines = true };
 	json_error_t why;
 	size_t line_size;
+	int r;
 
-	if (metrics_fd >= 0)
+	if (metrics_outlet)
 		return err_set(e, EEXIST, "the metrics file is set already, it can be set only once");
 	if (properties_json) {
 		properties = json_loads(properties_json, 0, &why);
@@ -105,7 +112,11 @@ static int metrics_open_locked(const char *path, const char *id, const char *pro
 	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0)
 		return err_errno(e, errno, "cannot open the metrics file \"%s\"", path);
-	metrics_fd = take_fd(&fd);
+	config.size = 2 * line_size; /* one that is stuck, and the one before the end */
+	r = outlet_new(&config, fd, &metrics_outlet);
+	if (r < 0)
+		return err_errno(e, -r, "cannot use the metrics file \"%s\"", path);
+	(void)take_fd(&fd);
 	metrics_head = take_ptr(head);
 	metrics_line = take_ptr(line);
 	metrics_line_size = line_size;
@@ -127,7 +138,7 @@ bool metrics_is_open(void)
 	bool open;
 
 	pthread_mutex_lock(&metrics_lock);
-	open = metrics_fd >= 0;
+	open = metrics_outlet != NULL;
 	pthread_mutex_unlock(&metrics_lock);
 	return open;
 }
@@ -177,41 +188,37 @@ static size_t metrics_format(const struct metrics_values *now, const struct metr
 	return line.len;
 }
 
-/* Writes the first len bytes of metrics_line; keeps what was not taken. How much was, 0 if it would block, -errno. */
-static ssize_t metrics_send(size_t len)
+/* What became of the line under way: 0: it arrived, or there is none; -EAGAIN: not known within ms; -errno: it is lost. */
+static int metrics_settle(unsigned int ms)
 {
-	ssize_t n;
+	int r;
 
-	do
-		n = write(metrics_fd, metrics_line, len);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	metrics_rest_len = len - (size_t)n;
-	memmove(metrics_line, metrics_line + n, metrics_rest_len);
-	return n;
+	if (!metrics_under_way)
+		return 0;
+	if (!outlet_drain(metrics_outlet, ms))
+		return -EAGAIN;
+	metrics_under_way = false;
+	r = outlet_take_error(metrics_outlet);
+	if (!r)
+		metrics_reported = metrics_put_values;
+	return r; /* if lost, its counters go out with the next line */
 }
 
-static int metrics_flush_locked(void)
+static int metrics_flush_locked(int put(struct outlet *o, const void *data, size_t len))
 {
-	struct metrics_values now;
-	ssize_t n;
+	int r;
 
-	if (metrics_fd < 0)
+	if (!metrics_outlet)
 		return 0;
-	if (metrics_rest_len > 0) {
-		n = metrics_send(metrics_rest_len);
-		if (n < 0)
-			return (int)n;
-		if (metrics_rest_len > 0)
-			return -EAGAIN;
-	}
-	metrics_collect(&now);
-	n = metrics_send(metrics_format(&now, &metrics_reported));
-	if (n <= 0) /* none of it: its counters go out with the next line */
-		return n < 0 ? (int)n : -EAGAIN;
-	metrics_reported = now;
-	return 0;
+	if (metrics_settle(0) == -EAGAIN)
+		return -EAGAIN;
+	metrics_collect(&metrics_put_values);
+	r = put(metrics_outlet, metrics_line, metrics_format(&metrics_put_values, &metrics_reported));
+	if (r < 0)
+		return r;
+	metrics_under_way = true;
+	r = metrics_settle(METRICS_WAIT_MS);
+	return r == -EAGAIN ? 0 : r; /* it may yet arrive */
 }
 
 int metrics_flush(struct err *e)
@@ -219,7 +226,7 @@ int metrics_flush(struct err *e)
 	int r;
 
 	pthread_mutex_lock(&metrics_lock);
-	r = metrics_flush_locked();
+	r = metrics_flush_locked(outlet_put);
 	pthread_mutex_unlock(&metrics_lock);
 	if (r == -EAGAIN) {
 		metric_inc(logger, missed_metrics_count);
@@ -237,6 +244,6 @@ void metrics_flush_crash(void)
 	/* Whoever holds the lock is half-way through a line, and may be the very thread that failed. */
 	if (pthread_mutex_trylock(&metrics_lock) != 0)
 		return;
-	(void)metrics_flush_locked();
+	(void)metrics_flush_locked(outlet_put_crash);
 	pthread_mutex_unlock(&metrics_lock);
 }

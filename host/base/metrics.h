@@ -128,7 +128,10 @@ extern struct metrics metrics;
 int metrics_open(const char *path, const char *id, const char *properties_json, struct err *e) must_check;
 bool metrics_is_open(void);
 
-/* Writes one line; 0 also when no file is set. A write that would block is counted and dropped. */
+/*
+ * Writes one line; 0 also when no file is set. Waits 50 ms at most: what is not written by then may still be, and if the line
+ * before is not, this one is dropped and counted. -errno with a sentence: the line is lost, its counts come with the next.
+ */
 int metrics_flush(struct err *e);
 
 /* As metrics_flush(), as well as it can be done from the handler of a fatal signal. */

@@ -6,13 +6,24 @@
 #ifndef BASE_TERMINAL_H
 #define BASE_TERMINAL_H
 
+#include <stdbool.h>
+
+/*
+ * Whether fd is our controlling terminal and belongs to others for now. Who touches it then is stopped by the kernel, or, as
+ * SIGTTIN and SIGTTOU are blocked, gets an error. false for what is no terminal. Async-signal-safe.
+ */
+bool terminal_in_background(int fd);
+
 /*
  * Puts the terminal behind fd, if it is one, into raw mode: the guest gets each key, Ctrl-C too. fd is borrowed until
- * terminal_restore(). Does nothing while a terminal is raw already.
+ * terminal_restore(). Again, it does so again: a shell sets its own modes while a job is stopped. Any thread.
  */
 void terminal_make_raw(int fd);
 
-/* Puts back the settings that terminal_make_raw() found, once. Any thread; async-signal-safe. */
+/*
+ * Puts back the settings that terminal_make_raw() found first, once; but not under the eyes of a shell that has the terminal
+ * and its own settings in it. Any thread; async-signal-safe.
+ */
 void terminal_restore(void);
 
 #endif

@@ -6,8 +6,10 @@
  * the driver reads IIR until no reason is left.
  *
  * Registers are touched by vCPU threads, input arrives on the loop thread; both
- * under the device's lock. Only the loop thread may change its sources, so a vCPU
- * that makes room in a full FIFO says so through an eventfd.
+ * under the device's lock. Neither touches the host's descriptors: threads of
+ * serial_io's do, and nobody waits for them. Only the loop thread may change
+ * its sources, so a vCPU that makes room in a full FIFO says so through an
+ * eventfd.
  */
 #include "devices/devices.h"
 
@@ -110,9 +112,7 @@ static void serial_transmit(struct serial *s, uint8_t byte)
 		serial_push(s, byte);
 	} else if (!token_bucket_take(&s->limit, 1, clock_now_ns())) {
 		metric_inc(uart, rate_limiter_dropped_bytes);
-	} else if (serial_io_write(&s->io, byte) < 0) {
-		metric_inc(uart, missed_write_count);
-	} else {
+	} else if (serial_io_write(&s->io, byte) == 0) {
 		metric_inc(uart, write_count);
 	}
 	s->tx_empty_pending = true;
@@ -242,32 +242,32 @@ static void serial_write(struct device *dev, uint64_t offset, const void *data, 
 
 static void serial_on_input(void *ctx, uint32_t events);
 
-/*
- * Listens to the host while there is room and the machine runs. Otherwise the source goes away altogether: a hang-up is
- * reported whatever events are asked for, and would keep the loop spinning before the last bytes are read.
- */
+/* Asks for the host's bytes while there is room for them and the machine runs. */
 static void serial_update_input(struct serial *s)
 {
-	bool want = s->running && !s->in_eof && s->io.in_fd >= 0 && s->rx_len < SERIAL_FIFO;
+	bool want = s->running && !s->in_eof && s->io.in && s->rx_len < SERIAL_FIFO;
 
 	if (!want) {
 		loop_remove(s->in_source);
 		s->in_source = NULL;
-	} else if (!s->in_source) {
-		s->in_source = loop_add(s->loop, s->io.in_fd, EPOLLIN, serial_on_input, s);
+		return;
+	}
+	if (!s->in_source) {
+		s->in_source = loop_add(s->loop, inlet_fd(s->io.in), EPOLLIN, serial_on_input, s);
 		if (!s->in_source)
 			log_warn("standard input cannot be watched: %s", strerror(errno));
 	}
+	inlet_want(s->io.in);
 }
 
 static void serial_receive(struct serial *s)
 {
-	ssize_t n = read(s->io.in_fd, s->rx + s->rx_len, SERIAL_FIFO - s->rx_len);
+	ssize_t n = inlet_take(s->io.in, s->rx + s->rx_len, SERIAL_FIFO - s->rx_len);
 
 	if (n > 0) {
 		s->rx_len += (unsigned int)n;
 		serial_update_irq(s);
-	} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+	} else if (n == -ENODATA) {
 		s->in_eof = true;
 	}
 }
@@ -398,7 +398,6 @@ int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, 
 		.loop = p->loop,
 		.irq.fd = -1,
 		.room_fd = -1,
-		.io = { .in_fd = -1, .out_fd = -1 },
 		.lcr = LCR_8N1,
 		.mcr = MCR_OUT2,
 		.dll = 0x0C, /* 9600 baud, as firmware leaves it */

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * The host side of the console. The descriptors are opened anew through /proc:
- * O_NONBLOCK is a property of the open file, and standard output is shared with
- * the shell and with whoever else writes to the terminal.
- */
+/* The host side of the console: an outlet and an inlet, whatever the descriptors are. */
 #include "devices/serial_io.h"
 
 #include <fcntl.h>
@@ -13,72 +9,87 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/metrics.h"
 #include "base/terminal.h"
 
-/* A regular file keeps its shared offset (">>" and "2>&1" must work), and never blocks. */
-static int open_stdout(void)
-{
-	struct stat st;
-	int fd = -1;
+#define SERIAL_IO_ROOM	       (256u * 1024) /* more than a kernel says while it boots */
+#define SERIAL_IO_GATHER_MS    1	     /* nobody sees it, and it makes one write of hundreds */
+#define SERIAL_IO_LAST_WAIT_MS 100
 
-	if (fstat(STDOUT_FILENO, &st) == 0 && !S_ISREG(st.st_mode))
-		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0)
-		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	return fd;
-}
-
-/* A background job that touches its terminal is stopped by the kernel, so it gets no input. */
+/* A terminal that is not ours has its own readers. */
 static bool stdin_is_usable(void)
 {
 	struct stat st;
 
 	if (isatty(STDIN_FILENO))
-		return tcgetpgrp(STDIN_FILENO) == getpgrp();
+		return tcgetpgrp(STDIN_FILENO) >= 0;
 	return fstat(STDIN_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
+/* fd is taken over, also on error. */
+static int serial_io_set_output(struct serial_io *io, int fd)
+{
+	static const struct outlet_config config = {
+		.name = "fc_console",
+		.what = "the guest's console",
+		.size = SERIAL_IO_ROOM,
+		.gather_ms = SERIAL_IO_GATHER_MS,
+		.lost = &metrics.uart_missed_write_count,
+	};
+	int r = outlet_new(&config, fd, &io->out);
+
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
+static int serial_io_open_path(struct serial_io *io, const char *path, struct err *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0 && errno == ENXIO) /* a FIFO that nobody reads yet */
+		fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, errno, "serial_out_path \"%s\" cannot be opened for writing", path);
+	r = serial_io_set_output(io, fd);
+	return r < 0 ? err_errno(e, -r, "serial_out_path \"%s\" cannot be used", path) : 0;
 }
 
 int serial_io_open(struct serial_io *io, const char *path, struct err *e)
 {
-	*io = (struct serial_io){ .in_fd = -1, .out_fd = -1 };
-	if (path) {
-		io->out_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
-		if (io->out_fd < 0 && errno == ENXIO) /* a FIFO that nobody reads yet */
-			io->out_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-		if (io->out_fd < 0)
-			return err_errno(e, errno, "serial_out_path \"%s\" cannot be opened for writing", path);
-		return 0;
-	}
-	io->out_fd = open_stdout();
-	if (io->out_fd < 0)
-		return err_errno(e, errno, "standard output cannot be used for the serial console");
-	if (stdin_is_usable())
-		io->in_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-	return 0;
+	int fd, r;
+
+	*io = (struct serial_io){ .in = NULL, .out = NULL };
+	if (path)
+		return serial_io_open_path(io, path, e);
+	fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	r = fd < 0 ? -errno : serial_io_set_output(io, fd);
+	if (r < 0)
+		return err_errno(e, -r, "standard output cannot be used for the serial console");
+	r = stdin_is_usable() ? inlet_new("fc_input", STDIN_FILENO, &io->in) : 0;
+	return r < 0 ? err_errno(e, -r, "standard input cannot be used for the serial console") : 0;
 }
 
 void serial_io_raw(struct serial_io *io)
 {
-	if (io->in_fd >= 0)
-		terminal_make_raw(io->in_fd);
+	if (io->in && !terminal_in_background(STDIN_FILENO))
+		terminal_make_raw(STDIN_FILENO);
 }
 
 void serial_io_close(struct serial_io *io)
 {
-	if (io->in_fd >= 0)
+	bool had_input = io->in;
+
+	outlet_free(io->out, SERIAL_IO_LAST_WAIT_MS);
+	inlet_free(io->in, SERIAL_IO_LAST_WAIT_MS);
+	/* After the thread that makes it raw. */
+	if (had_input)
 		terminal_restore();
-	cleanup_close(&io->in_fd);
-	cleanup_close(&io->out_fd);
-	io->in_fd = -1;
-	io->out_fd = -1;
+	*io = (struct serial_io){ .in = NULL, .out = NULL };
 }
 
 int serial_io_write(struct serial_io *io, uint8_t byte)
 {
-	ssize_t n;
-
-	do
-		n = write(io->out_fd, &byte, 1);
-	while (n < 0 && errno == EINTR);
-	return n == 1 ? 0 : -errno;
+	return outlet_put(io->out, &byte, 1);
 }

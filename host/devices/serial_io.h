@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the UART's bytes come from and go to on the host: terminal handling, pipes, files. */
+/* Where the UART's bytes come from and go to on the host: terminal handling, pipes, files. Nothing here waits for them. */
 #ifndef DEVICES_SERIAL_IO_H
 #define DEVICES_SERIAL_IO_H
 
@@ -8,18 +8,21 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/inlet.h"
+#include "base/outlet.h"
 
 struct serial_io {
-	int in_fd;  /* owned, -1: no input */
-	int out_fd; /* owned */
+	struct inlet *in;   /* owned; NULL: no input */
+	struct outlet *out; /* owned */
 };
 
-/* path NULL: standard output, and standard input where it is a terminal in the foreground, a pipe or a socket. */
+/* path NULL: standard output, and standard input where it is our terminal, a pipe or a socket. */
 int serial_io_open(struct serial_io *io, const char *path, struct err *e) must_check;
-void serial_io_close(struct serial_io *io); /* restores the terminal; accepts half-built */
-/* Puts the terminal, if there is one, into raw mode: the guest gets each key, Ctrl-C too. */
+/* Gives what was written last a moment to arrive, and restores the terminal; accepts half-built. */
+void serial_io_close(struct serial_io *io);
+/* Puts the terminal, if there is one and we are in its foreground, into raw mode: the guest gets each key, Ctrl-C too. */
 void serial_io_raw(struct serial_io *io);
-/* What would block is dropped: a guest must not stop because nobody reads its console. -errno. */
+/* What there is no room for is dropped: a guest must not stop because nobody reads its console. -EAGAIN then, and counted. */
 int serial_io_write(struct serial_io *io, uint8_t byte);
 
 #endif

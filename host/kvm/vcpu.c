@@ -10,6 +10,11 @@
  *     for nothing, but KVM_RUN sees immediate_exit and returns EINTR at once.
  * So a wake-up cannot get lost, and the signal handler has nothing to do.
  *
+ * It is a standard signal: those of real time are queued, and cannot be sent
+ * when the user's RLIMIT_SIGPENDING is used up, by whomever. Whoever waits kicks
+ * again now and then, for what nobody has thought of, and not for ever: the
+ * thread may be in a system call that a disk or a server does not answer.
+ *
  * KVM finishes a port or MMIO access that we have answered at the beginning of
  * the next KVM_RUN, before it looks at immediate_exit, and gives out the rest
  * of an access in pieces as further exits. The thread therefore leaves its loop
@@ -24,6 +29,7 @@
 #include <sys/mman.h>
 
 #include "arch/arch.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "kvm/exit.h"
@@ -31,7 +37,8 @@
 #include "kvm/vm.h"
 #include "sandbox/sandbox.h"
 
-#define VCPU_KICK_SIGNAL SIGRTMIN
+#define VCPU_KICK_SIGNAL   SIGUSR1
+#define VCPU_KICK_AGAIN_NS (20ull * 1000 * 1000)
 
 /* Smaller than a huge page: the 8 MiB that are usual would get one, 2 MiB for a vCPU that uses some KiB of its stack. */
 #define VCPU_STACK_SIZE (512u * 1024)
@@ -51,6 +58,17 @@ static int vcpu_install_kick_handler(struct err *e)
 	return 0;
 }
 
+/* Waits are measured by the clock of clock_now_ns(). */
+static void vcpu_init_cond(struct vcpu *vcpu)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&vcpu->cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *e)
 {
 	void *run;
@@ -58,7 +76,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *
 
 	*vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1, .wanted = VCPU_PAUSED, .state = VCPU_PAUSED };
 	pthread_mutex_init(&vcpu->lock, NULL);
-	pthread_cond_init(&vcpu->cond, NULL);
+	vcpu_init_cond(vcpu);
 	snprintf(vcpu->name, sizeof(vcpu->name), "fc_vcpu %u", index);
 
 	r = kvm_ioctl_n(vm->fd, KVM_CREATE_VCPU, index); /* KVM's descriptors are O_CLOEXEC by themselves */
@@ -196,6 +214,15 @@ int vcpu_start_thread(struct vcpu *vcpu, struct err *e)
 	return 0;
 }
 
+/* Under the lock. */
+static void vcpu_kick(struct vcpu *vcpu)
+{
+	int r = pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
+
+	if (r != 0)
+		log_warn("vCPU %u: the kick signal cannot be sent: %s", vcpu->index, strerror(r));
+}
+
 void vcpu_want(struct vcpu *vcpu, enum vcpu_state state)
 {
 	pthread_mutex_lock(&vcpu->lock);
@@ -203,16 +230,27 @@ void vcpu_want(struct vcpu *vcpu, enum vcpu_state state)
 	__atomic_store_n(&vcpu->run->immediate_exit, state != VCPU_RUNNING, __ATOMIC_SEQ_CST);
 	pthread_cond_broadcast(&vcpu->cond);
 	if (vcpu->has_thread && state != VCPU_RUNNING && vcpu->state == VCPU_RUNNING)
-		pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
+		vcpu_kick(vcpu);
 	pthread_mutex_unlock(&vcpu->lock);
 }
 
-void vcpu_wait(struct vcpu *vcpu)
+bool vcpu_wait(struct vcpu *vcpu, uint64_t deadline_ns)
 {
+	bool reached;
+
 	pthread_mutex_lock(&vcpu->lock);
-	while (vcpu->has_thread && vcpu->state != vcpu->wanted)
-		pthread_cond_wait(&vcpu->cond, &vcpu->lock);
+	while (vcpu->has_thread && vcpu->state != vcpu->wanted && clock_now_ns() < deadline_ns) {
+		uint64_t again_ns = clock_now_ns() + VCPU_KICK_AGAIN_NS;
+		const struct timespec until = { .tv_sec = (time_t)(again_ns / 1000000000u),
+						.tv_nsec = (long)(again_ns % 1000000000u) };
+
+		if (pthread_cond_timedwait(&vcpu->cond, &vcpu->lock, &until) == ETIMEDOUT &&
+		    vcpu->state == VCPU_RUNNING && vcpu->wanted != VCPU_RUNNING)
+			vcpu_kick(vcpu);
+	}
+	reached = !vcpu->has_thread || vcpu->state == vcpu->wanted;
 	pthread_mutex_unlock(&vcpu->lock);
+	return reached;
 }
 
 void vcpu_fini(struct vcpu *vcpu)

@@ -31,9 +31,10 @@ struct vcpu {
 int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *e) must_check;
 int vcpu_start_thread(struct vcpu *vcpu, struct err *e) must_check;
 void vcpu_fini(struct vcpu *vcpu); /* stops and joins the thread; accepts half-built */
-/* Asks for a state; vcpu_wait() returns when it has been reached. */
+/* Asks for a state. */
 void vcpu_want(struct vcpu *vcpu, enum vcpu_state state);
-void vcpu_wait(struct vcpu *vcpu);
+/* Waits until the state that was asked for has been reached: true; or until deadline_ns (clock_now_ns()): false. */
+bool vcpu_wait(struct vcpu *vcpu, uint64_t deadline_ns) must_check;
 /* Tells the guest's kvmclock, if it uses one, that the host stopped it: its watchdogs will see no lockup. */
 void vcpu_tell_guest_paused(struct vcpu *vcpu);
 

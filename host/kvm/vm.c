@@ -14,6 +14,7 @@
 
 #include "arch/arch.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
 
@@ -189,11 +190,18 @@ void vm_run(struct vm *vm)
 	vm_want(vm, VCPU_RUNNING);
 }
 
-void vm_pause(struct vm *vm)
+int vm_pause(struct vm *vm, uint64_t timeout_ns, struct err *e)
 {
+	uint64_t deadline_ns = clock_now_ns() + timeout_ns;
+
 	vm_want(vm, VCPU_PAUSED);
 	for (unsigned int i = 0; i < vm->num_vcpus; i++)
-		vcpu_wait(&vm->vcpus[i]);
+		if (!vcpu_wait(&vm->vcpus[i], deadline_ns))
+			return err_set(
+				e, ETIMEDOUT,
+				"vCPU %u does not stop: its thread waits for a disk or a server that does not answer",
+				i);
+	return 0;
 }
 
 void vm_report_exit(struct vm *vm, enum vm_exit why)

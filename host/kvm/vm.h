@@ -45,7 +45,7 @@ struct vm {
  */
 int vm_new(unsigned int num_vcpus, struct bus *bus, const struct guest_mem *mem,
 	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm, struct err *e) must_check;
-/* Stops and joins the vCPU threads; NULL is fine. */
+/* Stops and joins the vCPU threads, which vm_pause() has said can be done; NULL is fine. */
 void vm_free(struct vm *vm);
 
 /* All vCPUs run guest code from here on. Idempotent. */
@@ -54,8 +54,11 @@ void vm_run(struct vm *vm);
  * Returns when no vCPU is in the guest and none will be until vm_run(); an MMIO or port access that was under way is
  * complete (KVM finishes it only at the next KVM_RUN: each vCPU re-enters with immediate_exit set), so that the
  * registers are those after the instruction. Idempotent. Must be called without any device's lock.
+ *
+ * -ETIMEDOUT with a sentence when a vCPU does not stop within timeout_ns, because a disk or a server that its thread waits for
+ * does not answer. What holds then is unknown: vm_run() takes the wish back, but vm_free() might never return.
  */
-void vm_pause(struct vm *vm);
+int vm_pause(struct vm *vm, uint64_t timeout_ns, struct err *e) must_check;
 
 /* For vCPU threads: tells the owner why the guest stopped; only the first call does. */
 void vm_report_exit(struct vm *vm, enum vm_exit why);

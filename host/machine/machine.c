@@ -11,6 +11,8 @@
 #include "machine/internal.h"
 #include "resource/resource.h"
 
+#define MACHINE_STOP_NS (500ull * 1000 * 1000)
+
 /* On a vCPU thread. A guest that resets or switches itself off is a normal end. */
 static void machine_on_exit(void *ctx, enum vm_exit why)
 {
@@ -89,12 +91,15 @@ int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *l
 	return 0;
 }
 
+int machine_stop(struct machine *m, struct err *e)
+{
+	return m && m->vm ? vm_pause(m->vm, MACHINE_STOP_NS, e) : 0;
+}
+
 void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
-	if (m->vm)
-		vm_pause(m->vm);
 	machine_platform_fini(&m->platform);
 	/* Devices take their doorbells away from KVM, so they go first; no vCPU runs any more. */
 	while (m->devices) {

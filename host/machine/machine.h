@@ -38,7 +38,13 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e) must_
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
 		 struct machine **out, struct err *e) must_check;
 
-void machine_free(struct machine *m); /* NULL is fine; restores the terminal */
+/*
+ * Stops the vCPUs for good. -ETIMEDOUT with a sentence if one does not come within half a second: the machine cannot be freed
+ * then, as that vCPU may use it at any time; the process has to end with it. NULL is fine.
+ */
+int machine_stop(struct machine *m, struct err *e) must_check;
+/* The machine has not run, or was stopped. NULL is fine; restores the terminal. */
+void machine_free(struct machine *m);
 
 bool machine_is_paused(const struct machine *m);
 int machine_pause(struct machine *m, struct err *e) must_check;

@@ -18,6 +18,9 @@
 /* How long the requests in flight of all devices together may take; the API waits meanwhile. */
 #define MACHINE_DRAIN_MS 5000u
 
+/* Memory that comes from a slow disk may take its time; the API answers nobody else meanwhile. */
+#define MACHINE_PAUSE_NS (5ull * 1000 * 1000 * 1000)
+
 static int machine_run_leak_event(struct machine *m, struct err *e)
 {
 	uint64_t start_ns = clock_now_ns();
@@ -72,7 +75,11 @@ int machine_pause(struct machine *m, struct err *e)
 
 	if (m->paused)
 		return 0;
-	vm_pause(m->vm);
+	r = vm_pause(m->vm, MACHINE_PAUSE_NS, e);
+	if (r < 0) {
+		vm_run(m->vm); /* those that have stopped go on */
+		return r;
+	}
 	for (struct device *dev = m->devices; dev; dev = dev->next)
 		device_pause(dev);
 	r = machine_drain(m, e);

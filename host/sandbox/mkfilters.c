@@ -22,10 +22,9 @@ static const struct {
 	const char *name;
 	enum rule_where where;
 } filters[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = { "setup", RULE_SETUP },
-	[SANDBOX_LOOP] = { "loop", RULE_LOOP },
-	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },
-	[SANDBOX_IO] = { "io", RULE_IO },
+	[SANDBOX_SETUP] = { "setup", RULE_SETUP },    [SANDBOX_LOOP] = { "loop", RULE_LOOP },
+	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },	      [SANDBOX_IO] = { "io", RULE_IO },
+	[SANDBOX_STREAM] = { "stream", RULE_STREAM },
 };
 
 static bool is_in_filter(const struct rule *rule, enum rule_where where)

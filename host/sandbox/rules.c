@@ -24,6 +24,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -57,17 +58,17 @@
 	}
 #define IOCTL(where, request, why) CALL1(where, ioctl, IS(1, request), why)
 
-#define SETUP RULE_SETUP
-#define LOOP  RULE_LOOP
-#define VCPU  RULE_VCPU
-#define IO    RULE_IO
-#define ALL   RULE_ALL
-#define OTHER (RULE_VCPU | RULE_IO)
+#define SETUP  RULE_SETUP
+#define LOOP   RULE_LOOP
+#define VCPU   RULE_VCPU
+#define IO     RULE_IO
+#define STREAM RULE_STREAM
+#define ALL    RULE_ALL
+#define OTHER  (RULE_VCPU | RULE_IO | RULE_STREAM)
 
 #define FUTEX_OPERATION (INT_MASK & FUTEX_CMD_MASK)
 #define MAP_KIND	(MAP_TYPE | MAP_ANONYMOUS)
-#define KICK_SIGNAL	34 /* SIGRTMIN: glibc keeps the two before it for itself */
-#define SETXID_SIGNAL	33
+#define KICK_SIGNAL	SIGUSR1 /* of vcpu.c */
 
 /* What glibc passes for a thread. */
 #define THREAD_FLAGS                                                                                       \
@@ -77,11 +78,12 @@
 #define ABORT		"abort(3), when an assertion fails"
 #define MALLOC		"malloc(3): which one it uses depends on sizes and on what was freed before"
 #define CRASH		"the handler of a fatal signal puts the terminal right; tcsetattr(3) reads what it has set"
+#define GIVEN_UP	"a thread that nobody waited for ends at last and frees what is its own"
 #define CLOCK		"the vDSO asks the kernel where the host's clock cannot be read from user space"
 #define NO_PAGEMAP	"saving a clone where /proc/self/pagemap cannot be read"
 #define ASYNC		"the testbed's guests have no drive with io_engine Async"
 #define DISCARD		"a guest that discards, or writes zeros"
-#define SLOW		"a reset while a disk is slow; the log"
+#define SLOW		"a reset while a disk is slow; a crash waits for its last lines to be written"
 #define HOST_LACKS_XCRS "the testbed's processors have no XSAVE"
 
 const struct rule rules[] = {
@@ -90,7 +92,7 @@ const struct rule rules[] = {
 	IOCTL(VCPU, KVM_KVMCLOCK_CTRL, NULL),
 
 	/* Open files: descriptors say which, and what they are good for. */
-	CALL(LOOP, read, NULL),
+	CALL(LOOP | STREAM, read, NULL),
 	CALL(ALL, write, NULL),
 	CALL(LOOP, pread64, NULL),
 	CALL(LOOP, pwrite64, NULL),
@@ -104,13 +106,14 @@ const struct rule rules[] = {
 	CALL(LOOP, copy_file_range, NULL),
 	CALL1(LOOP, flock, IS(1, LOCK_EX | LOCK_NB), NULL),
 	CALL(LOOP, close, NULL),
+	CALL(STREAM, close, GIVEN_UP),
 	CALL(LOOP, newfstatat, NULL),
 	CALL(LOOP, fstat, "fstat(3) of glibc before 2.33 and after 2.38"),
 	CALL1(LOOP, fcntl, IS(1, F_GETFL), NULL),
 	CALL1(LOOP, fcntl, IS(1, F_SETFL), NULL),
 	CALL1(SETUP, fcntl, IS(1, F_DUPFD_CLOEXEC), NULL),
-	CALL(LOOP, poll, NULL),
-	CALL(OTHER, poll, SLOW),
+	CALL(LOOP | STREAM, poll, NULL),
+	CALL(VCPU | IO, poll, SLOW),
 
 	/* io_uring, for drives with the engine Async: what a ring can do is restricted before it is used (virtio/blk_uring.c). */
 	CALL(SETUP, io_uring_setup, ASYNC),
@@ -125,19 +128,22 @@ const struct rule rules[] = {
 	CALL(LOOP, unlink, NULL),
 
 	/* The terminal. Every thread may have to put its settings back before it ends the process. */
-	IOCTL(LOOP, TCGETS, NULL),
-	IOCTL(LOOP, TCSETS, NULL),
-	IOCTL(OTHER, TCGETS, CRASH),
-	IOCTL(OTHER, TCSETS, CRASH),
+	IOCTL(LOOP | STREAM, TCGETS, NULL),
+	IOCTL(LOOP | STREAM, TCSETS, NULL),
+	IOCTL(LOOP | STREAM, TIOCGPGRP, NULL),
+	CALL(LOOP | STREAM, getpgrp, NULL),
+	IOCTL(VCPU | IO, TCGETS, CRASH),
+	IOCTL(VCPU | IO, TCSETS, CRASH),
+	IOCTL(VCPU | IO, TIOCGPGRP, CRASH),
+	CALL(VCPU | IO, getpgrp, CRASH),
 	IOCTL(ALL, TCGETS2, "instead of TCGETS with glibc after 2.41"),
 	IOCTL(ALL, TCSETS2, "instead of TCSETS with glibc after 2.41"),
-	IOCTL(SETUP, TIOCGPGRP, NULL),
-	CALL(SETUP, getpgrp, NULL),
 
 	/* The event loop. */
 	CALL(LOOP, epoll_wait, NULL),
 	CALL(LOOP, epoll_ctl, NULL),
 	CALL1(SETUP, eventfd2, IS(1, EFD_CLOEXEC | EFD_NONBLOCK), NULL),
+	CALL2(SETUP, signalfd4, IS(0, -1), IS(3, SFD_CLOEXEC | SFD_NONBLOCK), NULL),
 	CALL2(SETUP, timerfd_create, IS(0, CLOCK_MONOTONIC), IS(1, TFD_CLOEXEC | TFD_NONBLOCK), NULL),
 	CALL1(LOOP, timerfd_settime, IS(1, 0), NULL),
 
@@ -153,6 +159,7 @@ const struct rule rules[] = {
 	CALL1(SETUP, mmap, LACKS(2, PROT_EXEC), NULL),
 	CALL2(LOOP, mmap, LACKS(2, PROT_EXEC), MASKED(3, MAP_KIND, MAP_PRIVATE | MAP_ANONYMOUS), NULL),
 	CALL(LOOP, munmap, NULL),
+	CALL(STREAM, munmap, GIVEN_UP),
 	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
 	CALL(LOOP, brk, NULL),
@@ -171,13 +178,14 @@ const struct rule rules[] = {
 	CALL2(SETUP, prctl, IS(0, PR_SET_SECCOMP), IS(1, SECCOMP_MODE_FILTER), NULL),
 	CALL1(LOOP | VCPU, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), NULL),
 	CALL1(IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "the loop hands over a request in the same moment"),
-	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), NULL),
+	CALL1(LOOP | VCPU | IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), NULL),
+	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "a lock that another thread has"),
+	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), "a lock that another thread waits for"),
 	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), NULL),
 	CALL(OTHER, exit, NULL),
 
 	/* Signals. */
 	CALL1(SETUP, rt_sigaction, IS(0, KICK_SIGNAL), NULL),
-	CALL1(SETUP, rt_sigaction, IS(0, SETXID_SIGNAL), NULL),
 	CALL(ALL, rt_sigprocmask, NULL),
 	CALL(VCPU, rt_sigreturn, NULL),
 	CALL(IO, rt_sigreturn, "the kick signal, if another process sends it"),

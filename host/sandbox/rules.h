@@ -8,13 +8,14 @@
 
 #define RULE_MAX_ARGS 3
 
-/* Filters that have a rule. SANDBOX_SETUP has every one: vCPU threads inherit it, and the loop thread keeps it. */
+/* Filters that have a rule. SANDBOX_SETUP has every one: other threads inherit it, and the loop thread keeps it. */
 enum rule_where {
 	RULE_SETUP = 0,
 	RULE_LOOP = 1 << 0,
 	RULE_VCPU = 1 << 1,
 	RULE_IO = 1 << 2,
-	RULE_ALL = RULE_LOOP | RULE_VCPU | RULE_IO,
+	RULE_STREAM = 1 << 3,
+	RULE_ALL = RULE_LOOP | RULE_VCPU | RULE_IO | RULE_STREAM,
 };
 
 struct rule {

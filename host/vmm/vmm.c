@@ -23,6 +23,11 @@ void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool 
 	vm_config_init(&vmm->config);
 }
 
+int vmm_stop(struct vmm *vmm, struct err *e)
+{
+	return machine_stop(vmm->machine, e);
+}
+
 void vmm_fini(struct vmm *vmm)
 {
 	machine_free(vmm->machine);

@@ -26,6 +26,8 @@ struct vmm {
 };
 
 void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool boot_timer);
+/* Stops the machine, if there is one; as machine_stop(): after an error vmm_fini() must not be called. */
+int vmm_stop(struct vmm *vmm, struct err *e) must_check;
 void vmm_fini(struct vmm *vmm);
 enum vmm_state vmm_state(const struct vmm *vmm);
 

@@ -16,8 +16,10 @@
 #include "base/codec.h"
 #include "base/codec_tree.h"
 #include "base/fdio.h"
+#include "base/inlet.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/outlet.h"
 #include "config/json_fields.h"
 #include "resource/vm_config.h"
 #include "constructors.h"
@@ -225,6 +227,38 @@ MAKE(make_log)
 	(void)c;
 	(void)out;
 	return log_set_path("log", e);
+}
+
+MAKE(make_outlet)
+{
+	static const struct outlet_config config = { .name = "test", .size = 4096 };
+	int fd = dup(STDOUT_FILENO), r;
+
+	(void)c;
+	if (fd < 0)
+		return err_errno(e, errno, "outlet");
+	r = outlet_new(&config, fd, (struct outlet **)out);
+	if (r < 0)
+		close(fd);
+	return r < 0 ? err_errno(e, -r, "outlet") : 0;
+}
+
+static void unmake_outlet(void *out)
+{
+	outlet_free(out, 5000);
+}
+
+MAKE(make_inlet)
+{
+	int r = inlet_new("test", STDIN_FILENO, (struct inlet **)out);
+
+	(void)c;
+	return r < 0 ? err_errno(e, -r, "inlet") : 0;
+}
+
+static void unmake_inlet(void *out)
+{
+	inlet_free(out, 5000);
 }
 
 MAKE(make_metrics)
@@ -679,6 +713,8 @@ const struct constructor constructors_of_parts[] = {
 	WITH("codec_tree_new", before_decoding, after_decoding, make_tree, unmake_tree),
 	WITH("dec_new", before_decoding, after_decoding, make_decoder, unmake_decoder),
 	PLAIN("log_set_path", make_log, NULL),
+	PLAIN("outlet_new", make_outlet, unmake_outlet),
+	PLAIN("inlet_new", make_inlet, unmake_inlet),
 	PLAIN("file_open_regular", make_open_file, unmake_fd),
 	PLAIN("file_read", make_file_contents, free),
 	PLAIN("fsync_parent", make_synced_folder, NULL),

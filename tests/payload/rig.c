@@ -20,6 +20,7 @@
 
 #define RIG_MEMORY    (16ull << 20)
 #define RIG_TIMEOUT_S 30
+#define RIG_PAUSE_NS  (10ull * 1000 * 1000 * 1000)
 
 /* Says the reason of a failure, which is all that a test can do about it. */
 static void rig_must(int r, const struct err *e)
@@ -145,6 +146,13 @@ struct rig *rig_clone(struct rig *other)
 	memcpy(rig->text, other->text, sizeof(rig->text));
 	rig->text_len = other->text_len;
 	return rig;
+}
+
+void rig_pause(struct rig *rig)
+{
+	struct err e;
+
+	rig_must(vm_pause(rig->vm, RIG_PAUSE_NS, &e), &e);
 }
 
 void rig_free(struct rig *rig)

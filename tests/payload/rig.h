@@ -36,6 +36,7 @@ struct rig {
 	char text[4096]; /* what the guest has printed; NUL-terminated */
 	size_t text_len;
 	bool has_reset; /* by the reset port */
+	sem_t *hold;	/* not NULL: a write to the console waits for it, as for a disk that does not answer */
 	sem_t event;	/* posted at each line, reset and exit */
 	_Atomic int exits;
 	enum vm_exit exit_why;
@@ -45,6 +46,8 @@ struct rig {
 struct rig *rig_boot(const char *guest, unsigned int num_vcpus, const char *cmdline, const char *initrd);
 /* A new machine with other's memory, devices and KVM state; other is paused and may be freed. */
 struct rig *rig_clone(struct rig *other);
+/* The vCPUs have ten seconds to stop. */
+void rig_pause(struct rig *rig);
 void rig_free(struct rig *rig);
 
 /* Wait at most 30 s. */

@@ -29,6 +29,11 @@ static void console_write(struct device *dev, uint64_t offset, const void *data,
 {
 	struct rig *rig = container_of(dev, struct rig, console);
 
+	if (rig->hold) {
+		sem_post(&rig->event);
+		while (sem_wait(rig->hold) < 0) /* nothing gets it out of there */
+			;
+	}
 	if (offset != 0 || len != 1)
 		return;
 	device_lock(dev);

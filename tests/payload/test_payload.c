@@ -20,6 +20,7 @@
 
 #include "arch/arch.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/codec.h"
 #include "kvm/vcpu.h"
 #include "ports.h"
@@ -54,7 +55,7 @@ static void a_64_bit_elf_finds_its_boot_parameters_and_a_triple_fault_is_a_crash
 	(void)state;
 	vm_run(rig->vm);
 	rig_wait_exit(rig);
-	vm_pause(rig->vm);
+	rig_pause(rig);
 	assert_string_equal(rig->text, "long mode\na=b --\nRSDP\n3 E820 entries\nThis is the initrd.\n");
 	assert_int_equal(rig->exits, 1);
 	assert_int_equal(rig->exit_why, VM_EXIT_ERROR);
@@ -68,7 +69,7 @@ static void a_pvh_kernel_starts_in_protected_mode_with_start_info(void **state)
 	(void)state;
 	vm_run(rig->vm);
 	rig_wait_exit(rig);
-	vm_pause(rig->vm);
+	rig_pause(rig);
 	assert_string_equal(rig->text, "protected mode\nconsole=hvc0");
 	assert_true(rig->has_reset);
 	rig_free(rig);
@@ -84,7 +85,7 @@ static void pausing_thousands_of_times_loses_and_doubles_no_access(void **state)
 	for (int i = 0; i < PAUSES; i++) {
 		vm_run(rig->vm);
 		sleep_random(&seed);
-		vm_pause(rig->vm);
+		rig_pause(rig);
 		assert_counts_agree(rig);
 	}
 	assert_true(rig->ports.next_write > 100);
@@ -112,13 +113,38 @@ static void a_machine_goes_on_in_another_one_where_it_was_saved(void **state)
 			device_lock(&rig->ports.dev);
 			device_unlock(&rig->ports.dev);
 		} while (rig->ports.next_write < before + 3);
-		vm_pause(rig->vm);
+		rig_pause(rig);
 		assert_counts_agree(rig);
 		clone = rig_clone(rig);
 		rig_free(rig);
 		rig = clone;
 	}
 	rig_free(rig);
+}
+
+static void a_vcpu_that_does_not_come_is_not_waited_for(void **state)
+{
+	struct rig *rig = rig_boot("guest_halt", 2, "", NULL);
+	uint64_t start_ns;
+	struct err e;
+	sem_t hold;
+
+	(void)state;
+	sem_init(&hold, 0, 0);
+	rig->hold = &hold;
+	vm_run(rig->vm);
+	assert_int_equal(sem_wait(&rig->event), 0);
+	start_ns = clock_now_ns();
+	assert_int_equal(vm_pause(rig->vm, 200ull * 1000 * 1000, &e), -ETIMEDOUT);
+	assert_in_range(clock_now_ns() - start_ns, 200ull * 1000 * 1000, 2000ull * 1000 * 1000);
+	assert_non_null(strstr(e.text, "vCPU 0 does not stop"));
+	vm_run(rig->vm); /* as if nobody had asked */
+	rig->hold = NULL;
+	sem_post(&hold);
+	rig_wait_text(rig, "halt");
+	rig_pause(rig);
+	rig_free(rig);
+	sem_destroy(&hold);
 }
 
 static void a_halted_machine_pauses_saves_and_ends(void **state)
@@ -130,16 +156,16 @@ static void a_halted_machine_pauses_saves_and_ends(void **state)
 	vm_run(rig->vm);
 	rig_wait_text(rig, "halt");
 	for (int i = 0; i < 200; i++) {
-		vm_pause(rig->vm);
-		vm_pause(rig->vm);
+		rig_pause(rig);
+		rig_pause(rig);
 		vm_run(rig->vm);
 		vm_run(rig->vm);
 	}
-	vm_pause(rig->vm);
+	rig_pause(rig);
 	clone = rig_clone(rig);
 	rig_free(rig);
 	vm_run(clone->vm);
-	vm_pause(clone->vm);
+	rig_pause(clone);
 	vm_run(clone->vm);
 	rig_free(clone); /* while it runs */
 }
@@ -217,7 +243,7 @@ static void a_hostile_vcpu_state_is_refused_by_name_or_harms_only_the_guest(void
 			print_message("%s\n", e.text);
 		vm_run(rig->vm);
 		sleep_random(&seed);
-		vm_pause(rig->vm);
+		rig_pause(rig);
 		rig_free(rig);
 	}
 	dec_free(good);
@@ -231,7 +257,7 @@ static void save_and_wait_for_timer(long delay_ns)
 
 	vm_run(rig->vm);
 	rig_wait_text(rig, "armed");
-	vm_pause(rig->vm);
+	rig_pause(rig);
 	nanosleep(&delay, NULL);
 	clone = rig_clone(rig);
 	rig_free(rig);
@@ -419,6 +445,7 @@ int main(void)
 		cmocka_unit_test(pausing_thousands_of_times_loses_and_doubles_no_access),
 		cmocka_unit_test(a_machine_goes_on_in_another_one_where_it_was_saved),
 		cmocka_unit_test(a_halted_machine_pauses_saves_and_ends),
+		cmocka_unit_test(a_vcpu_that_does_not_come_is_not_waited_for),
 		cmocka_unit_test(a_hostile_vcpu_state_is_refused_by_name_or_harms_only_the_guest),
 		cmocka_unit_test(a_timer_that_is_armed_comes_after_the_load),
 		cmocka_unit_test(a_timer_that_ran_out_while_the_machine_stood_comes_after_the_load),

@@ -32,14 +32,15 @@ def filters_of(monitor):
 
 def test_every_thread_is_under_its_filters(snapshot_of, restore):
     m = restore(snapshot_of(kernel="6.1", vcpus=2))
-    assert filters_of(m) == {"snapsafe-vmm": 2, "fc_vcpu 0": 2, "fc_vcpu 1": 2, "fc_io rootfs": 2}
+    assert filters_of(m) == {"snapsafe-vmm": 2, "fc_vcpu 0": 2, "fc_vcpu 1": 2, "fc_io rootfs": 2, "fc_console": 2,
+                             "fc_input": 2, "fc_log": 1}  # the log's thread is older than the first filter
     assert status_field(m.process.pid, m.process.pid, "NoNewPrivs") == 1
 
 
 def test_the_filter_is_there_before_the_api_answers(monitor):
     m = monitor()
     m.wait_api()
-    assert filters_of(m) == {"snapsafe-vmm": 1}
+    assert filters_of(m) == {"snapsafe-vmm": 1, "fc_log": 1}
 
 
 def test_no_seccomp_turns_filters_off(snapshot_of, restore):
@@ -119,16 +120,19 @@ def recorded_calls(path):
     """(process id, filter in force, call, arguments) for each call that strace saw a thread make under a filter."""
     main, in_force = None, {}
     for line in path.read_text(errors="replace").splitlines():
-        match = re.match(r"(\d+) +(\w+)\(([0-9a-fx, ]*)", line)
+        match = re.match(r"(\d+)<([^>]*)> +(\w+)\(([0-9a-fx, ]*)", line)
         if not match:
             continue
-        tid, call = int(match.group(1)), match.group(2)
-        args = [int(a, 0) for a in match.group(3).split(",") if a.strip()]
+        tid, thread, call = int(match.group(1)), match.group(2), match.group(3)
+        args = [int(a, 0) for a in match.group(4).split(",") if a.strip()]
         main = main or tid
         if main in in_force:
             yield main, in_force.get(tid, "setup"), call, args + [0] * (6 - len(args))
         if call == "prctl" and args[:2] == [22, 2]:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
-            in_force[tid] = "vcpu" if tid != main else "loop" if tid in in_force else "setup"
+            if tid != main:
+                in_force[tid] = {"fc_vcpu": "vcpu", "fc_io": "io"}.get(thread.split()[0], "stream")
+            else:
+                in_force[tid] = "loop" if tid in in_force else "setup"
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ def traced(tmp_path):
     trace = tmp_path / "trace"
     wrapper = tmp_path / "traced-vmm"
     # -D: strace is not the parent, so that exit status and terminal are the monitor's.
-    wrapper.write_text(f'#!/bin/sh\nexec strace -D -f -qq -e raw=all -e signal=none -o {trace} {BINARY} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nexec strace -D -f -qq -Y -e raw=all -e signal=none -o {trace} {BINARY} "$@"\n')
     wrapper.chmod(0o755)
     return str(wrapper), trace
 

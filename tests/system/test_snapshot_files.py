@@ -100,7 +100,7 @@ class Loader:
         """No half-started machine: the state, and what a machine would be made of."""
         pid = self.m.process.pid
         assert self.m.api.get("/")["state"] == "Not started"
-        assert proc.threads(pid) == 1
+        assert proc.settles(lambda: proc.threads(pid), 2)  # the loop's, and the one that writes the log
         assert proc.settles(lambda: proc.fds(pid), self.fds), f"{self.fds} descriptors before a refused load, {proc.fds(pid)} now"
 
     def let_it_run(self):

@@ -83,6 +83,11 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	return 0;
 }
 
+int machine_stop(struct machine *m, struct err *e)
+{
+	return m ? fake_call("stop", e) : 0;
+}
+
 void machine_free(struct machine *m)
 {
 	if (!m)

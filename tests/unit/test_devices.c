@@ -83,19 +83,31 @@ static void rig_free(struct rig *rig)
 	unlink(rig->out_path);
 }
 
-static void read_output(struct rig *rig, char *text, size_t size)
+/* Frees the rig, as its last output is in the file then. */
+static void assert_output_is(struct rig *rig, const char *wanted)
 {
+	char text[64];
 	int fd = open(rig->out_path, O_RDONLY);
-	ssize_t n = read(fd, text, size - 1);
+	ssize_t n;
 
+	rig_free(rig);
+	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[n < 0 ? 0 : n] = 0;
+	assert_string_equal(text, wanted);
+}
+
+/* Runs the loop until the guest sees a byte: another thread reads it from the host. */
+static void wait_for_input(struct rig *rig)
+{
+	for (int i = 0; i < 5000 && !(in8(rig, PORT + 5) & 1); i++)
+		fake_run_ms(&rig->fp, 1);
+	assert_int_equal(in8(rig, PORT + 5) & 1, 1);
 }
 
 static void what_the_guest_transmits_reaches_the_file_and_raises_tx_empty(void **state)
 {
 	struct rig *rig = serial_rig(NULL, true);
-	char text[16];
 
 	(void)state;
 	out8(rig, PORT + 1, 0x02);
@@ -105,10 +117,8 @@ static void what_the_guest_transmits_reaches_the_file_and_raises_tx_empty(void *
 	out8(rig, PORT, 'h');
 	out8(rig, PORT, 'i');
 	assert_true(fake_irqs(&rig->fp, GSI) > 0);
-	read_output(rig, text, sizeof(text));
-	assert_string_equal(text, "hi");
 	assert_int_equal(in8(rig, PORT + 5), 0x60);
-	rig_free(rig);
+	assert_output_is(rig, "hi");
 }
 
 static void a_path_means_no_input(void **state)
@@ -117,7 +127,7 @@ static void a_path_means_no_input(void **state)
 
 	(void)state;
 	assert_int_equal(write(rig->host_in, "x", 1), 1);
-	fake_run(&rig->fp);
+	fake_run_ms(&rig->fp, 50);
 	assert_int_equal(in8(rig, PORT + 5) & 1, 0);
 	rig_free(rig);
 }
@@ -135,8 +145,7 @@ static void input_arrives_in_order_and_none_is_lost_when_the_fifo_is_full(void *
 	close(rig->host_in); /* a hang-up with bytes still to be read */
 	rig->host_in = -1;
 	for (size_t i = 0; i < sizeof(typed); i++) {
-		fake_run(&rig->fp);
-		assert_int_equal(in8(rig, PORT + 5) & 1, 1);
+		wait_for_input(rig);
 		assert_int_equal(in8(rig, PORT), typed[i]);
 	}
 	fake_run(&rig->fp);
@@ -152,10 +161,10 @@ static void a_paused_machine_takes_no_input(void **state)
 	(void)state;
 	resume(rig, false);
 	assert_int_equal(write(rig->host_in, "x", 1), 1);
-	fake_run(&rig->fp);
+	fake_run_ms(&rig->fp, 50);
 	assert_int_equal(in8(rig, PORT + 5) & 1, 0);
 	resume(rig, true);
-	fake_run(&rig->fp);
+	wait_for_input(rig);
 	assert_int_equal(in8(rig, PORT), 'x');
 	rig_free(rig);
 }
@@ -163,7 +172,6 @@ static void a_paused_machine_takes_no_input(void **state)
 static void loopback_shows_that_a_uart_is_there(void **state)
 {
 	struct rig *rig = serial_rig(NULL, true);
-	char text[16];
 
 	(void)state;
 	out8(rig, PORT + 4, 0x10 | 0x0A); /* OUT2 and RTS come back as DCD and CTS */
@@ -171,23 +179,18 @@ static void loopback_shows_that_a_uart_is_there(void **state)
 	out8(rig, PORT, 'z');
 	assert_int_equal(in8(rig, PORT), 'z');
 	out8(rig, PORT + 4, 0);
-	read_output(rig, text, sizeof(text));
-	assert_string_equal(text, "");
-	rig_free(rig);
+	assert_output_is(rig, "");
 }
 
 static void output_beyond_the_limit_is_dropped(void **state)
 {
 	struct token_bucket_config limit = { .size = 3, .refill_time_ms = 3600 * 1000 };
 	struct rig *rig = serial_rig(&limit, true);
-	char text[16];
 
 	(void)state;
 	for (int i = 0; i < 10; i++)
 		out8(rig, PORT, (uint8_t)('0' + i));
-	read_output(rig, text, sizeof(text));
-	assert_string_equal(text, "012");
-	rig_free(rig);
+	assert_output_is(rig, "012");
 }
 
 static void copy_state(struct device *from, struct device *to)
@@ -221,7 +224,7 @@ static void registers_and_received_bytes_survive_a_snapshot(void **state)
 	out8(rig, PORT + 1, 0x01);
 	out8(rig, PORT + 7, 0x5A);
 	assert_int_equal(write(rig->host_in, "ab", 2), 2);
-	fake_run(&rig->fp);
+	wait_for_input(rig);
 	assert_int_equal(serial_new(&config, 0x2F8, 0, &rig->fp.p, &copy, &e), 0);
 	copy_state(rig->dev, copy);
 	assert_int_equal(in8(rig, 0x2F8 + 7), 0x5A);

@@ -162,6 +162,7 @@ static void do_fifo(void)
 	for (int round = 0; round < 4; round++) {
 		while ((n = read(fd, lines + have, sizeof(lines) - 1 - have)) > 0)
 			have += (size_t)n;
+		usleep(20000); /* for the rest of a line that was stuck */
 		CHECK(metrics_flush(&e) == 0);
 	}
 	lines[have] = '\0';
@@ -197,8 +198,11 @@ static void do_full_disk(void)
 	limit.rlim_cur = 1000; /* room for the start of a line */
 	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 	CHECK(metrics_flush(&e) == 0);
+	CHECK(metrics_flush(&e) == 0);
+	CHECK(atomic_load(&metrics.logger_missed_metrics_count) == 1); /* the first is not finished */
 	limit.rlim_cur = RLIM_INFINITY;
 	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	usleep(500000); /* what is begun is tried again ten times a second */
 	CHECK(metrics_flush(&e) == 0);
 	CHECK(tmpdir_read(tmpdir_file(&dir, "full"), lines, sizeof(lines)) > 0);
 	line = parse_line(lines, 0);

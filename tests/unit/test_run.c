@@ -14,6 +14,7 @@
 
 static char calls[256];
 static int leak_error;
+static bool stuck; /* a vCPU does not come */
 
 /* These take the places of kvm/ and sandbox/. */
 void vm_run(struct vm *vm)
@@ -22,10 +23,12 @@ void vm_run(struct vm *vm)
 	strcat(calls, "run ");
 }
 
-void vm_pause(struct vm *vm)
+int vm_pause(struct vm *vm, uint64_t timeout_ns, struct err *e)
 {
 	(void)vm;
+	(void)timeout_ns;
 	strcat(calls, "stop ");
+	return stuck ? err_set(e, ETIMEDOUT, "vCPU 0 does not stop") : 0;
 }
 
 int sandbox_enter(enum sandbox_filter filter, struct err *e)

@@ -45,9 +45,10 @@
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 /* The loop thread's life, and a vCPU thread's, as sets of filters. */
-#define SETUP (1u << SANDBOX_SETUP)
-#define LOOP  (1u << SANDBOX_SETUP | 1u << SANDBOX_LOOP)
-#define VCPU  (1u << SANDBOX_SETUP | 1u << SANDBOX_VCPU)
+#define SETUP  (1u << SANDBOX_SETUP)
+#define LOOP   (1u << SANDBOX_SETUP | 1u << SANDBOX_LOOP)
+#define VCPU   (1u << SANDBOX_SETUP | 1u << SANDBOX_VCPU)
+#define STREAM (1u << SANDBOX_SETUP | 1u << SANDBOX_STREAM)
 
 struct call {
 	const char *what;
@@ -215,7 +216,7 @@ static void arguments_are_checked(void **state)
 		{ "eventfd without flags", SYS_eventfd2, { 0, 0 } },
 		{ "rt_sigaction(SIGSYS)", SYS_rt_sigaction, { SIGSYS } },
 		{ "SIGABRT to another process", SYS_tgkill, { getpid(), getpid(), SIGABRT } },
-		{ "the kick to another process", SYS_tgkill, { getpid(), getpid(), 34 } },
+		{ "the kick to another process", SYS_tgkill, { getpid(), getpid(), SIGUSR1 } },
 		{ "another process's memory", SYS_process_vm_readv, { getpid(), 0, 0, 0, 0, 0 } },
 		{ "writev to what is not stderr", SYS_writev, { 1, 0, 0 } },
 	};
@@ -283,7 +284,6 @@ static void a_vcpu_thread_can_run_its_guest_and_little_else(void **state)
 		{ "KVM_RUN", SYS_ioctl, { NO_FD, KVM_RUN } },
 		{ "write", SYS_write, { NO_FD } },
 		{ "poll", SYS_poll, { 0 } },
-		{ "exit", SYS_exit, { 0 } },
 	};
 	const struct call forbidden[] = {
 		{ "read", SYS_read, { NO_FD } },
@@ -309,6 +309,31 @@ static void a_vcpu_thread_can_run_its_guest_and_little_else(void **state)
 	(void)state;
 	ALLOWED(VCPU, allowed);
 	FORBIDDEN(VCPU, forbidden);
+}
+
+static void a_thread_that_waits_for_descriptors_can_do_nothing_else(void **state)
+{
+	const struct call allowed[] = {
+		{ "read", SYS_read, { NO_FD } },   { "write", SYS_write, { NO_FD } },
+		{ "poll", SYS_poll, { 0 } },	   { "TIOCGPGRP", SYS_ioctl, { NO_FD, TIOCGPGRP } },
+		{ "close", SYS_close, { NO_FD } },
+	};
+	const struct call forbidden[] = {
+		{ "openat", SYS_openat, { NO_FD } },
+		{ "unlink", SYS_unlink, { 0 } },
+		{ "accept4", SYS_accept4, { NO_FD, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK } },
+		{ "sendto", SYS_sendto, { NO_FD } },
+		{ "mmap", SYS_mmap, { 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1 } },
+		{ "clone", SYS_clone, { THREAD_FLAGS } },
+		{ "epoll_ctl", SYS_epoll_ctl, { NO_FD } },
+		{ "KVM_RUN", SYS_ioctl, { NO_FD, KVM_RUN } },
+		{ "KVM_GET_REGS", SYS_ioctl, { NO_FD, KVM_GET_REGS } },
+		{ "KVM_CREATE_VM", SYS_ioctl, { NO_FD, KVM_CREATE_VM } },
+	};
+
+	(void)state;
+	ALLOWED(STREAM, allowed);
+	FORBIDDEN(STREAM, forbidden);
 }
 
 static void expect_errno(const void *arg)
@@ -607,6 +632,7 @@ int main(void)
 		cmocka_unit_test(what_builds_a_machine_goes_away_before_a_guest_runs),
 		cmocka_unit_test(the_running_loop_thread_can_serve_and_save),
 		cmocka_unit_test(a_vcpu_thread_can_run_its_guest_and_little_else),
+		cmocka_unit_test(a_thread_that_waits_for_descriptors_can_do_nothing_else),
 		cmocka_unit_test(two_calls_are_answered_instead),
 		cmocka_unit_test(threads_can_be_started_and_have_filters_of_their_own),
 		cmocka_unit_test(the_process_may_address_itself),

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One atomic says who frees: the thread, if it was given up before it ended, else whoever ended it. */
+#include "base/io_thread.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+
+#include "base/log.h"
+
+/* A filter is built on the stack (8 KiB); the rest is what the C library and a signal's frame take. */
+#define IO_THREAD_STACK_SIZE (128u * 1024)
+
+enum { IO_THREAD_RUNS, IO_THREAD_ENDED, IO_THREAD_GIVEN_UP };
+
+static bool (*io_thread_enter)(void); /* set once, before there is a second thread */
+
+void io_thread_set_enter(bool (*enter)(void))
+{
+	io_thread_enter = enter;
+}
+
+static void *io_thread_main(void *arg)
+{
+	struct io_thread *t = arg;
+	void (*destroy)(void *ctx) = t->destroy;
+	void *ctx = t->ctx;
+
+	log_set_thread_name(t->name);
+	pthread_setname_np(pthread_self(), t->name);
+	if (!io_thread_enter || io_thread_enter())
+		t->run(ctx);
+	if (atomic_exchange(&t->state, IO_THREAD_ENDED) == IO_THREAD_GIVEN_UP)
+		destroy(ctx);
+	return NULL;
+}
+
+int io_thread_start(struct io_thread *t)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int r = pthread_attr_init(&attr);
+
+	if (r != 0)
+		return -r;
+	atomic_init(&t->state, IO_THREAD_RUNS);
+	r = pthread_attr_setstacksize(&attr, IO_THREAD_STACK_SIZE);
+	/* The new thread inherits the mask. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (r == 0)
+		r = pthread_create(&t->id, &attr, io_thread_main, t);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+void io_thread_end(struct io_thread *t, unsigned int ms)
+{
+	void (*destroy)(void *ctx) = t->destroy;
+	void *ctx = t->ctx;
+	pthread_t id = t->id;
+	int runs = IO_THREAD_RUNS;
+
+	while (atomic_load(&t->state) == IO_THREAD_RUNS && ms-- > 0)
+		io_sleep_ms(1);
+	if (atomic_compare_exchange_strong(&t->state, &runs, IO_THREAD_GIVEN_UP)) {
+		pthread_detach(id);
+		return;
+	}
+	pthread_join(id, NULL);
+	destroy(ctx);
+}
+
+void io_sleep_ms(unsigned int ms)
+{
+	(void)poll(NULL, 0, (int)ms);
+}
