@@ -11,8 +11,6 @@
 
 #include <stddef.h>
 
-#include "base/codec.h"
-
 #define NS_PER_MS 1000000u
 
 __extension__ typedef unsigned __int128 rate_limiter_u128;
@@ -137,48 +135,42 @@ void rate_limiter_charge(struct rate_limiter *rl, uint64_t len, uint64_t now_ns)
 	token_bucket_charge(&rl->bandwidth, len, now_ns);
 }
 
-static void token_bucket_save(const struct token_bucket *b, struct enc *enc, const char *key, uint64_t now_ns)
+static void token_bucket_get(const struct token_bucket *b, struct token_bucket_state *state, uint64_t now_ns)
 {
 	struct token_bucket at_now = *b;
 
 	if (token_bucket_is_limited(b))
 		token_bucket_refill(&at_now, now_ns);
-	enc_map_begin(enc, key);
-	enc_u64(enc, "size", b->config.size);
-	enc_u64(enc, "one_time_burst", b->config.one_time_burst);
-	enc_u64(enc, "refill_time_ms", b->config.refill_time_ms);
-	enc_u64(enc, "budget", at_now.budget);
-	enc_u64(enc, "burst", at_now.burst);
-	enc_u64(enc, "blocked_ns", at_now.updated_ns > now_ns ? at_now.updated_ns - now_ns : 0);
-	enc_map_end(enc);
+	*state = (struct token_bucket_state){
+		.size = b->config.size,
+		.one_time_burst = b->config.one_time_burst,
+		.refill_time_ms = b->config.refill_time_ms,
+		.budget = at_now.budget,
+		.burst = at_now.burst,
+		.blocked_ns = at_now.updated_ns > now_ns ? at_now.updated_ns - now_ns : 0,
+	};
 }
 
-static void token_bucket_load(struct token_bucket *b, struct dec *dec, const char *key, uint64_t now_ns)
+static void token_bucket_set(struct token_bucket *b, const struct token_bucket_state *state, uint64_t now_ns)
 {
-	struct dec *map = dec_map(dec, key);
-
-	b->config.size = dec_u64(map, "size", 0, UINT64_MAX);
-	b->config.one_time_burst = dec_u64(map, "one_time_burst", 0, UINT64_MAX);
-	b->config.refill_time_ms = dec_u64(map, "refill_time_ms", 0, UINT64_MAX);
-	b->budget = dec_u64(map, "budget", 0, b->config.size);
-	b->burst = dec_u64(map, "burst", 0, b->config.one_time_burst);
-	b->updated_ns = sat_add_u64(now_ns, dec_u64(map, "blocked_ns", 0, UINT64_MAX));
-	dec_end(map);
+	*b = (struct token_bucket){
+		.config = { .size = state->size,
+			    .one_time_burst = state->one_time_burst,
+			    .refill_time_ms = state->refill_time_ms },
+		.budget = min_u64(state->budget, state->size),
+		.burst = min_u64(state->burst, state->one_time_burst),
+		.updated_ns = sat_add_u64(now_ns, state->blocked_ns),
+	};
 }
 
-void rate_limiter_save(const struct rate_limiter *rl, struct enc *enc, const char *key, uint64_t now_ns)
+void rate_limiter_get(const struct rate_limiter *rl, struct rate_limiter_state *state, uint64_t now_ns)
 {
-	enc_map_begin(enc, key);
-	token_bucket_save(&rl->bandwidth, enc, "bandwidth", now_ns);
-	token_bucket_save(&rl->ops, enc, "ops", now_ns);
-	enc_map_end(enc);
+	token_bucket_get(&rl->bandwidth, &state->bandwidth, now_ns);
+	token_bucket_get(&rl->ops, &state->ops, now_ns);
 }
 
-void rate_limiter_load(struct rate_limiter *rl, struct dec *dec, const char *key, uint64_t now_ns)
+void rate_limiter_set(struct rate_limiter *rl, const struct rate_limiter_state *state, uint64_t now_ns)
 {
-	struct dec *map = dec_map(dec, key);
-
-	token_bucket_load(&rl->bandwidth, map, "bandwidth", now_ns);
-	token_bucket_load(&rl->ops, map, "ops", now_ns);
-	dec_end(map);
+	token_bucket_set(&rl->bandwidth, &state->bandwidth, now_ns);
+	token_bucket_set(&rl->ops, &state->ops, now_ns);
 }

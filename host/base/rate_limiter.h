@@ -14,9 +14,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct dec;
-struct enc;
-
 /* How long a device waits after a refusal before it tries again, in ns. */
 #define RATE_LIMITER_RETRY_NS (100ull * 1000 * 1000)
 
@@ -43,6 +40,21 @@ struct rate_limiter {
 	struct token_bucket ops;
 };
 
+/* A limiter at one moment, without a clock. */
+struct token_bucket_state {
+	uint64_t size;
+	uint64_t one_time_burst;
+	uint64_t refill_time_ms;
+	uint64_t budget;
+	uint64_t burst;
+	uint64_t blocked_ns; /* nothing comes back before that time has passed */
+};
+
+struct rate_limiter_state {
+	struct token_bucket_state bandwidth;
+	struct token_bucket_state ops;
+};
+
 void rate_limiter_init(struct rate_limiter *rl, const struct rate_limiter_config *config, uint64_t now_ns);
 /* Takes one operation and len bytes, or nothing: false means that the caller must wait. */
 bool rate_limiter_take(struct rate_limiter *rl, uint64_t len, uint64_t now_ns) __attribute__((warn_unused_result));
@@ -51,9 +63,8 @@ void rate_limiter_charge(struct rate_limiter *rl, uint64_t len, uint64_t now_ns)
 /* A single bucket, for a device that limits bytes only. */
 void token_bucket_init(struct token_bucket *b, const struct token_bucket_config *config, uint64_t now_ns);
 bool token_bucket_take(struct token_bucket *b, uint64_t n, uint64_t now_ns) __attribute__((warn_unused_result));
-/* Writes configuration and budgets as they are at now_ns. */
-void rate_limiter_save(const struct rate_limiter *rl, struct enc *enc, const char *key, uint64_t now_ns);
-/* Reads them; a budget beyond its bucket is an error, so that a hostile snapshot gains nothing but its own limits. */
-void rate_limiter_load(struct rate_limiter *rl, struct dec *dec, const char *key, uint64_t now_ns);
+/* Configuration and budgets as they are at now_ns, and back; a budget beyond its bucket is cut to it. */
+void rate_limiter_get(const struct rate_limiter *rl, struct rate_limiter_state *state, uint64_t now_ns);
+void rate_limiter_set(struct rate_limiter *rl, const struct rate_limiter_state *state, uint64_t now_ns);
 
 #endif

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/codec.h"
+#include "state/table.h"
 #include "base/metrics.h"
 
 #define I8042_PORTS    5
@@ -52,7 +52,7 @@ struct i8042 {
 	uint8_t outp;		     /* output port */
 	uint8_t cmd;		     /* a command that waits for its data byte, or 0 */
 	uint8_t buf[I8042_BUF_SIZE]; /* what the guest can read, oldest first */
-	uint8_t buf_len;
+	unsigned int buf_len;
 };
 
 static bool i8042_push(struct i8042 *k, const uint8_t *bytes, unsigned int n)
@@ -178,32 +178,32 @@ static void i8042_write(struct device *dev, uint64_t offset, const void *data, u
 	device_unlock(dev);
 }
 
+static const struct state_field i8042_fields[] = {
+	STATE_UINT_FIELD(struct i8042, status, 0, UINT8_MAX),
+	STATE_UINT_FIELD(struct i8042, ctr, 0, UINT8_MAX),
+	STATE_UINT_FIELD(struct i8042, outp, 0, UINT8_MAX),
+	STATE_UINT_FIELD(struct i8042, cmd, 0, UINT8_MAX),
+	STATE_BLOB_FIELD(struct i8042, buf, buf_len, 1, 0, I8042_BUF_SIZE),
+};
+static const struct state_table i8042_table = STATE_TABLE(i8042_fields);
+
 static void i8042_save(struct device *dev, struct enc *enc)
 {
-	struct i8042 *k = container_of(dev, struct i8042, dev);
-
-	enc_u64(enc, "status", k->status);
-	enc_u64(enc, "ctr", k->ctr);
-	enc_u64(enc, "outp", k->outp);
-	enc_u64(enc, "cmd", k->cmd);
-	enc_bytes(enc, "buf", k->buf, k->buf_len);
+	state_save(&i8042_table, container_of(dev, struct i8042, dev), enc);
 }
 
 static void i8042_load(struct device *dev, struct dec *dec)
 {
-	struct i8042 *k = container_of(dev, struct i8042, dev);
-	const uint8_t *buf;
-	size_t len;
+	state_load(&i8042_table, container_of(dev, struct i8042, dev), dec);
+}
 
-	k->status = (uint8_t)dec_u64(dec, "status", 0, UINT8_MAX);
-	k->ctr = (uint8_t)dec_u64(dec, "ctr", 0, UINT8_MAX);
-	k->outp = (uint8_t)dec_u64(dec, "outp", 0, UINT8_MAX);
-	k->cmd = (uint8_t)dec_u64(dec, "cmd", 0, UINT8_MAX);
-	buf = dec_blob(dec, "buf", 0, I8042_BUF_SIZE, &len);
-	if (buf && len) {
-		memcpy(k->buf, buf, len);
-		k->buf_len = (uint8_t)len;
-	}
+/* What was typed just before a snapshot may have been an interrupt that KVM had not delivered yet; one too many does no harm. */
+static void i8042_resume(struct device *dev)
+{
+	struct i8042 *k = container_of(dev, struct i8042, dev);
+
+	if (k->buf_len && k->ctr & CTR_KBD_INT)
+		irq_raise(&k->irq);
 }
 
 static void i8042_free(struct device *dev)
@@ -221,6 +221,7 @@ static const struct device_ops i8042_ops = {
 	.write = i8042_write,
 	.save = i8042_save,
 	.load = i8042_load,
+	.resume = i8042_resume,
 	.free = i8042_free,
 };
 

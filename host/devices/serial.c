@@ -20,7 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/codec.h"
+#include "state/table.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "devices/serial_io.h"
@@ -315,40 +315,27 @@ static void serial_resume(struct device *dev)
 	serial_update_input(s);
 }
 
+static const struct state_field serial_fields[] = {
+	STATE_UINT_FIELD(struct serial, ier, 0, IER_MASK),
+	STATE_UINT_FIELD(struct serial, lcr, 0, UINT8_MAX),
+	STATE_UINT_FIELD(struct serial, mcr, 0, MCR_MASK),
+	STATE_UINT_FIELD(struct serial, scr, 0, UINT8_MAX),
+	STATE_UINT_FIELD(struct serial, fcr, 0, FCR_ENABLE),
+	STATE_UINT_FIELD(struct serial, dll, 0, UINT8_MAX),
+	STATE_UINT_FIELD(struct serial, dlm, 0, UINT8_MAX),
+	STATE_BOOL_FIELD(struct serial, tx_empty_pending),
+	STATE_BLOB_FIELD(struct serial, rx, rx_len, 1, 0, SERIAL_FIFO),
+};
+static const struct state_table serial_table = STATE_TABLE(serial_fields);
+
 static void serial_save(struct device *dev, struct enc *enc)
 {
-	struct serial *s = container_of(dev, struct serial, dev);
-
-	enc_u64(enc, "ier", s->ier);
-	enc_u64(enc, "lcr", s->lcr);
-	enc_u64(enc, "mcr", s->mcr);
-	enc_u64(enc, "scr", s->scr);
-	enc_u64(enc, "fcr", s->fcr);
-	enc_u64(enc, "dll", s->dll);
-	enc_u64(enc, "dlm", s->dlm);
-	enc_bool(enc, "tx_empty_pending", s->tx_empty_pending);
-	enc_bytes(enc, "rx", s->rx, s->rx_len);
+	state_save(&serial_table, container_of(dev, struct serial, dev), enc);
 }
 
 static void serial_load(struct device *dev, struct dec *dec)
 {
-	struct serial *s = container_of(dev, struct serial, dev);
-	const uint8_t *rx;
-	size_t len;
-
-	s->ier = (uint8_t)dec_u64(dec, "ier", 0, IER_MASK);
-	s->lcr = (uint8_t)dec_u64(dec, "lcr", 0, UINT8_MAX);
-	s->mcr = (uint8_t)dec_u64(dec, "mcr", 0, MCR_MASK);
-	s->scr = (uint8_t)dec_u64(dec, "scr", 0, UINT8_MAX);
-	s->fcr = (uint8_t)dec_u64(dec, "fcr", 0, FCR_ENABLE);
-	s->dll = (uint8_t)dec_u64(dec, "dll", 0, UINT8_MAX);
-	s->dlm = (uint8_t)dec_u64(dec, "dlm", 0, UINT8_MAX);
-	s->tx_empty_pending = dec_bool(dec, "tx_empty_pending");
-	rx = dec_blob(dec, "rx", 0, SERIAL_FIFO, &len);
-	if (rx && len) {
-		memcpy(s->rx, rx, len);
-		s->rx_len = (unsigned int)len;
-	}
+	state_load(&serial_table, container_of(dev, struct serial, dev), dec);
 }
 
 static void serial_free(struct device *dev)

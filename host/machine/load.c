@@ -12,14 +12,16 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/codec.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "resource/state.h"
 #include "resource/vm_config.h"
 #include "snapshot/memfile.h"
 #include "snapshot/statefile.h"
+#include "state/codec.h"
 
-static int load_config(struct statefile *file, struct vm_config *config, struct err *e)
+/* Up to v1.0 the configuration was text. */
+static int load_config_text(struct statefile *file, struct vm_config *config, struct err *e)
 {
 	const char *text = dec_str(file->state, "config", STATEFILE_MAX_SIZE);
 	int r = dec_error(file->state, e);
@@ -29,8 +31,16 @@ static int load_config(struct statefile *file, struct vm_config *config, struct 
 	if (!text)
 		return err_set(e, EINVAL, "config: is null, an object is needed");
 	r = vm_config_from_text(text, strlen(text), config, e);
+	return r < 0 ? err_wrap(e, r, "config") : 0;
+}
+
+static int load_config(struct statefile *file, struct vm_config *config, struct err *e)
+{
+	int r = file->version.minor == 0 ? load_config_text(file, config, e)
+					 : vm_config_load(dec_map(file->state, "config"), config, e);
+
 	if (r < 0)
-		return err_wrap(e, r, "config");
+		return r;
 	if (config->machine.mem_size_mib << 20 != file->mem_size) {
 		r = err_set(e, EINVAL, "config: mem_size_mib is %llu, but the header says %llu bytes of memory",
 			    (unsigned long long)config->machine.mem_size_mib, (unsigned long long)file->mem_size);

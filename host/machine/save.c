@@ -6,12 +6,11 @@
  */
 #include <stdlib.h>
 
-#include "base/cleanup.h"
-#include "base/codec.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
-#include "resource/vm_config.h"
+#include "resource/state.h"
 #include "snapshot/pair.h"
+#include "state/codec.h"
 
 static int flush_devices(struct machine *m, struct err *e)
 {
@@ -51,12 +50,13 @@ static int save_vcpus(struct machine *m, struct enc *enc, struct err *e)
 
 static int save_state(struct machine *m, struct enc *enc, struct err *e)
 {
-	_cleanup_free_ char *config = vm_config_to_text(m->config);
 	int r;
 
-	if (!config)
-		return err_errno(e, ENOMEM, "cannot save the configuration");
-	enc_str(enc, "config", config);
+	enc_map_begin(enc, "config");
+	r = vm_config_save(m->config, enc);
+	enc_map_end(enc);
+	if (r < 0)
+		return err_errno(e, -r, "cannot save the configuration");
 	enc_bool(enc, "boot_timer", m->boot_timer);
 	save_devices(m, enc);
 	r = save_vcpus(m, enc, e);

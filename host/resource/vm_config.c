@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A whole configuration. The answer to GET /vm/config can be given back as a
- * config file; the text in a snapshot has the same sections, less what belongs
- * to the process.
+ * config file; the text in a snapshot of v1.0 has the same sections, less what
+ * belongs to the process.
  */
 #include "resource/vm_config.h"
 
@@ -104,20 +104,6 @@ json_t *vm_config_to_json(const struct vm_config *config)
 	return obj;
 }
 
-char *vm_config_to_text(const struct vm_config *config)
-{
-	json_t *obj = json_object();
-	char *text;
-
-	for (size_t i = 0; resources[i]; i++) {
-		if (resources[i]->flags & RESOURCE_SAVED)
-			obj = section_set(obj, resources[i]->section, resource_to_json(resources[i], config));
-	}
-	text = obj ? json_to_text(obj, JSON_COMPACT) : NULL;
-	json_decref(obj);
-	return text;
-}
-
 static int instance_from_json(const struct resource *r, json_t *value, struct vm_config *config, struct err *e)
 {
 	void *data;
@@ -174,6 +160,8 @@ static int vm_config_from_json(json_t *root, struct vm_config *config, struct er
 		    !json_object_get(root, r->section))
 			return err_set(e, EINVAL, "missing section \"%s\"", r->section);
 	}
+	/* The monitors that wrote this text accepted smt with any number of vCPUs and did nothing about it. */
+	json_object_del(json_object_get(root, "machine-config"), "smt");
 	json_object_foreach (root, key, value) {
 		int err = section_from_json(key, value, config, e);
 

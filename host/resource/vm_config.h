@@ -21,10 +21,9 @@ void vm_config_reset(struct vm_config *config);
 json_t *vm_config_to_json(const struct vm_config *config);
 
 /*
- * What a snapshot stores, as text, and back (every limit is checked again: a snapshot is hostile). malloc'ed, the caller
- * frees it. *config need not be initialised and is written only by a success; then the caller owns what is in it.
+ * What a snapshot of v1.0 stores, as text; newer ones have a map (resource/state.h). Every limit is checked: a snapshot is
+ * hostile. *config need not be initialised and is written only by a success; then the caller owns what is in it.
  */
-char *vm_config_to_text(const struct vm_config *config);
 int vm_config_from_text(const char *text, size_t len, struct vm_config *config, struct err *e) must_check;
 
 #endif

@@ -10,7 +10,7 @@
 #ifndef SNAPSHOT_PAIR_H
 #define SNAPSHOT_PAIR_H
 
-#include "base/codec.h"
+#include "state/codec.h"
 #include "base/err.h"
 #include "mem/mem.h"
 

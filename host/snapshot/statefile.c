@@ -158,6 +158,7 @@ int statefile_read(const char *path, struct statefile *file, struct err *e)
 	r = dec_new(data + sizeof(struct snapshot_state_header), len, &raw.state, e);
 	if (r < 0)
 		return err_wrap(e, r, STATEFILE_WHAT " \"%s\"", path);
+	dec_set_version(raw.state, raw.version.minor);
 	*file = raw;
 	return 0;
 }

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/codec.h"
+#include "state/codec.h"
 #include "base/err.h"
 
 #define SNAPSHOT_ID_LEN	   16
@@ -22,7 +22,7 @@
 
 /* Format version, vMAJOR.MINOR.PATCH: loads if major is equal and minor is not newer. */
 #define SNAPSHOT_VERSION_MAJOR 1
-#define SNAPSHOT_VERSION_MINOR 0
+#define SNAPSHOT_VERSION_MINOR 1
 #define SNAPSHOT_VERSION_PATCH 0
 
 struct snapshot_version {

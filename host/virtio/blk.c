@@ -24,10 +24,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/codec.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "state/limiter.h"
+#include "state/table.h"
 #include "virtio/blk_internal.h"
 
 #define BLK_EXCHANGE_MS 2000 /* how long an exchange of the file waits for requests in flight */
@@ -142,24 +143,38 @@ static int blk_flush(struct virtio_dev *vdev, struct err *e)
 	return blk_flush_own(blk, "for the snapshot", e);
 }
 
+struct blk_state {
+	uint64_t sectors;
+	struct rate_limiter_state rate_limiter;
+};
+
+static const struct state_field blk_fields[] = {
+	STATE_UINT_FIELD(struct blk_state, sectors, 0, UINT64_MAX),
+	STATE_MAP_FIELD(struct blk_state, rate_limiter, &limiter_state_table),
+};
+static const struct state_table blk_table = STATE_TABLE(blk_fields);
+
 static void blk_save(struct virtio_dev *vdev, struct enc *enc)
 {
 	struct blk *blk = blk_from_vdev(vdev);
+	struct blk_state state;
 
-	enc_u64(enc, "sectors", blk->file.sectors);
-	rate_limiter_save(&blk->limiter, enc, "rate_limiter", clock_now_ns());
+	state.sectors = blk->file.sectors;
+	rate_limiter_get(&blk->limiter, &state.rate_limiter, clock_now_ns());
+	state_save(&blk_table, &state, enc);
 }
 
 static void blk_load(struct virtio_dev *vdev, struct dec *dec)
 {
 	struct blk *blk = blk_from_vdev(vdev);
-	uint64_t sectors = dec_u64(dec, "sectors", 0, UINT64_MAX);
+	struct blk_state state;
 
-	rate_limiter_load(&blk->limiter, dec, "rate_limiter", clock_now_ns());
-	if (sectors == blk->file.sectors)
+	state_load(&blk_table, &state, dec);
+	limiter_load(&blk->limiter, &state.rate_limiter, dec, clock_now_ns());
+	if (state.sectors == blk->file.sectors)
 		return;
 	log_warn("drive %s: it has %llu sectors now and had %llu when the snapshot was taken; the guest is told",
-		 blk->drive_id, (unsigned long long)blk->file.sectors, (unsigned long long)sectors);
+		 blk->drive_id, (unsigned long long)blk->file.sectors, (unsigned long long)state.sectors);
 	blk->capacity_changed = true;
 }
 

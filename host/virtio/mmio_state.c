@@ -12,13 +12,39 @@
 #include <linux/virtio_config.h>
 
 #include "base/cleanup.h"
-#include "base/codec.h"
+#include "state/codec.h"
+#include "state/table.h"
 #include "virtio/mmio_internal.h"
 
 #define STATUS_KNOWN                                                                        \
 	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
 	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED)
 #define TYPE_MAX 16 /* bytes of a device type's name */
+
+/* The transport's registers; what the device is stands beside them, and is not to be taken over but compared. */
+struct mmio_state {
+	uint64_t base;
+	uint32_t gsi;
+	uint32_t status;
+	uint32_t interrupt_status;
+	uint32_t device_features_sel;
+	uint32_t driver_features_sel;
+	uint64_t driver_features;
+	uint32_t queue_sel;
+	uint32_t config_generation;
+};
+static const struct state_field mmio_fields[] = {
+	STATE_UINT_FIELD(struct mmio_state, base, 0, UINT64_MAX),
+	STATE_UINT_FIELD(struct mmio_state, gsi, 0, UINT32_MAX),
+	STATE_UINT_FIELD(struct mmio_state, status, 0, UINT8_MAX),
+	STATE_UINT_FIELD(struct mmio_state, interrupt_status, 0, VIRTIO_INT_USED | VIRTIO_INT_CONFIG),
+	STATE_UINT_FIELD(struct mmio_state, device_features_sel, 0, UINT32_MAX),
+	STATE_UINT_FIELD(struct mmio_state, driver_features_sel, 0, UINT32_MAX),
+	STATE_UINT_FIELD(struct mmio_state, driver_features, 0, UINT64_MAX),
+	STATE_UINT_FIELD(struct mmio_state, queue_sel, 0, UINT32_MAX),
+	STATE_UINT_FIELD(struct mmio_state, config_generation, 0, UINT32_MAX),
+};
+static const struct state_table mmio_table = STATE_TABLE(mmio_fields);
 
 static struct virtio_mmio *state_from_dev(struct device *dev)
 {
@@ -29,17 +55,20 @@ void virtio_mmio_save(struct device *dev, struct enc *enc)
 {
 	struct virtio_mmio *t = state_from_dev(dev);
 	struct virtio_dev *vdev = t->vdev;
+	const struct mmio_state state = {
+		.base = t->base,
+		.gsi = t->irq.gsi,
+		.status = t->status,
+		.interrupt_status = atomic_load(&t->interrupt_status),
+		.device_features_sel = t->device_features_sel,
+		.driver_features_sel = t->driver_features_sel,
+		.driver_features = t->driver_features,
+		.queue_sel = t->queue_sel,
+		.config_generation = t->config_generation,
+	};
 
 	enc_str(enc, "type", vdev->ops->type);
-	enc_u64(enc, "base", t->base);
-	enc_u64(enc, "gsi", t->irq.gsi);
-	enc_u64(enc, "status", t->status);
-	enc_u64(enc, "interrupt_status", atomic_load(&t->interrupt_status));
-	enc_u64(enc, "device_features_sel", t->device_features_sel);
-	enc_u64(enc, "driver_features_sel", t->driver_features_sel);
-	enc_u64(enc, "driver_features", t->driver_features);
-	enc_u64(enc, "queue_sel", t->queue_sel);
-	enc_u64(enc, "config_generation", t->config_generation);
+	state_save(&mmio_table, &state, enc);
 	enc_array_begin(enc, "queues");
 	for (unsigned int q = 0; q < vdev->ops->num_queues; q++) {
 		enc_item_begin(enc);
@@ -53,39 +82,34 @@ void virtio_mmio_save(struct device *dev, struct enc *enc)
 	enc_map_end(enc);
 }
 
-static void state_check_identity(const struct virtio_mmio *t, struct dec *dec)
+static void state_check_identity(const struct virtio_mmio *t, const struct mmio_state *state, struct dec *dec)
 {
 	const char *type = dec_str(dec, "type", TYPE_MAX);
-	uint64_t base = dec_u64(dec, "base", 0, UINT64_MAX);
-	uint64_t gsi = dec_u64(dec, "gsi", 0, UINT32_MAX);
 
 	if (!type || strcmp(type, t->vdev->ops->type) != 0)
 		dec_fail(dec, "type is \"%s\", the configuration says \"%s\"", type ? type : "", t->vdev->ops->type);
-	if (base != t->base || gsi != t->irq.gsi)
-		dec_fail(dec, "base %#llx and gsi %llu are not %#llx and %u, where the configuration puts the device",
-			 (unsigned long long)base, (unsigned long long)gsi, (unsigned long long)t->base, t->irq.gsi);
+	if (state->base != t->base || state->gsi != t->irq.gsi)
+		dec_fail(dec, "base %#llx and gsi %u are not %#llx and %u, where the configuration puts the device",
+			 (unsigned long long)state->base, state->gsi, (unsigned long long)t->base, t->irq.gsi);
 }
 
 /* The order of section 3.1.1: a later step implies the earlier ones. */
-static void state_load_status(struct virtio_mmio *t, struct dec *dec)
+static void state_check_status(uint32_t status, struct dec *dec)
 {
 	static const uint32_t order[] = { VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER,
 					  VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_DRIVER_OK };
-	bool ok;
+	bool ok = !(status & ~STATUS_KNOWN);
 
-	t->status = (uint32_t)dec_u64(dec, "status", 0, UINT8_MAX);
-	ok = !(t->status & ~STATUS_KNOWN);
 	for (size_t i = 1; i < ARRAY_SIZE(order); i++)
-		ok = ok && (!(t->status & order[i]) || t->status & order[i - 1]);
+		ok = ok && (!(status & order[i]) || status & order[i - 1]);
 	if (!ok)
-		dec_fail(dec, "status %#x is not one that a driver can reach", t->status);
+		dec_fail(dec, "status %#x is not one that a driver can reach", status);
 }
 
-static void state_load_features(struct virtio_mmio *t, struct dec *dec)
+static void state_set_features(struct virtio_mmio *t, struct dec *dec)
 {
 	struct virtio_dev *vdev = t->vdev;
 
-	t->driver_features = dec_u64(dec, "driver_features", 0, UINT64_MAX);
 	vdev->features = 0;
 	if (!(t->status & VIRTIO_CONFIG_S_FEATURES_OK))
 		return;
@@ -114,8 +138,24 @@ static void state_load_queues(struct virtio_mmio *t, struct dec *dec)
 		    (!(t->status & VIRTIO_CONFIG_S_FEATURES_OK) || !virtio_mmio_queue_exists(vdev, q)))
 			dec_fail(item, "the queue is ready, but with status %#x and features %#llx it cannot be",
 				 t->status, (unsigned long long)vdev->features);
-		dec_end(item);
 	}
+}
+
+static void state_load_registers(struct virtio_mmio *t, struct dec *dec)
+{
+	struct mmio_state state;
+
+	state_load_part(&mmio_table, &state, dec);
+	state_check_identity(t, &state, dec);
+	state_check_status(state.status, dec);
+	t->status = state.status;
+	atomic_store(&t->interrupt_status, state.interrupt_status);
+	t->device_features_sel = state.device_features_sel;
+	t->driver_features_sel = state.driver_features_sel;
+	t->driver_features = state.driver_features;
+	t->queue_sel = state.queue_sel;
+	t->config_generation = state.config_generation;
+	state_set_features(t, dec);
 }
 
 void virtio_mmio_load(struct device *dev, struct dec *dec)
@@ -126,15 +166,7 @@ void virtio_mmio_load(struct device *dev, struct dec *dec)
 	struct err e;
 
 	vdev->driver_ok = false;
-	state_check_identity(t, dec);
-	state_load_status(t, dec);
-	atomic_store(&t->interrupt_status,
-		     (uint32_t)dec_u64(dec, "interrupt_status", 0, VIRTIO_INT_USED | VIRTIO_INT_CONFIG));
-	t->device_features_sel = (uint32_t)dec_u64(dec, "device_features_sel", 0, UINT32_MAX);
-	t->driver_features_sel = (uint32_t)dec_u64(dec, "driver_features_sel", 0, UINT32_MAX);
-	t->queue_sel = (uint32_t)dec_u64(dec, "queue_sel", 0, UINT32_MAX);
-	t->config_generation = (uint32_t)dec_u64(dec, "config_generation", 0, UINT32_MAX);
-	state_load_features(t, dec);
+	state_load_registers(t, dec);
 	state_load_queues(t, dec);
 
 	own = dec_map(dec, "device");

@@ -27,7 +27,8 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
-#include "base/codec.h"
+#include "state/codec.h"
+#include "state/table.h"
 
 /* Sizes and offsets of section 2.7, all in bytes. */
 #define DESC_LEN	 16u
@@ -321,49 +322,78 @@ bool virtq_chain_write(const struct virtq *q, const struct virtq_chain *chain, u
 	return num >= 0;
 }
 
+struct virtq_state {
+	bool ready;
+	uint16_t size;
+	gpa_t desc, avail, used;
+	uint16_t next_avail, next_used, notified_used;
+};
+
+static const struct state_field virtq_fields[] = {
+	STATE_BOOL_FIELD(struct virtq_state, ready),
+	STATE_UINT_FIELD(struct virtq_state, size, 0, VIRTQ_MAX_SIZE),
+	STATE_UINT_FIELD(struct virtq_state, desc, 0, UINT64_MAX),
+	STATE_UINT_FIELD(struct virtq_state, avail, 0, UINT64_MAX),
+	STATE_UINT_FIELD(struct virtq_state, used, 0, UINT64_MAX),
+	STATE_UINT_FIELD(struct virtq_state, next_avail, 0, UINT16_MAX),
+	STATE_UINT_FIELD(struct virtq_state, next_used, 0, UINT16_MAX),
+	STATE_UINT_FIELD(struct virtq_state, notified_used, 0, UINT16_MAX),
+};
+static const struct state_table virtq_table = STATE_TABLE(virtq_fields);
+
 void virtq_save(const struct virtq *q, struct enc *enc)
 {
-	enc_bool(enc, "ready", q->ready);
-	enc_u64(enc, "size", q->size);
-	enc_u64(enc, "desc", q->desc);
-	enc_u64(enc, "avail", q->avail);
-	enc_u64(enc, "used", q->used);
-	enc_u64(enc, "next_avail", q->next_avail);
-	enc_u64(enc, "next_used", q->next_used);
-	enc_u64(enc, "notified_used", q->notified_used);
+	const struct virtq_state state = {
+		.ready = q->ready,
+		.size = q->size,
+		.desc = q->desc,
+		.avail = q->avail,
+		.used = q->used,
+		.next_avail = q->next_avail,
+		.next_used = q->next_used,
+		.notified_used = q->notified_used,
+	};
+
+	state_save(&virtq_table, &state, enc);
 }
 
-void virtq_load(struct virtq *q, uint64_t features, struct dec *dec)
+static void virtq_set(struct virtq *q, uint64_t features, const struct virtq_state *state, struct dec *dec)
 {
-	bool ready = dec_bool(dec, "ready");
-	uint16_t next_avail, next_used, notified_used;
-
 	virtq_reset(q);
-	q->size = (uint16_t)dec_u64(dec, "size", 0, q->max_size);
-	q->desc = dec_u64(dec, "desc", 0, UINT64_MAX);
-	q->avail = dec_u64(dec, "avail", 0, UINT64_MAX);
-	q->used = dec_u64(dec, "used", 0, UINT64_MAX);
-	next_avail = (uint16_t)dec_u64(dec, "next_avail", 0, UINT16_MAX);
-	next_used = (uint16_t)dec_u64(dec, "next_used", 0, UINT16_MAX);
-	notified_used = (uint16_t)dec_u64(dec, "notified_used", 0, UINT16_MAX);
-	if (!ready)
+	if (state->size > q->max_size) {
+		dec_fail(dec, "size is %u, 0 to %u are allowed", state->size, q->max_size);
+		return;
+	}
+	q->size = state->size;
+	q->desc = state->desc;
+	q->avail = state->avail;
+	q->used = state->used;
+	if (!state->ready)
 		return;
 	if (virtq_enable(q, features)) {
 		dec_fail(dec,
 			 "a queue of %u entries with its rings at %#llx, %#llx and %#llx is not valid: the size must "
-			 "be a "
-			 "power of two, the rings aligned and in guest memory",
+			 "be a power of two, the rings aligned and in guest memory",
 			 q->size, (unsigned long long)q->desc, (unsigned long long)q->avail,
 			 (unsigned long long)q->used);
 		return;
 	}
 	/* What the device had taken and not yet given back is at most what the ring holds. */
-	if ((uint16_t)(next_avail - next_used) > q->size) {
+	if ((uint16_t)(state->next_avail - state->next_used) > q->size) {
 		q->ready = false;
-		dec_fail(dec, "next_avail %u is not within %u entries of next_used %u", next_avail, q->size, next_used);
+		dec_fail(dec, "next_avail %u is not within %u entries of next_used %u", state->next_avail, q->size,
+			 state->next_used);
 		return;
 	}
-	q->next_avail = next_avail;
-	q->next_used = next_used;
-	q->notified_used = notified_used;
+	q->next_avail = state->next_avail;
+	q->next_used = state->next_used;
+	q->notified_used = state->notified_used;
+}
+
+void virtq_load(struct virtq *q, uint64_t features, struct dec *dec)
+{
+	struct virtq_state state;
+
+	state_load(&virtq_table, &state, dec);
+	virtq_set(q, features, &state, dec);
 }

@@ -98,7 +98,7 @@ int virtq_chain_iov(const struct virtq *q, const struct virtq_chain *chain, enum
 		    uint64_t len, struct iovec *iov) must_check;
 
 void virtq_save(const struct virtq *q, struct enc *enc);
-/* features: what the driver had negotiated; errors go to dec. */
+/* features: what the driver had negotiated; errors go to dec, the queue's map. */
 void virtq_load(struct virtq *q, uint64_t features, struct dec *dec);
 
 #endif

@@ -24,11 +24,13 @@
 #include <linux/virtio_ring.h>
 
 #include "base/clock.h"
-#include "base/codec.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "base/rand.h"
+#include "state/codec.h"
+#include "state/limiter.h"
+#include "state/table.h"
 #include "virtio/rng_internal.h"
 #include "virtio_rng_leak.h"
 
@@ -188,20 +190,43 @@ static void rng_pause(struct virtio_dev *vdev)
 	loop_set_timer(rng->timer, 0, 0);
 }
 
+struct rng_state {
+	struct rate_limiter_state rate_limiter;
+	uint32_t leak_active, leak_signalled;
+	bool leak_late;
+};
+
+static const struct state_field rng_fields[] = {
+	STATE_MAP_FIELD(struct rng_state, rate_limiter, &limiter_state_table),
+	STATE_UINT_FIELD(struct rng_state, leak_active, VIRTIO_RNG_LEAKQ1, VIRTIO_RNG_LEAKQ2),
+	STATE_UINT_FIELD(struct rng_state, leak_signalled, RNG_LEAK_NONE, VIRTIO_RNG_LEAKQ2),
+	STATE_BOOL_FIELD(struct rng_state, leak_late),
+};
+static const struct state_table rng_table = STATE_TABLE(rng_fields);
+
 static void rng_save(struct virtio_dev *vdev, struct enc *enc)
 {
 	struct rng *rng = rng_from_vdev(vdev);
+	struct rng_state state = {
+		.leak_active = rng->leak.active,
+		.leak_signalled = rng->leak.signalled,
+		.leak_late = rng->leak.late,
+	};
 
-	rate_limiter_save(&rng->limiter, enc, "rate_limiter", clock_now_ns());
-	rng_leak_save(&rng->leak, enc);
+	rate_limiter_get(&rng->limiter, &state.rate_limiter, clock_now_ns());
+	state_save(&rng_table, &state, enc);
 }
 
 static void rng_load(struct virtio_dev *vdev, struct dec *dec)
 {
 	struct rng *rng = rng_from_vdev(vdev);
+	struct rng_state state;
 
-	rate_limiter_load(&rng->limiter, dec, "rate_limiter", clock_now_ns());
-	rng_leak_load(&rng->leak, dec);
+	state_load(&rng_table, &state, dec);
+	limiter_load(&rng->limiter, &state.rate_limiter, dec, clock_now_ns());
+	if (!rng_leak_set(&rng->leak, state.leak_active, state.leak_signalled, state.leak_late))
+		dec_fail(dec, "leak_signalled %u cannot be while leak_active is %u", state.leak_signalled,
+			 state.leak_active);
 }
 
 static void rng_free(struct virtio_dev *vdev)

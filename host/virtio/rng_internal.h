@@ -12,8 +12,6 @@
 #include "virtio/queue.h"
 #include "virtio/virtio.h"
 
-struct dec;
-struct enc;
 struct loop_source;
 
 /* A leak request that has been carried out, or refused, but is not yet given back. */
@@ -67,7 +65,7 @@ void rng_leak_reset(struct rng_leak *leak);
 /* virtio_ops.notify for a leak queue, and virtio_ops.leak. */
 int rng_leak_notify(struct rng *rng, unsigned int q) must_check;
 int rng_leak_event(struct rng *rng, struct err *e) must_check;
-void rng_leak_save(const struct rng_leak *leak, struct enc *enc);
-void rng_leak_load(struct rng_leak *leak, struct dec *dec);
+/* Takes over what a snapshot says; false, and the queues are as after a reset, if the device cannot be like that. */
+bool rng_leak_set(struct rng_leak *leak, unsigned int active, unsigned int signalled, bool late) must_check;
 
 #endif

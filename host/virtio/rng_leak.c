@@ -59,7 +59,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/codec.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/rand.h"
@@ -372,29 +371,18 @@ int rng_leak_notify(struct rng *rng, unsigned int q)
 	return r;
 }
 
-void rng_leak_save(const struct rng_leak *leak, struct enc *enc)
+bool rng_leak_set(struct rng_leak *leak, unsigned int active, unsigned int signalled, bool late)
 {
-	enc_u64(enc, "leak_active", leak->active);
-	enc_u64(enc, "leak_signalled", leak->signalled);
-	enc_bool(enc, "leak_late", leak->late);
-}
-
-void rng_leak_load(struct rng_leak *leak, struct dec *dec)
-{
-	unsigned int active = (unsigned int)dec_u64(dec, "leak_active", VIRTIO_RNG_LEAKQ1, VIRTIO_RNG_LEAKQ2);
-	unsigned int signalled = (unsigned int)dec_u64(dec, "leak_signalled", RNG_LEAK_NONE, VIRTIO_RNG_LEAKQ2);
-	bool late = dec_bool(dec, "leak_late");
 	bool before_any = active == VIRTIO_RNG_LEAKQ1 && signalled == RNG_LEAK_NONE;
 
 	rng_leak_reset(leak);
-	/* An index into the queues must be good even if the error is yet to be looked at. */
+	/* An index into the queues must be good whatever else has been refused. */
 	if (active != VIRTIO_RNG_LEAKQ1 && active != VIRTIO_RNG_LEAKQ2)
-		return;
-	if (!before_any && signalled != rng_leak_other(active)) {
-		dec_fail(dec, "leak_signalled %u cannot be while leak_active is %u", signalled, active);
-		return;
-	}
+		return false;
+	if (!before_any && signalled != rng_leak_other(active))
+		return false;
 	leak->active = active;
 	leak->signalled = signalled;
 	leak->late = late;
+	return true;
 }

@@ -13,14 +13,14 @@
 #include "api/socket.h"
 #include "arch/x86_64/acpi.h"
 #include "base/cleanup.h"
-#include "base/codec.h"
-#include "base/codec_tree.h"
 #include "base/fdio.h"
 #include "base/inlet.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/outlet.h"
 #include "config/json_fields.h"
+#include "resource/state.h"
 #include "resource/vm_config.h"
 #include "constructors.h"
 #include "devices/devices.h"
@@ -31,6 +31,8 @@
 #include "snapshot/pair.h"
 #include "snapshot/statefile.h"
 #include "snapshot/tmpfile.h"
+#include "state/codec.h"
+#include "state/codec_index.h"
 #include "unit/fake_platform.h"
 #include "virtio/blk.h"
 #include "virtio/mmio.h"
@@ -178,17 +180,10 @@ static void after_decoding(const struct constructor *c)
 	free(encoded);
 }
 
-MAKE(make_tree)
+MAKE(make_index)
 {
 	(void)c;
-	return codec_tree_new(encoded, encoded_len, (cbor_item_t **)out, e);
-}
-
-static void unmake_tree(void *out)
-{
-	cbor_item_t *tree = out;
-
-	cbor_decref(&tree);
+	return codec_index(encoded, encoded_len, (struct codec_item **)out, e);
 }
 
 MAKE(make_decoder)
@@ -347,36 +342,71 @@ static void unmake_config(void *out)
 	vm_config_fini(out);
 }
 
-static char *whole_text; /* what vm_config_to_text() gives when nothing fails */
+static uint8_t *whole_config; /* what vm_config_save() writes when nothing fails */
+static size_t whole_config_len;
 
-static void before_config_text(const struct constructor *c)
+static int save_config(uint8_t **data, size_t *len)
+{
+	struct enc *own = enc_new();
+	int r;
+
+	if (!own)
+		return -ENOMEM;
+	r = vm_config_save(&scratch_config, own);
+	if (!r)
+		r = enc_finish(own, data, len);
+	enc_free(own);
+	return r;
+}
+
+static void before_config_saved(const struct constructor *c)
 {
 	struct err e;
 	int r = vm_config_from_text(config_text, strlen(config_text), &scratch_config, &e);
 
 	(void)c;
 	assert(r == 0);
+	r = save_config(&whole_config, &whole_config_len);
+	assert(r == 0);
 	(void)r;
-	whole_text = vm_config_to_text(&scratch_config);
 }
 
-static void after_config_text(const struct constructor *c)
+static void after_config_saved(const struct constructor *c)
 {
 	(void)c;
-	free(whole_text);
+	free(whole_config);
 	vm_config_fini(&scratch_config);
 }
 
-MAKE(make_config_text)
+MAKE(make_config_saved)
 {
-	char *text = vm_config_to_text(&scratch_config);
+	uint8_t *data;
+	size_t len;
+	int r = save_config(&data, &len);
 
 	(void)c;
-	if (text && strcmp(text, whole_text) != 0)
-		fprintf(stderr, "vm_config_to_text: not all of it: %s\n", text);
-	if (text)
-		*out = text;
-	return none(text, e);
+	if (r < 0)
+		return err_errno(e, -r, "save_config");
+	if (len != whole_config_len || memcmp(data, whole_config, len) != 0)
+		fprintf(stderr, "vm_config_save: not all of it\n");
+	*out = data;
+	return 0;
+}
+
+MAKE(make_config_loaded)
+{
+	static struct vm_config loaded;
+	struct dec *dec;
+	int r = dec_new(whole_config, whole_config_len, &dec, e);
+
+	(void)c;
+	if (r < 0)
+		return r;
+	r = vm_config_load(dec, &loaded, e);
+	dec_free(dec);
+	if (!r)
+		*out = &loaded;
+	return r;
 }
 
 MAKE(make_config_json)
@@ -387,6 +417,30 @@ MAKE(make_config_json)
 	if (json)
 		*out = json;
 	return none(json, e);
+}
+
+static json_t *whole_json;
+
+static void before_json_text(const struct constructor *c)
+{
+	before_config_saved(c);
+	whole_json = vm_config_to_json(&scratch_config);
+}
+
+static void after_json_text(const struct constructor *c)
+{
+	json_decref(whole_json);
+	after_config_saved(c);
+}
+
+MAKE(make_json_text)
+{
+	char *text = json_to_text(whole_json, JSON_COMPACT);
+
+	(void)c;
+	if (text)
+		*out = text;
+	return none(text, e);
 }
 
 MAKE(make_cmdline)
@@ -710,7 +764,7 @@ const struct constructor constructors_of_parts[] = {
 	WITH("loop_add", before_source, after_platform, make_source, unmake_source),
 	ON_PLATFORM("loop_add_timer", make_timer, unmake_source),
 	PLAIN("enc_new, enc_finish", make_encoded, free),
-	WITH("codec_tree_new", before_decoding, after_decoding, make_tree, unmake_tree),
+	WITH("codec_index", before_decoding, after_decoding, make_index, free),
 	WITH("dec_new", before_decoding, after_decoding, make_decoder, unmake_decoder),
 	PLAIN("log_set_path", make_log, NULL),
 	PLAIN("outlet_new", make_outlet, unmake_outlet),
@@ -721,9 +775,11 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("sandbox_init, crash_init", make_sandbox, NULL),
 	PLAIN("config_json_parse", make_json, unmake_json),
 	PLAIN("vm_config_from_text", make_config, unmake_config),
-	WITH("vm_config_to_text, json_to_text", before_config_text, after_config_text, make_config_text, free),
-	WITH("vm_config_to_json", before_config_text, after_config_text, make_config_json, unmake_json),
-	WITH("machine_cmdline", before_config_text, after_config_text, make_cmdline, free),
+	WITH("vm_config_save", before_config_saved, after_config_saved, make_config_saved, free),
+	WITH("vm_config_load", before_config_saved, after_config_saved, make_config_loaded, unmake_config),
+	WITH("vm_config_to_json", before_config_saved, after_config_saved, make_config_json, unmake_json),
+	WITH("json_to_text", before_json_text, after_json_text, make_json_text, free),
+	WITH("machine_cmdline", before_config_saved, after_config_saved, make_cmdline, free),
 	PLAIN("mem_init_anonymous", make_memory, unmake_memory),
 	WITH("snapshot_write_pair, memfile_write, pagemap_init", before_pair, after_pair, make_pair, NULL),
 	WITH("mem_init_file", before_pair_is_read, after_pair, make_file_memory, unmake_memory),

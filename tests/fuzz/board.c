@@ -9,7 +9,7 @@
 
 #include "arch/arch.h"
 #include "base/cleanup.h"
-#include "base/codec.h"
+#include "state/codec.h"
 #include "base/log.h"
 #include "devices/devices.h"
 #include "guest.h"

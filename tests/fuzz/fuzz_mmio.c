@@ -8,7 +8,7 @@
 
 #include "arch/arch.h"
 #include "base/cleanup.h"
-#include "base/codec.h"
+#include "state/codec.h"
 #include "devices/devices.h"
 #include "guest.h"
 #include "virtio/mmio.h"

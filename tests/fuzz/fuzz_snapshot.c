@@ -16,8 +16,9 @@
 
 #include "arch/arch.h"
 #include "base/cleanup.h"
-#include "base/codec.h"
+#include "state/codec.h"
 #include "board.h"
+#include "resource/state.h"
 #include "resource/vm_config.h"
 #include "fake_kvm.h"
 #include "snapshot/format.h"
@@ -53,10 +54,11 @@ static size_t item_len(const uint8_t *at)
 
 static void save_good_machine(struct enc *enc)
 {
-	static const char config[] =
+	static const char text[] =
 		"{\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":128},\"drives\":[{\"drive_id\":"
 		"\"disk\",\"path_on_host\":\"/d\",\"is_root_device\":true}],\"entropy\":{},"
 		"\"boot-source\":{\"kernel_image_path\":\"/k\"}}";
+	struct vm_config config;
 	struct fake_kvm kvm;
 	struct board b;
 	struct err e;
@@ -65,7 +67,11 @@ static void save_good_machine(struct enc *enc)
 	fake_kvm_init(&kvm);
 	drv_start(&b.virtio[1], 1, 3);
 	board_pause(&b);
-	enc_str(enc, "config", config);
+	fuzz_expect(vm_config_from_text(text, strlen(text), &config, &e) == 0);
+	enc_map_begin(enc, "config");
+	fuzz_expect(vm_config_save(&config, enc) == 0);
+	enc_map_end(enc);
+	vm_config_fini(&config);
 	enc_bool(enc, "boot_timer", true);
 	enc_array_begin(enc, "vcpus");
 	for (unsigned int i = 0; i < kvm.vm.num_vcpus; i++) {
@@ -183,19 +189,35 @@ static void payload_from_changes(struct payload *p, struct fuzz_input *in)
 		payload_add(p, good + items[item], good_len - items[item]);
 }
 
+static int load_config(struct statefile *file, struct err *e)
+{
+	struct vm_config config;
+	const char *text;
+	int r;
+
+	if (file->version.minor > 0) {
+		r = vm_config_load(dec_map(file->state, "config"), &config, e);
+	} else {
+		text = dec_str(file->state, "config", STATEFILE_MAX_SIZE);
+		r = dec_error(file->state, e);
+		if (!r && !text)
+			return -EINVAL;
+		if (!r)
+			r = vm_config_from_text(text, strlen(text), &config, e);
+	}
+	if (!r)
+		vm_config_fini(&config);
+	return r;
+}
+
 static int load_machine(struct statefile *file, bool clock_realtime, struct err *e)
 {
-	const char *text = dec_str(file->state, "config", STATEFILE_MAX_SIZE);
-	struct vm_config config;
 	struct fake_kvm kvm;
 	struct board b;
-	int r = dec_error(file->state, e);
+	int r = load_config(file, e);
 
-	if (!r && text)
-		r = vm_config_from_text(text, strlen(text), &config, e);
-	if (r || !text)
+	if (r)
 		return r;
-	vm_config_fini(&config);
 	(void)dec_bool(file->state, "boot_timer");
 	board_init(&b);
 	fake_kvm_init(&kvm);

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "arch/arch.h"
-#include "base/codec.h"
+#include "state/codec.h"
 #include "kvm/vcpu.h"
 #include "rig_devices.h"
 

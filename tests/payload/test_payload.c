@@ -21,7 +21,7 @@
 #include "arch/arch.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/codec.h"
+#include "state/codec.h"
 #include "kvm/vcpu.h"
 #include "ports.h"
 #include "rig.h"

@@ -237,9 +237,9 @@ def with_header(data, offset, form, value):
 
 
 @pytest.mark.parametrize("offset, form, value, text", [
-    (8, "<H", 0, "format v0.0.0"),
-    (8, "<H", 2, "format v2.0.0"),
-    (10, "<H", 1, "format v1.1.0"),
+    (8, "<H", 0, "format v0.1.0"),
+    (8, "<H", 2, "format v2.1.0"),
+    (10, "<H", 2, "format v1.2.0"),
     (14, "<H", 183, "aarch64"),
     (16, "<I", 65, "header of 65 bytes"),
     (20, "<I", 1, "reserved"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* base/codec: what is written is read again, and every other input is refused with a sentence. */
+/* state/codec: what is written is read again, and every other input is refused with a sentence. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/codec.h"
+#include "state/codec.h"
 
 static uint8_t *sample(size_t *len)
 {

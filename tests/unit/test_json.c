@@ -13,7 +13,9 @@
 #include "base/cleanup.h"
 #include "config/json_fields.h"
 #include "resource/resource.h"
+#include "resource/state.h"
 #include "resource/vm_config.h"
+#include "state/codec.h"
 #include "vmm/snapshot_request.h"
 
 enum body { BOOT, MACHINE, MACHINE_PATCH, DRIVE, DRIVE_UPDATE, ENTROPY, SERIAL, LOGGER, METRICS, CREATE, LOAD };
@@ -545,25 +547,133 @@ static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 	vm_config_fini(&config);
 }
 
-static void a_configuration_survives_the_way_through_text(void **state)
+static uint8_t *config_bytes(const struct vm_config *config, size_t *len)
 {
-	_cleanup_free_ char *first = NULL, *second = NULL;
+	struct enc *enc = enc_new();
+	uint8_t *data;
+
+	assert_int_equal(vm_config_save(config, enc), 0);
+	assert_int_equal(enc_finish(enc, &data, len), 0);
+	enc_free(enc);
+	return data;
+}
+
+static int config_from_bytes(const uint8_t *data, size_t len, struct vm_config *config, struct err *e)
+{
+	struct dec *dec;
+	int r;
+
+	assert_int_equal(dec_new(data, len, &dec, e), 0);
+	r = vm_config_load(dec, config, e);
+	dec_free(dec);
+	return r;
+}
+
+static void a_configuration_survives_a_snapshot(void **state)
+{
+	_cleanup_free_ uint8_t *first = NULL, *second = NULL;
 	struct vm_config config, copy;
+	size_t first_len, second_len;
 	struct err e;
 
 	(void)state;
 	fill(&config);
 	config.entropy.leak_reporting = false;
 	config.machine.vm_generation_id = false;
-	first = vm_config_to_text(&config);
-	assert_int_equal(vm_config_from_text(first, strlen(first), &copy, &e), 0);
-	second = vm_config_to_text(&copy);
-	assert_string_equal(first, second);
+	config.machine.smt = true;
+	first = config_bytes(&config, &first_len);
+	assert_int_equal(config_from_bytes(first, first_len, &copy, &e), 0);
+	second = config_bytes(&copy, &second_len);
+	assert_int_equal(first_len, second_len);
+	assert_memory_equal(first, second, first_len);
 	assert_null(copy.serial.serial_out_path); /* the process's, not the snapshot's */
 	assert_false(copy.entropy.leak_reporting || copy.machine.vm_generation_id);
-	assert_true(copy.boot_source.present && copy.entropy.present);
+	assert_true(copy.boot_source.present && copy.entropy.present && copy.machine.smt);
+	assert_int_equal(copy.num_drives, config.num_drives);
 	vm_config_fini(&config);
 	vm_config_fini(&copy);
+}
+
+/* One wrong thing in the map of a good configuration. */
+struct wrong_map {
+	const char *section, *key, *text; /* text NULL: value */
+	uint64_t value;
+	const char *error;
+};
+
+static void wrong_value_save(const struct wrong_map *wrong, struct enc *enc)
+{
+	if (wrong->text)
+		enc_str(enc, wrong->key, wrong->text);
+	else if (!strcmp(wrong->key, "smt"))
+		enc_bool(enc, wrong->key, wrong->value);
+	else
+		enc_u64(enc, wrong->key, wrong->value);
+}
+
+static void wrong_map_save(const struct wrong_map *wrong, struct enc *enc)
+{
+	bool is_machine = !strcmp(wrong->section, "machine-config");
+
+	enc_map_begin(enc, "machine-config");
+	if (strcmp(wrong->key, "vcpu_count") != 0)
+		enc_u64(enc, "vcpu_count", 3);
+	enc_u64(enc, "mem_size_mib", 128);
+	if (is_machine)
+		wrong_value_save(wrong, enc);
+	enc_map_end(enc);
+	if (!is_machine) {
+		enc_map_begin(enc, wrong->section);
+		wrong_value_save(wrong, enc);
+		enc_map_end(enc);
+	}
+	enc_array_begin(enc, "drives");
+	enc_array_end(enc);
+}
+
+static void a_hostile_configuration_of_a_snapshot_is_refused(void **state)
+{
+	static const struct wrong_map inputs[] = {
+		{ "machine-config", "vcpu_count", NULL, 200, "config.machine-config: field \"vcpu_count\": 200" },
+		{ "machine-config", "vcpu_count", "1", 0, "machine-config.vcpu_count must be an unsigned integer" },
+		{ "machine-config", "vcpu_count", NULL, UINT64_MAX,
+		  "machine-config.vcpu_count is 18446744073709551615" },
+		{ "machine-config", "smt", NULL, 1, "field \"vcpu_count\": 3 is not allowed with smt" },
+		{ "machine-config", "huge_pages", "2M", 0, "\"2M\" is not supported yet" },
+		{ "machine-config", "new_key", NULL, 1, "machine-config: there is an unknown key \"new_key\"" },
+		{ "entropy", "rate_limiter", NULL, 1, "entropy.rate_limiter must be a map" },
+		{ "boot-source", "boot_args", "quiet", 0, "config.boot-source: missing field \"kernel_image_path\"" },
+		{ "section", "key", NULL, 1, "there is an unknown key \"section\"" },
+	};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++) {
+		struct enc *enc = enc_new();
+		struct vm_config config;
+		uint8_t *data;
+		size_t len;
+
+		wrong_map_save(&inputs[i], enc);
+		assert_int_equal(enc_finish(enc, &data, &len), 0);
+		enc_free(enc);
+		assert_int_equal(config_from_bytes(data, len, &config, &e), -EINVAL);
+		if (!strstr(e.text, inputs[i].error))
+			fail_msg("%zu: %s", i, e.text);
+		free(data);
+	}
+}
+
+static void smt_in_the_text_of_an_old_snapshot_is_ignored_as_it_was(void **state)
+{
+	static const char text[] = "{\"machine-config\":{\"vcpu_count\":3,\"mem_size_mib\":128,\"smt\":true}}";
+	struct vm_config config;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(vm_config_from_text(text, strlen(text), &config, &e), 0);
+	assert_false(config.machine.smt);
+	vm_config_fini(&config);
 }
 
 static void hostile_text_of_a_snapshot_is_refused(void **state)
@@ -612,7 +722,9 @@ int main(void)
 		cmocka_unit_test(huge_and_deep_input_is_refused_with_a_short_sentence),
 		cmocka_unit_test(bytes_that_are_not_utf8_are_refused),
 		cmocka_unit_test(the_whole_configuration_has_the_shape_of_a_config_file),
-		cmocka_unit_test(a_configuration_survives_the_way_through_text),
+		cmocka_unit_test(a_configuration_survives_a_snapshot),
+		cmocka_unit_test(a_hostile_configuration_of_a_snapshot_is_refused),
+		cmocka_unit_test(smt_in_the_text_of_an_old_snapshot_is_ignored_as_it_was),
 		cmocka_unit_test(hostile_text_of_a_snapshot_is_refused),
 	};
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "base/codec.h"
+#include "state/codec.h"
 #include "base/metrics.h"
 #include "virtio/mmio_internal.h"
 #include "virtio_driver.h"

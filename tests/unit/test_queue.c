@@ -17,7 +17,7 @@
 #include <linux/virtio_ring.h>
 
 #include "base/cleanup.h"
-#include "base/codec.h"
+#include "state/codec.h"
 #include "fake_platform.h"
 #include "ring_driver.h"
 

@@ -8,8 +8,10 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/codec.h"
+#include "state/codec.h"
+#include "state/limiter.h"
 #include "base/rate_limiter.h"
 
 #define MS 1000000ull
@@ -166,17 +168,20 @@ static void both_limits_hold_and_a_refusal_takes_nothing(void **state)
 static struct rate_limiter reload(const struct rate_limiter *rl, uint64_t save_ns, uint64_t load_ns)
 {
 	struct enc *enc = enc_new();
+	struct rate_limiter_state image;
 	struct rate_limiter loaded;
 	struct dec *dec;
 	uint8_t *data;
 	size_t len;
 	struct err e;
 
-	rate_limiter_save(rl, enc, "limiter", save_ns);
+	rate_limiter_get(rl, &image, save_ns);
+	state_save(&limiter_state_table, &image, enc);
 	assert_int_equal(enc_finish(enc, &data, &len), 0);
 	assert_int_equal(dec_new(data, len, &dec, &e), 0);
-	rate_limiter_load(&loaded, dec, "limiter", load_ns);
-	dec_end(dec);
+	memset(&image, 0x55, sizeof(image));
+	state_load(&limiter_state_table, &image, dec);
+	limiter_load(&loaded, &image, dec, load_ns);
 	assert_int_equal(dec_error(dec, &e), 0);
 	dec_free(dec);
 	enc_free(enc);
@@ -208,20 +213,23 @@ static void a_reloaded_limiter_goes_on_where_it_was(void **state)
 
 static void a_budget_beyond_its_bucket_is_refused(void **state)
 {
-	struct rate_limiter rl = { .bandwidth = { .config = { .size = 10, .refill_time_ms = 1 }, .budget = 11 } };
+	const struct rate_limiter_state image = { .bandwidth = { .size = 10, .refill_time_ms = 1, .budget = 11 } };
 	struct enc *enc = enc_new();
+	struct rate_limiter_state read;
+	struct rate_limiter rl;
 	struct dec *dec;
 	uint8_t *data;
 	size_t len;
 	struct err e;
 
 	(void)state;
-	rate_limiter_save(&rl, enc, "limiter", 0);
+	state_save(&limiter_state_table, &image, enc);
 	assert_int_equal(enc_finish(enc, &data, &len), 0);
 	assert_int_equal(dec_new(data, len, &dec, &e), 0);
-	rate_limiter_load(&rl, dec, "limiter", 0);
+	state_load(&limiter_state_table, &read, dec);
+	limiter_load(&rl, &read, dec, 0);
 	assert_int_equal(dec_error(dec, &e), -EINVAL);
-	assert_string_equal(e.text, "limiter.bandwidth.budget is 11, 0 to 10 are allowed");
+	assert_string_equal(e.text, "the rate limiter's bandwidth.budget is 11, 0 to 10 are allowed");
 	dec_free(dec);
 	enc_free(enc);
 	free(data);

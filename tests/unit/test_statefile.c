@@ -71,6 +71,7 @@ static void a_good_file_is_read(void **state)
 	assert_string_equal(dec_str(file.state, "hello", 10), "world");
 	assert_int_equal(dec_u64(file.state, "number", 0, 100), 42);
 	assert_int_equal(dec_error(file.state, &e), 0);
+	assert_int_equal(dec_version(file.state), SNAPSHOT_VERSION_MINOR);
 	statefile_fini(&file);
 	assert_int_equal(statefile_version(path, &version, &e), 0);
 	assert_int_equal(version.major, SNAPSHOT_VERSION_MAJOR);
@@ -154,9 +155,9 @@ static void a_right_checksum_does_not_excuse_wrong_values(void **state)
 {
 	(void)state;
 	EDITED(header->version_major = htole16(3),
-	       "is a snapshot of format v3.0.0, this monitor reads v1.0.0 up to v1.0.x");
-	EDITED(header->version_major = 0, "is a snapshot of format v0.0.0");
-	EDITED(header->version_minor = htole16(1), "is a snapshot of format v1.1.0");
+	       "is a snapshot of format v3.1.0, this monitor reads v1.0.0 up to v1.1.x");
+	EDITED(header->version_major = 0, "is a snapshot of format v0.1.0");
+	EDITED(header->version_minor = htole16(2), "is a snapshot of format v1.2.0");
 	EDITED(header->arch = htole16(SNAPSHOT_ARCH_AARCH64 + SNAPSHOT_ARCH_X86_64 - snapshot_arch()),
 	       "this monitor runs on");
 	EDITED(header->arch = htole16(7), "is for an unknown processor (7)");

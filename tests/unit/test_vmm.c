@@ -108,7 +108,11 @@ static int act(const char *endpoint, const char *text)
 
 static char *config_text(void)
 {
-	return vm_config_to_text(&vmm.config);
+	json_t *obj = vm_config_to_json(&vmm.config);
+	char *text = json_dumps(obj, JSON_COMPACT);
+
+	json_decref(obj);
+	return text;
 }
 
 static void assert_error(const char *part)

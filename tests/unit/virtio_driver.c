@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/codec.h"
+#include "state/codec.h"
 #include "virtio/mmio.h"
 
 void drv_plug(struct virtio_driver *drv, struct fake_platform *fp, struct virtio_dev *vdev, const char *name)

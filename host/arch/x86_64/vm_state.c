@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What belongs to the machine rather than to a vCPU, to and from a map of a
- * snapshot. Keys:
- *   pit          struct kvm_pit_state2
- *   clock_ns     the guest's kvmclock, nanoseconds
- *   has_realtime whether the host could read its wall clock together with it
- *   realtime_ns  CLOCK_REALTIME at that moment; 0 without has_realtime
- *   pic_master, pic_slave, ioapic   union of struct kvm_irqchip
+ * snapshot. KVM's structures are byte strings as in <asm/kvm.h>.
  */
 #include <linux/kvm.h>
 #include <string.h>
@@ -14,44 +9,97 @@
 #include "arch/arch.h"
 #include "arch/x86_64/irq_routing.h"
 #include "base/cleanup.h"
-#include "base/codec.h"
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"
+#include "state/codec.h"
+#include "state/table.h"
 
-static const struct {
-	uint32_t id;
-	const char *key;
-} vm_irqchips[] = {
-	{ KVM_IRQCHIP_PIC_MASTER, "pic_master" },
-	{ KVM_IRQCHIP_PIC_SLAVE, "pic_slave" },
-	{ KVM_IRQCHIP_IOAPIC, "ioapic" },
+#define VM_NUM_IRQCHIPS 3
+
+struct vm_state {
+	struct kvm_pit_state2 pit;
+	uint64_t clock_ns;    /* the guest's kvmclock */
+	bool has_realtime;    /* could the host read its wall clock together with it? */
+	uint64_t realtime_ns; /* CLOCK_REALTIME at that moment; 0 without has_realtime */
+	uint8_t pic_master[sizeof(((struct kvm_irqchip *)NULL)->chip)];
+	uint8_t pic_slave[sizeof(((struct kvm_irqchip *)NULL)->chip)];
+	uint8_t ioapic[sizeof(((struct kvm_irqchip *)NULL)->chip)];
 };
 
-static int vm_save_clock(struct vm *vm, struct enc *enc, struct err *e)
+static const struct state_field vm_fields[] = {
+	STATE_BYTES_FIELD(struct vm_state, pit),	 STATE_UINT_FIELD(struct vm_state, clock_ns, 0, INT64_MAX),
+	STATE_BOOL_FIELD(struct vm_state, has_realtime), STATE_UINT_FIELD(struct vm_state, realtime_ns, 0, INT64_MAX),
+	STATE_BYTES_FIELD(struct vm_state, pic_master),	 STATE_BYTES_FIELD(struct vm_state, pic_slave),
+	STATE_BYTES_FIELD(struct vm_state, ioapic),
+};
+static const struct state_table vm_table = STATE_TABLE(vm_fields);
+
+struct vm_irqchip {
+	uint32_t id;
+	const char *key;
+	uint8_t *chip;
+};
+
+static void vm_irqchips(struct vm_state *state, struct vm_irqchip chips[VM_NUM_IRQCHIPS])
+{
+	chips[0] = (struct vm_irqchip){ KVM_IRQCHIP_PIC_MASTER, "pic_master", state->pic_master };
+	chips[1] = (struct vm_irqchip){ KVM_IRQCHIP_PIC_SLAVE, "pic_slave", state->pic_slave };
+	chips[2] = (struct vm_irqchip){ KVM_IRQCHIP_IOAPIC, "ioapic", state->ioapic };
+}
+
+static int vm_get_irqchips(struct vm *vm, struct vm_state *state, struct err *e)
+{
+	struct vm_irqchip chips[VM_NUM_IRQCHIPS];
+
+	vm_irqchips(state, chips);
+	for (size_t i = 0; i < VM_NUM_IRQCHIPS; i++) {
+		struct kvm_irqchip chip = { .chip_id = chips[i].id };
+		int r = kvm_ioctl(vm->fd, KVM_GET_IRQCHIP, &chip);
+
+		if (r < 0)
+			return err_errno(e, -r, "KVM does not give the state \"%s\"", chips[i].key);
+		memcpy(chips[i].chip, &chip.chip, sizeof(chip.chip));
+	}
+	return 0;
+}
+
+static int vm_set_irqchips(struct vm *vm, struct vm_state *state, struct err *e)
+{
+	struct vm_irqchip chips[VM_NUM_IRQCHIPS];
+
+	vm_irqchips(state, chips);
+	for (size_t i = 0; i < VM_NUM_IRQCHIPS; i++) {
+		struct kvm_irqchip chip = { .chip_id = chips[i].id };
+		int r;
+
+		memcpy(&chip.chip, chips[i].chip, sizeof(chip.chip));
+		irq_quiet_pic(&chip);
+		r = kvm_ioctl(vm->fd, KVM_SET_IRQCHIP, &chip);
+		if (r < 0)
+			return err_errno(e, -r, "KVM refuses the state \"%s\"", chips[i].key);
+	}
+	return 0;
+}
+
+static int vm_get_clock(struct vm *vm, struct vm_state *state, struct err *e)
 {
 	struct kvm_clock_data clock = { 0 };
-	bool has_realtime;
 	int r = kvm_ioctl(vm->fd, KVM_GET_CLOCK, &clock);
 
 	if (r < 0)
 		return err_errno(e, -r, "KVM does not give the guest's clock");
-	has_realtime = (clock.flags & KVM_CLOCK_REALTIME) != 0;
-	enc_u64(enc, "clock_ns", clock.clock);
-	enc_bool(enc, "has_realtime", has_realtime);
-	enc_u64(enc, "realtime_ns", has_realtime ? clock.realtime : 0);
+	state->clock_ns = clock.clock;
+	state->has_realtime = (clock.flags & KVM_CLOCK_REALTIME) != 0;
+	state->realtime_ns = state->has_realtime ? clock.realtime : 0;
 	return 0;
 }
 
-static int vm_load_clock(struct vm *vm, struct dec *dec, bool clock_realtime, struct err *e)
+static int vm_set_clock(struct vm *vm, const struct vm_state *state, bool clock_realtime, struct err *e)
 {
-	struct kvm_clock_data clock = { .clock = dec_u64(dec, "clock_ns", 0, INT64_MAX) };
-	bool has_realtime = dec_bool(dec, "has_realtime");
-	uint64_t realtime = dec_u64(dec, "realtime_ns", 0, INT64_MAX);
-	int r = dec_error(dec, e), flags;
+	struct kvm_clock_data clock = { .clock = state->clock_ns };
+	int r, flags;
 
-	if (r < 0)
-		return r;
-	if (clock_realtime && !has_realtime)
+	if (clock_realtime && !state->has_realtime)
 		return err_set(
 			e, EINVAL,
 			"clock_realtime was requested, but the snapshot has no wall-clock time: the host that made "
@@ -64,7 +112,7 @@ static int vm_load_clock(struct vm *vm, struct dec *dec, bool clock_realtime, st
 				"clock_realtime was requested, but this host's KVM lacks KVM_CLOCK_REALTIME: Linux "
 				"5.16 or later is needed");
 		clock.flags = KVM_CLOCK_REALTIME;
-		clock.realtime = realtime;
+		clock.realtime = state->realtime_ns;
 	}
 	r = kvm_ioctl(vm->fd, KVM_SET_CLOCK, &clock);
 	return r < 0 ? err_errno(e, -r, "KVM refuses the state \"clock_ns\"") : 0;
@@ -72,49 +120,34 @@ static int vm_load_clock(struct vm *vm, struct dec *dec, bool clock_realtime, st
 
 int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e)
 {
-	struct kvm_pit_state2 pit = { 0 };
+	struct vm_state state = { .clock_ns = 0 };
 	int r;
 
-	r = kvm_ioctl(vm->fd, KVM_GET_PIT2, &pit);
+	r = kvm_ioctl(vm->fd, KVM_GET_PIT2, &state.pit);
 	if (r < 0)
 		return err_errno(e, -r, "KVM does not give the state \"pit\"");
-	enc_bytes(enc, "pit", &pit, sizeof(pit));
-	r = vm_save_clock(vm, enc, e);
-	for (size_t i = 0; i < ARRAY_SIZE(vm_irqchips) && r == 0; i++) {
-		struct kvm_irqchip chip = { .chip_id = vm_irqchips[i].id };
-
-		r = kvm_ioctl(vm->fd, KVM_GET_IRQCHIP, &chip);
-		if (r < 0)
-			return err_errno(e, -r, "KVM does not give the state \"%s\"", vm_irqchips[i].key);
-		enc_bytes(enc, vm_irqchips[i].key, &chip.chip, sizeof(chip.chip));
-	}
+	r = vm_get_clock(vm, &state, e);
+	if (r == 0)
+		r = vm_get_irqchips(vm, &state, e);
+	if (r == 0)
+		state_save(&vm_table, &state, enc);
 	return r;
 }
 
 int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err *e)
 {
-	struct kvm_pit_state2 pit;
+	struct vm_state state;
 	int r;
 
-	dec_bytes(dec, "pit", &pit, sizeof(pit));
+	state_load(&vm_table, &state, dec);
 	r = dec_error(dec, e);
 	if (r < 0)
 		return r;
-	r = kvm_ioctl(vm->fd, KVM_SET_PIT2, &pit);
+	r = kvm_ioctl(vm->fd, KVM_SET_PIT2, &state.pit);
 	if (r < 0)
 		return err_errno(e, -r, "KVM refuses the state \"pit\"");
-	r = vm_load_clock(vm, dec, clock_realtime, e);
-	for (size_t i = 0; i < ARRAY_SIZE(vm_irqchips) && r == 0; i++) {
-		struct kvm_irqchip chip = { .chip_id = vm_irqchips[i].id };
-
-		dec_bytes(dec, vm_irqchips[i].key, &chip.chip, sizeof(chip.chip));
-		r = dec_error(dec, e);
-		if (r < 0)
-			return r;
-		irq_quiet_pic(&chip);
-		r = kvm_ioctl(vm->fd, KVM_SET_IRQCHIP, &chip);
-		if (r < 0)
-			return err_errno(e, -r, "KVM refuses the state \"%s\"", vm_irqchips[i].key);
-	}
-	return irq_route_as_loaded(vm, e);
+	r = vm_set_clock(vm, &state, clock_realtime, e);
+	if (r == 0)
+		r = vm_set_irqchips(vm, &state, e);
+	return r < 0 ? r : irq_route_as_loaded(vm, e);
 }

@@ -7,7 +7,7 @@
  * The first error sticks (no memory, too large, calls that do not nest) and
  * comes out of enc_finish(). One thread.
  */
-#include "base/codec.h"
+#include "state/codec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include <cbor.h>
 
 #include "base/cleanup.h"
-#include "base/codec_limits.h"
+#include "state/codec_limits.h"
 #include "base/utf8.h"
 
 #define ENC_MAX_HEAD 9 /* initial byte and a 64-bit argument */

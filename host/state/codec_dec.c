@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The CBOR reader, over a tree that codec_tree_new() has checked for form.
- * A reader is a map in the tree plus the way to it. All readers of one tree
+ * The CBOR reader, over the items that codec_index() has checked for form.
+ * A reader is a map among them plus the way to it. All readers of one input
  * share the first error; a reader without a map (its key was missing) fails
  * quietly, because that error is there already. One thread.
  */
-#include "base/codec.h"
+#include "state/codec.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -13,14 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cbor.h>
-
 #include "base/cleanup.h"
-#include "base/codec_limits.h"
-#include "base/codec_tree.h"
 #include "base/utf8.h"
+#include "state/codec_index.h"
+#include "state/codec_limits.h"
 
-/* What was handed out and lives as long as the tree: texts with their NUL. */
+/* What was handed out and lives as long as the input: texts with their NUL. */
 struct dec_text {
 	struct dec_text *next;
 	char text[];
@@ -29,9 +27,8 @@ struct dec_text {
 struct dec {
 	struct dec *root; /* the one that dec_new() gave */
 	struct dec *parent;
-	cbor_item_t *map; /* borrowed from the tree; NULL: a reader on which everything fails */
-	bool *seen;	  /* owned: one for each key */
-	size_t index;	  /* in the parent's array, if key_is_array */
+	struct codec_item *map; /* borrowed from the root; NULL: a reader on which everything fails */
+	size_t index;		/* in the parent's array, if key_is_array */
 	bool key_is_array;
 	char key[CODEC_MAX_KEY + 1]; /* of the parent */
 
@@ -40,9 +37,11 @@ struct dec {
 
 struct dec_root {
 	struct dec dec;
-	struct dec broken;	/* stands in for a sub-reader that could not be allocated */
-	cbor_item_t *tree;	/* owned */
-	struct dec_text *texts; /* owned */
+	struct dec broken;	  /* stands in for a sub-reader that could not be allocated */
+	uint8_t *data;		  /* owned */
+	struct codec_item *items; /* owned; the first one is the map */
+	struct dec_text *texts;	  /* owned */
+	unsigned int version;
 	bool failed;
 	struct err err;
 };
@@ -52,7 +51,7 @@ static struct dec_root *dec_root(struct dec *dec)
 	return container_of(dec->root, struct dec_root, dec);
 }
 
-/* Writes "devices.rng.queues[1]" for dec, with a dot behind it if it is not empty. Depth is bounded by the tree's. */
+/* Writes "devices.rng.queues[1]" for dec, with a dot behind it if it is not empty. Depth is bounded by codec_index(). */
 static void dec_path(const struct dec *dec, char *path, size_t size)
 {
 	size_t len;
@@ -109,14 +108,14 @@ void dec_fail(struct dec *dec, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Readies a reader of map. false when out of memory. */
-static bool dec_open(struct dec *dec, cbor_item_t *map)
+static int dec_read(struct dec_root *root, const void *data, size_t len, struct err *e)
 {
-	dec->seen = calloc(cbor_map_size(map) + 1, sizeof(*dec->seen));
-	if (!dec->seen)
-		return false;
-	dec->map = map;
-	return true;
+	root->data = malloc(len + 1);
+	if (!root->data)
+		return err_set(e, ENOMEM, "there is not enough memory");
+	if (len > 0)
+		memcpy(root->data, data, len);
+	return codec_index(root->data, len, &root->items, e);
 }
 
 int dec_new(const void *data, size_t len, struct dec **dec, struct err *e)
@@ -128,18 +127,25 @@ int dec_new(const void *data, size_t len, struct dec **dec, struct err *e)
 		return err_set(e, ENOMEM, "the state cannot be read: there is not enough memory");
 	root->dec.root = &root->dec;
 	root->broken.root = &root->dec;
-	r = codec_tree_new(data, len, &root->tree, e);
+	root->version = DEC_NEWEST;
+	r = dec_read(root, data, len, e);
 	if (r < 0) {
-		root->tree = NULL;
 		dec_free(&root->dec);
 		return err_wrap(e, r, "the state cannot be read");
 	}
-	if (!dec_open(&root->dec, root->tree)) {
-		dec_free(&root->dec);
-		return err_set(e, ENOMEM, "the state cannot be read: there is not enough memory");
-	}
+	root->dec.map = root->items;
 	*dec = &root->dec;
 	return 0;
+}
+
+void dec_set_version(struct dec *dec, unsigned int version)
+{
+	dec_root(dec)->version = version;
+}
+
+unsigned int dec_version(struct dec *dec)
+{
+	return dec_root(dec)->version;
 }
 
 void dec_free(struct dec *dec)
@@ -153,7 +159,6 @@ void dec_free(struct dec *dec)
 		struct dec *sub = dec->next;
 
 		dec->next = sub->next;
-		free(sub->seen);
 		free(sub);
 	}
 	while (root->texts) {
@@ -162,47 +167,63 @@ void dec_free(struct dec *dec)
 		root->texts = text->next;
 		free(text);
 	}
-	if (root->tree)
-		cbor_decref(&root->tree);
-	free(dec->seen);
+	free(root->items);
+	free(root->data);
 	free(root);
 }
 
-/* The value of key, or NULL and the error is set. */
-static cbor_item_t *dec_get(struct dec *dec, const char *key)
+/* The value of key, or NULL. */
+static struct codec_item *dec_find(struct dec *dec, const char *key)
 {
+	struct codec_item *name = dec->map ? dec->map + 1 : NULL;
 	size_t len = strlen(key);
-	struct cbor_pair *pairs;
 
-	if (!dec->map) {
-		dec_fail_key(dec, key, "is missing");
-		return NULL;
-	}
-	pairs = cbor_map_handle(dec->map);
-	for (size_t i = 0; i < cbor_map_size(dec->map); i++) {
-		const cbor_item_t *name = pairs[i].key;
+	for (uint64_t i = 0; dec->map && i < dec->map->value; i++) {
+		struct codec_item *value = codec_next(name);
 
-		if (cbor_string_length(name) == len && memcmp(cbor_string_handle(name), key, len) == 0) {
-			dec->seen[i] = true;
-			return pairs[i].value;
+		if (name->value == len && memcmp(name->data, key, len) == 0) {
+			name->seen = true;
+			return value;
 		}
+		name = codec_next(value);
 	}
-	dec_fail_key(dec, key, "is missing");
 	return NULL;
+}
+
+/* The value of key, or NULL and the error is set. */
+static struct codec_item *dec_get(struct dec *dec, const char *key)
+{
+	struct codec_item *item = dec_find(dec, key);
+
+	if (!item)
+		dec_fail_key(dec, key, "is missing");
+	return item;
+}
+
+bool dec_has(struct dec *dec, const char *key)
+{
+	return dec_find(dec, key) != NULL;
+}
+
+bool dec_has_text(struct dec *dec, const char *key)
+{
+	struct codec_item *item = dec_find(dec, key);
+
+	return item && item->type == CODEC_TEXT;
 }
 
 uint64_t dec_u64(struct dec *dec, const char *key, uint64_t min, uint64_t max)
 {
-	cbor_item_t *item = dec_get(dec, key);
+	struct codec_item *item = dec_get(dec, key);
 	uint64_t value;
 
 	if (!item)
 		return 0;
-	if (!cbor_isa_uint(item)) {
+	if (item->type != CODEC_UINT) {
 		dec_fail_key(dec, key, "must be an unsigned integer");
 		return 0;
 	}
-	value = cbor_get_int(item);
+	value = item->value;
 	if (value < min || value > max) {
 		dec_fail_key(dec, key, "is %" PRIu64 ", %" PRIu64 " to %" PRIu64 " are allowed", value, min, max);
 		return 0;
@@ -212,22 +233,22 @@ uint64_t dec_u64(struct dec *dec, const char *key, uint64_t min, uint64_t max)
 
 int64_t dec_i64(struct dec *dec, const char *key, int64_t min, int64_t max)
 {
-	cbor_item_t *item = dec_get(dec, key);
+	struct codec_item *item = dec_get(dec, key);
 	uint64_t bits;
 	int64_t value;
 
 	if (!item)
 		return 0;
-	if (!cbor_isa_uint(item) && !cbor_isa_negint(item)) {
+	if (item->type != CODEC_UINT && item->type != CODEC_NEGINT) {
 		dec_fail_key(dec, key, "must be an integer");
 		return 0;
 	}
-	bits = cbor_get_int(item);
+	bits = item->value;
 	if (bits > INT64_MAX) {
 		dec_fail_key(dec, key, "has more than 64 bits, %" PRId64 " to %" PRId64 " are allowed", min, max);
 		return 0;
 	}
-	value = cbor_isa_negint(item) ? -1 - (int64_t)bits : (int64_t)bits;
+	value = item->type == CODEC_NEGINT ? -1 - (int64_t)bits : (int64_t)bits;
 	if (value < min || value > max) {
 		dec_fail_key(dec, key, "is %" PRId64 ", %" PRId64 " to %" PRId64 " are allowed", value, min, max);
 		return 0;
@@ -237,35 +258,35 @@ int64_t dec_i64(struct dec *dec, const char *key, int64_t min, int64_t max)
 
 bool dec_bool(struct dec *dec, const char *key)
 {
-	cbor_item_t *item = dec_get(dec, key);
+	struct codec_item *item = dec_get(dec, key);
 
 	if (!item)
 		return false;
-	if (!cbor_is_bool(item)) {
+	if (item->type != CODEC_BOOL) {
 		dec_fail_key(dec, key, "must be true or false");
 		return false;
 	}
-	return cbor_get_bool(item);
+	return item->value != 0;
 }
 
 const uint8_t *dec_blob(struct dec *dec, const char *key, size_t min, size_t max, size_t *len)
 {
 	static const uint8_t empty[1];
-	cbor_item_t *item = dec_get(dec, key);
+	struct codec_item *item = dec_get(dec, key);
 
 	*len = 0;
 	if (!item)
 		return NULL;
-	if (!cbor_isa_bytestring(item)) {
+	if (item->type != CODEC_BYTES) {
 		dec_fail_key(dec, key, "must be a byte string");
 		return NULL;
 	}
-	if (cbor_bytestring_length(item) < min || cbor_bytestring_length(item) > max) {
-		dec_fail_key(dec, key, "has %zu bytes, %zu to %zu are allowed", cbor_bytestring_length(item), min, max);
+	if (item->value < min || item->value > max) {
+		dec_fail_key(dec, key, "has %" PRIu64 " bytes, %zu to %zu are allowed", item->value, min, max);
 		return NULL;
 	}
-	*len = cbor_bytestring_length(item);
-	return *len > 0 ? cbor_bytestring_handle(item) : empty;
+	*len = item->value;
+	return *len > 0 ? item->data : empty;
 }
 
 void dec_bytes(struct dec *dec, const char *key, void *data, size_t len)
@@ -280,16 +301,16 @@ void dec_bytes(struct dec *dec, const char *key, void *data, size_t len)
 }
 
 /* A copy of the string with a NUL behind it, kept by the root. NULL when out of memory. */
-static const char *dec_keep_text(struct dec *dec, const cbor_item_t *item)
+static const char *dec_keep_text(struct dec *dec, const struct codec_item *item)
 {
 	struct dec_root *root = dec_root(dec);
-	size_t len = cbor_string_length(item);
+	size_t len = item->value;
 	struct dec_text *text = malloc(sizeof(*text) + len + 1);
 
 	if (!text)
 		return NULL;
 	if (len > 0)
-		memcpy(text->text, cbor_string_handle(item), len);
+		memcpy(text->text, item->data, len);
 	text->text[len] = '\0';
 	text->next = root->texts;
 	root->texts = text;
@@ -298,22 +319,22 @@ static const char *dec_keep_text(struct dec *dec, const cbor_item_t *item)
 
 const char *dec_str(struct dec *dec, const char *key, size_t max_len)
 {
-	cbor_item_t *item = dec_get(dec, key);
+	struct codec_item *item = dec_get(dec, key);
 	const char *text;
 	size_t len;
 
-	if (!item || cbor_is_null(item))
+	if (!item || item->type == CODEC_NULL)
 		return NULL;
-	if (!cbor_isa_string(item)) {
+	if (item->type != CODEC_TEXT) {
 		dec_fail_key(dec, key, "must be text or null");
 		return NULL;
 	}
-	len = cbor_string_length(item);
+	len = item->value;
 	if (len > max_len) {
 		dec_fail_key(dec, key, "has %zu bytes, at most %zu are allowed", len, max_len);
 		return NULL;
 	}
-	if (len > 0 && !utf8_is_text(cbor_string_handle(item), len)) {
+	if (len > 0 && !utf8_is_text(item->data, len)) {
 		dec_fail_key(dec, key, "is not UTF-8 text");
 		return NULL;
 	}
@@ -324,18 +345,18 @@ const char *dec_str(struct dec *dec, const char *key, size_t max_len)
 }
 
 /* A sub-reader of map, which may be NULL; never NULL itself. */
-static struct dec *dec_sub(struct dec *parent, const char *key, cbor_item_t *map)
+static struct dec *dec_sub(struct dec *parent, const char *key, struct codec_item *map)
 {
 	struct dec_root *root = dec_root(parent);
 	struct dec *dec = calloc(1, sizeof(*dec));
 
-	if (!dec || (map && !dec_open(dec, map))) {
-		free(dec);
+	if (!dec) {
 		dec_fail_key(parent, key, "cannot be read: there is not enough memory");
 		return &root->broken;
 	}
 	dec->root = parent->root;
 	dec->parent = parent;
+	dec->map = map;
 	snprintf(dec->key, sizeof(dec->key), "%s", key);
 	dec->next = root->dec.next;
 	root->dec.next = dec;
@@ -344,9 +365,9 @@ static struct dec *dec_sub(struct dec *parent, const char *key, cbor_item_t *map
 
 struct dec *dec_map(struct dec *dec, const char *key)
 {
-	cbor_item_t *item = dec_get(dec, key);
+	struct codec_item *item = dec_get(dec, key);
 
-	if (item && !cbor_isa_map(item)) {
+	if (item && item->type != CODEC_MAP) {
 		dec_fail_key(dec, key, "must be a map");
 		item = NULL;
 	}
@@ -354,11 +375,11 @@ struct dec *dec_map(struct dec *dec, const char *key)
 }
 
 /* The array at key, or NULL and the error is set. */
-static cbor_item_t *dec_get_array(struct dec *dec, const char *key)
+static struct codec_item *dec_get_array(struct dec *dec, const char *key)
 {
-	cbor_item_t *item = dec_get(dec, key);
+	struct codec_item *item = dec_get(dec, key);
 
-	if (item && !cbor_isa_array(item)) {
+	if (item && item->type != CODEC_ARRAY) {
 		dec_fail_key(dec, key, "must be an array");
 		return NULL;
 	}
@@ -367,27 +388,29 @@ static cbor_item_t *dec_get_array(struct dec *dec, const char *key)
 
 size_t dec_array(struct dec *dec, const char *key, size_t max_items)
 {
-	cbor_item_t *item = dec_get_array(dec, key);
+	struct codec_item *item = dec_get_array(dec, key);
 
 	if (!item)
 		return 0;
-	if (cbor_array_size(item) > max_items) {
-		dec_fail_key(dec, key, "has %zu items, at most %zu are allowed", cbor_array_size(item), max_items);
+	if (item->value > max_items) {
+		dec_fail_key(dec, key, "has %" PRIu64 " items, at most %zu are allowed", item->value, max_items);
 		return 0;
 	}
-	return cbor_array_size(item);
+	return item->value;
 }
 
 struct dec *dec_item(struct dec *dec, const char *key, size_t index)
 {
-	cbor_item_t *array = dec_get_array(dec, key), *item = NULL;
+	struct codec_item *array = dec_get_array(dec, key), *item = NULL;
 	struct dec *sub;
 
-	if (array && index >= cbor_array_size(array)) {
+	if (array && index >= array->value) {
 		dec_fail_key(dec, key, "has no item %zu", index);
 	} else if (array) {
-		item = cbor_array_handle(array)[index];
-		if (!cbor_isa_map(item)) {
+		item = array + 1;
+		for (size_t i = 0; i < index; i++)
+			item = codec_next(item);
+		if (item->type != CODEC_MAP) {
 			dec_fail_key(dec, key, "has an item %zu that is not a map", index);
 			item = NULL;
 		}
@@ -400,17 +423,13 @@ struct dec *dec_item(struct dec *dec, const char *key, size_t index)
 
 void dec_end(struct dec *dec)
 {
-	struct cbor_pair *pairs;
+	const struct codec_item *name = dec->map ? dec->map + 1 : NULL;
 
-	if (!dec->map)
-		return;
-	pairs = cbor_map_handle(dec->map);
-	for (size_t i = 0; i < cbor_map_size(dec->map); i++) {
-		const cbor_item_t *name = pairs[i].key;
-
-		if (!dec->seen[i])
-			dec_fail(dec, "there is an unknown key \"%.*s\"", (int)cbor_string_length(name),
-				 (const char *)cbor_string_handle(name));
+	for (uint64_t i = 0; name && i < dec->map->value; i++) {
+		if (!name->seen)
+			dec_fail(dec, "there is an unknown key \"%.*s\"", (int)name->value, (const char *)name->data);
+		name += name->span; /* the value */
+		name += name->span;
 	}
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What writer and reader of CBOR agree on, so that nothing is written that is
- * not read again. They bound what a hostile file can cost: about 60 MiB of
+ * not read again. They bound what a hostile file can cost: about 50 MiB of
  * memory and a second of time.
  */
-#ifndef BASE_CODEC_LIMITS_H
-#define BASE_CODEC_LIMITS_H
+#ifndef STATE_CODEC_LIMITS_H
+#define STATE_CODEC_LIMITS_H
 
 #define CODEC_MAX_SIZE	(16u * 1024 * 1024) /* bytes of the whole map */
 #define CODEC_MAX_DEPTH 16		    /* nested maps and arrays */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one place that touches libcbor: a writer and a bounded reader for maps
- * with text keys (RFC 8949), as the state file uses them. Both keep the first
+ * with text keys (RFC 8949), as the state file uses them. What has a struct
+ * goes through a table (state/table.h) instead of these single calls. Both keep the first
  * error, so that a device's save or load is a plain list of fields, checked
  * once at the end. The reader treats its input as hostile.
  *
  * Writer: enc_u64(enc, "used_idx", q->used_idx); enc_map_begin(enc, "queues"); ... enc_map_end(enc);
  * Reader: dec_u64(dec, "used_idx", 0, UINT16_MAX) ...; return dec_error(dec, e);
  */
-#ifndef BASE_CODEC_H
-#define BASE_CODEC_H
+#ifndef STATE_CODEC_H
+#define STATE_CODEC_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,10 @@ int enc_finish(struct enc *enc, uint8_t **data, size_t *len) must_check;
 
 /* Parses all of data (one map, nothing after it, bounded depth and size); the reader keeps copies. -EINVAL with a sentence. */
 int dec_new(const void *data, size_t len, struct dec **dec, struct err *e) must_check;
+/* The format's minor version that the input has; DEC_NEWEST for one that dec_set_version() was not called for. */
+#define DEC_NEWEST UINT32_MAX
+void dec_set_version(struct dec *dec, unsigned int version);
+unsigned int dec_version(struct dec *dec);
 void dec_free(struct dec *dec); /* of the reader that dec_new() gave; frees all sub-readers */
 
 /*
@@ -53,7 +58,10 @@ void dec_bytes(struct dec *dec, const char *key, void *data, size_t len); /* exa
 /* Between min and max bytes, *len says how many; the memory belongs to the reader. */
 const uint8_t *dec_blob(struct dec *dec, const char *key, size_t min, size_t max, size_t *len);
 const char *dec_str(struct dec *dec, const char *key,
-		    size_t max_len);		       /* NULL for null; no NUL inside; the reader's memory */
+		    size_t max_len); /* NULL for null; no NUL inside; the reader's memory */
+/* Is there such a key (which counts as read), and is it text? Never an error. */
+bool dec_has(struct dec *dec, const char *key);
+bool dec_has_text(struct dec *dec, const char *key);
 struct dec *dec_map(struct dec *dec, const char *key); /* never NULL: on error a reader on which everything fails */
 size_t dec_array(struct dec *dec, const char *key, size_t max_items);
 struct dec *dec_item(struct dec *dec, const char *key, size_t index);
