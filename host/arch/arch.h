@@ -34,8 +34,8 @@ int arch_vm_init(struct vm *vm, struct err *e) must_check;
  * kept. True if KVM does not tell. The answer stays right only while no vCPU runs.
  */
 bool arch_irq_is_open(struct vm *vm, uint32_t gsi);
-/* After KVM_CREATE_VCPU: CPU features and topology for vcpu->index of num_vcpus. */
-int arch_vcpu_init(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e) must_check;
+/* After KVM_CREATE_VCPU: CPU features and topology for vcpu->index of its machine. */
+int arch_vcpu_init(struct vcpu *vcpu, struct err *e) must_check;
 
 /* Where the firmware tables say a device is. */
 struct arch_virtio_slot {
@@ -62,6 +62,8 @@ int arch_boot(struct vm *vm, const struct arch_boot_config *config, struct err *
  */
 int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e) must_check;
 int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e) must_check;
+/* Was a saved vCPU given performance counters? New ones are not; those of v1.0 could be. dec is the vCPU's map; errors go there. */
+bool arch_vcpu_state_has_pmu(struct dec *dec);
 int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e) must_check;
 /* clock_realtime: let the guest's clock advance by the host time since the save, if the snapshot has it (else an error). */
 int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err *e) must_check;

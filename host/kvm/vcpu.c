@@ -88,7 +88,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *
 		return err_errno(e, errno, "cannot map the run area of vCPU %u", index);
 	vcpu->run = run;
 	vcpu->run->immediate_exit = 1;
-	return arch_vcpu_init(vcpu, vm->num_vcpus, e);
+	return arch_vcpu_init(vcpu, e);
 }
 
 void vcpu_tell_guest_paused(struct vcpu *vcpu)

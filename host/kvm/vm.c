@@ -127,7 +127,7 @@ static int vm_create_vcpus(struct vm *vm, struct err *e)
 	return r;
 }
 
-int vm_new(unsigned int num_vcpus, struct bus *bus, const struct guest_mem *mem,
+int vm_new(const struct vm_setup *setup, struct bus *bus, const struct guest_mem *mem,
 	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm_out, struct err *e)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -140,7 +140,9 @@ int vm_new(unsigned int num_vcpus, struct bus *bus, const struct guest_mem *mem,
 		.fd = -1,
 		.bus = bus,
 		.mem = mem,
-		.num_vcpus = num_vcpus,
+		.num_vcpus = setup->num_vcpus,
+		.smt = setup->smt,
+		.has_pmu = setup->pmu,
 		.on_exit = on_exit,
 		.on_exit_ctx = on_exit_ctx,
 		.exit_told = ATOMIC_FLAG_INIT,

@@ -23,6 +23,13 @@ enum vm_exit {
 	VM_EXIT_ERROR, /* the guest crashed (triple fault) or KVM could not go on; the log has the reason */
 };
 
+/* What is fixed at creation. */
+struct vm_setup {
+	unsigned int num_vcpus;
+	bool smt; /* two threads a core */
+	bool pmu; /* performance counters, for a guest of an old snapshot that was given them */
+};
+
 struct vm {
 	int kvm_fd;		     /* owned */
 	int fd;			     /* owned */
@@ -30,6 +37,8 @@ struct vm {
 	struct bus *bus;	     /* borrowed */
 	const struct guest_mem *mem; /* borrowed */
 	unsigned int num_vcpus;
+	bool smt;
+	bool has_pmu;	    /* asked for; or there because this KVM cannot take it away */
 	struct vcpu *vcpus; /* owned array */
 	void (*on_exit)(void *ctx, enum vm_exit why);
 	void *on_exit_ctx;
@@ -40,10 +49,10 @@ struct vm {
 
 /*
  * Opens /dev/kvm, checks the API version and needed capabilities, creates the VM, its interrupt controllers, memory slots
- * and num_vcpus vCPUs with their threads, parked. No registers are set: arch_boot() or arch_vcpu_load() does that.
+ * and setup's vCPUs with their threads, parked. No registers are set: arch_boot() or arch_vcpu_load() does that.
  * Errors are one sentence each: no /dev/kvm, no permission on it, a capability that is missing.
  */
-int vm_new(unsigned int num_vcpus, struct bus *bus, const struct guest_mem *mem,
+int vm_new(const struct vm_setup *setup, struct bus *bus, const struct guest_mem *mem,
 	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm, struct err *e) must_check;
 /* Stops and joins the vCPU threads, which vm_pause() has said can be done; NULL is fine. */
 void vm_free(struct vm *vm);

@@ -32,6 +32,7 @@ struct machine {
 	const struct vm_config *config; /* borrowed */
 	struct loop *loop;		/* borrowed */
 	bool boot_timer;
+	bool pmu; /* the guest was given performance counters by an old snapshot */
 	struct guest_mem mem;
 	struct bus bus;
 	struct vm *vm;

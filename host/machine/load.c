@@ -114,6 +114,7 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 	if (r < 0)
 		return r;
 	m->boot_timer = dec_bool(file->state, "boot_timer");
+	m->pmu = arch_vcpu_state_has_pmu(dec_item(file->state, "vcpus", 0));
 	r = dec_error(file->state, e);
 	if (!r)
 		r = machine_build(m, e);

@@ -37,7 +37,12 @@ struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
 
 int machine_build(struct machine *m, struct err *e)
 {
-	int r = vm_new(m->config->machine.vcpu_count, &m->bus, &m->mem, machine_on_exit, m, &m->vm, e);
+	const struct vm_setup setup = {
+		.num_vcpus = m->config->machine.vcpu_count,
+		.smt = m->config->machine.smt,
+		.pmu = m->pmu,
+	};
+	int r = vm_new(&setup, &m->bus, &m->mem, machine_on_exit, m, &m->vm, e);
 
 	if (r < 0)
 		return r;

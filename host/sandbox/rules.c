@@ -217,6 +217,8 @@ const struct rule rules[] = {
 	IOCTL(SETUP, KVM_SET_USER_MEMORY_REGION, NULL),
 	IOCTL(SETUP, KVM_CREATE_VCPU, NULL),
 	IOCTL(SETUP, KVM_IRQFD, NULL),
+	IOCTL(SETUP, KVM_ENABLE_CAP, NULL),
+	IOCTL(SETUP, KVM_SET_ONE_REG, "the testbed's processors have no shadow stacks"),
 	/* KVM: its state is set, for a boot or from a snapshot. */
 	IOCTL(SETUP, KVM_SET_CPUID2, NULL),
 	IOCTL(SETUP, KVM_SET_REGS, NULL),
@@ -245,6 +247,7 @@ const struct rule rules[] = {
 	IOCTL(LOOP, KVM_GET_DEBUGREGS, NULL),
 	IOCTL(LOOP, KVM_GET_LAPIC, NULL),
 	IOCTL(LOOP, KVM_GET_MSRS, NULL),
+	IOCTL(LOOP, KVM_GET_ONE_REG, "the testbed's processors have no shadow stacks"),
 	IOCTL(LOOP, KVM_GET_VCPU_EVENTS, NULL),
 	IOCTL(LOOP, KVM_GET_MP_STATE, NULL),
 	IOCTL(LOOP, KVM_GET_TSC_KHZ, NULL),

@@ -52,7 +52,7 @@ static void on_exit_of_vm(void *ctx, enum vm_exit why)
 MAKE(make_vm)
 {
 	(void)c;
-	return vm_new(2, &bus, &mem, on_exit_of_vm, NULL, (struct vm **)out, e);
+	return vm_new(&(struct vm_setup){ .num_vcpus = 2 }, &bus, &mem, on_exit_of_vm, NULL, (struct vm **)out, e);
 }
 
 static void unmake_vm(void *out)

@@ -27,7 +27,32 @@ bool cpuid_is_vendor(const struct kvm_cpuid2 *cpuid, const char vendor[12]);
 /* Reads what KVM can give on this host, which takes long enough to do it only once: into vm->arch. */
 int cpuid_read_supported(struct vm *vm, struct err *e) must_check;
 const struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm);
-/* Gives a new vCPU its features, and its place among num_vcpus. */
-int cpuid_apply(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e) must_check;
+/* A register of a leaf; 0 if there is no such leaf. */
+enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
+uint32_t cpuid_reg(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index, enum cpuid_reg reg);
+
+/* A vCPU's place in the machine. */
+struct cpuid_place {
+	uint32_t index; /* its APIC id */
+	uint32_t num_vcpus;
+	bool smt; /* two threads a core; num_vcpus is 1 or even */
+	bool tsc_deadline;
+};
+
+/*
+ * Turns what KVM supports into what a guest sees; the list has room for CPUID_MAX_ENTRIES. -E2BIG if they do not suffice.
+ */
+int cpuid_fix(struct kvm_cpuid2 *cpuid, const struct cpuid_place *place) must_check;
+/* Gives a new vCPU its features, and its place in its machine. */
+int cpuid_apply(struct vcpu *vcpu, struct err *e) must_check;
+
+/*
+ * May a guest that was given these features run on this host? supported is what KVM gives, offered what a new guest would
+ * see of it. The error names the features that are missing. Nested virtualisation is refused whatever the host has.
+ */
+int cpuid_check(const struct kvm_cpuid2 *guest, const struct kvm_cpuid2 *supported, const struct kvm_cpuid2 *offered,
+		struct err *e) must_check;
+/* The same for a vCPU that was given its features and is to be loaded with guest. */
+int cpuid_check_loaded(const struct vcpu *vcpu, const struct kvm_cpuid2 *guest, struct err *e) must_check;
 
 #endif

@@ -29,6 +29,27 @@ static const struct {
 	{ KVM_CAP_GET_TSC_KHZ, "KVM_CAP_GET_TSC_KHZ" },
 };
 
+/*
+ * Performance counters are no part of a machine that moves. CPUID does not offer them, but AMD's oldest ones have no bit
+ * there: KVM takes them away, from Linux 5.18 on. Before any vCPU.
+ */
+static int vm_take_pmu_away(struct vm *vm, struct err *e)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_PMU_CAPABILITY, .args = { KVM_PMU_CAP_DISABLE } };
+	int can = kvm_ioctl_n(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_PMU_CAPABILITY), r;
+
+	if (vm->has_pmu)
+		return 0;
+	vm->has_pmu = true;
+	if (can <= 0 || !(can & KVM_PMU_CAP_DISABLE))
+		return 0;
+	r = kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+	if (r < 0)
+		return err_errno(e, -r, "KVM does not take the performance counters away");
+	vm->has_pmu = false;
+	return 0;
+}
+
 int arch_vm_init(struct vm *vm, struct err *e)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
@@ -41,6 +62,8 @@ int arch_vm_init(struct vm *vm, struct err *e)
 				       irqchip_needed_caps[i].name);
 	}
 	r = cpuid_read_supported(vm, e);
+	if (r == 0)
+		r = vm_take_pmu_away(vm, e);
 	if (r < 0)
 		return r;
 	r = kvm_ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);

@@ -4,7 +4,9 @@
 #define ARCH_X86_64_MSR_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -12,6 +14,11 @@ struct vcpu;
 
 #define MSR_TSC		 0x10u
 #define MSR_TSC_DEADLINE 0x6e0u
+
+/* kvmclock: the numbers that guests use, and those of before 2010. Bit 0 of a SYSTEM_TIME: it is in use. */
+#define MSR_KVM_SYSTEM_TIME	0x12u
+#define MSR_KVM_WALL_CLOCK_NEW	0x4b564d00u
+#define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01u
 
 /* A snapshot has at most this many. */
 #define MSR_MAX_SAVED 1024u
@@ -24,9 +31,26 @@ struct msr_set {
 	struct kvm_msr_entry entries[MSR_MAX_SAVED];
 };
 
+/* Registers that KVM has, but does not list in all versions. */
+struct msr_range {
+	uint32_t first, last;
+};
+extern const struct msr_range msr_unlisted[];
+extern const size_t msr_num_unlisted;
+
+/*
+ * Is this register part of the state of a guest that was given these features? has_pmu: KVM gives it the counters that no
+ * feature bit stands for.
+ */
+bool msr_is_state(const struct kvm_cpuid2 *cpuid, bool has_pmu, uint32_t index);
+
 /* Reads all that a snapshot needs, TSC_DEADLINE last. */
-int msr_get_all(struct vcpu *vcpu, struct msr_set *set, struct err *e) must_check;
-/* Sets registers from a snapshot; refuses those that a snapshot does not have. */
-int msr_set_all(struct vcpu *vcpu, struct msr_set *set, struct err *e) must_check;
+int msr_get_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct msr_set *set, struct err *e) must_check;
+/*
+ * Sets registers from a snapshot, of a guest with these features. One that is no state of such a guest is refused; or left
+ * out if the snapshot is old (v1.0 knew no features).
+ */
+int msr_set_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, bool old, struct msr_set *set,
+		struct err *e) must_check;
 
 #endif

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Which MSRs are part of a machine's state: of those that KVM lists, the ones
- * below. Everything else is either no state (feature descriptions), or not ours
- * to carry (performance counters, Hyper-V, nested virtualisation).
+ * Reading and setting MSRs. Which of them are part of a machine's state is in
+ * msr_list.c.
  */
 #include "arch/x86_64/msr.h"
 
@@ -19,41 +18,6 @@
 #define MSR_CHUNK      64u
 #define MSR_MAX_LISTED 4096u
 
-struct msr_range {
-	uint32_t first;
-	uint32_t last;
-	bool unlisted; /* KVM has them, but not all versions say so in their list */
-};
-
-static const struct msr_range msr_saved[] = {
-	{ 0x10, 0x10, false },	 /* TSC */
-	{ 0x1b, 0x1b, false },	 /* APIC_BASE */
-	{ 0x3a, 0x3b, false },	 /* FEATURE_CONTROL, TSC_ADJUST */
-	{ 0x48, 0x49, false },	 /* SPEC_CTRL, PRED_CMD */
-	{ 0x10a, 0x10a, false }, /* ARCH_CAPABILITIES */
-	{ 0x122, 0x122, false }, /* TSX_CTRL */
-	{ 0x140, 0x140, false }, /* MISC_FEATURES_ENABLES */
-	{ 0x174, 0x176, false }, /* SYSENTER_CS, _ESP, _EIP */
-	{ 0x179, 0x17a, false }, /* MCG_CAP, MCG_STATUS */
-	{ 0x1a0, 0x1a0, false }, /* MISC_ENABLE */
-	{ 0x1d9, 0x1d9, false }, /* DEBUGCTL */
-	{ 0x200, 0x20f, true },	 /* variable MTRRs */
-	{ 0x250, 0x250, true },	 /* fixed MTRRs */
-	{ 0x258, 0x259, true },	 /* fixed MTRRs */
-	{ 0x268, 0x26f, true },	 /* fixed MTRRs */
-	{ 0x277, 0x277, true },	 /* PAT */
-	{ 0x2ff, 0x2ff, true },	 /* MTRRdefType */
-	{ 0x400, 0x47f, true },	 /* machine-check banks */
-	{ 0x4d0, 0x4d0, false }, /* MCG_EXT_CTL */
-	{ MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, false },
-	{ 0x800, 0xbff, false },	   /* x2APIC */
-	{ 0xda0, 0xda0, false },	   /* XSS */
-	{ 0x4b564d00, 0x4b564dff, false }, /* KVM's own: clocks, steal time, asynchronous page faults */
-	{ 0xc0000080, 0xc0000084, false }, /* EFER, STAR, LSTAR, CSTAR, SYSCALL_MASK */
-	{ 0xc0000100, 0xc0000103, false }, /* FS_BASE, GS_BASE, KERNEL_GS_BASE, TSC_AUX */
-	{ 0xc0010015, 0xc0010015, false }, /* HWCR */
-};
-
 union msr_request {
 	struct kvm_msrs msrs;
 	uint8_t room[sizeof(struct kvm_msrs) + MSR_CHUNK * sizeof(struct kvm_msr_entry)];
@@ -69,15 +33,6 @@ struct msr_list {
 	size_t n;
 };
 
-static bool msr_is_saved(uint32_t index)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(msr_saved); i++) {
-		if (index >= msr_saved[i].first && index <= msr_saved[i].last)
-			return true;
-	}
-	return false;
-}
-
 static void msr_list_add(struct msr_list *list, uint32_t index)
 {
 	for (size_t i = 0; i < list->n; i++) {
@@ -88,7 +43,7 @@ static void msr_list_add(struct msr_list *list, uint32_t index)
 		list->indices[list->n++] = index;
 }
 
-static int msr_list_fill(struct vcpu *vcpu, struct msr_list *list, struct err *e)
+static int msr_list_fill(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct msr_list *list, struct err *e)
 {
 	union msr_listed listed = { .list.nmsrs = MSR_MAX_LISTED };
 	int r = kvm_ioctl(vcpu->vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, &listed);
@@ -97,15 +52,30 @@ static int msr_list_fill(struct vcpu *vcpu, struct msr_list *list, struct err *e
 		return err_errno(e, -r, "KVM does not give the list of MSRs");
 
 	for (uint32_t i = 0; i < listed.list.nmsrs; i++) {
-		if (msr_is_saved(listed.list.indices[i]) && listed.list.indices[i] != MSR_TSC_DEADLINE)
-			msr_list_add(list, listed.list.indices[i]);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(msr_saved); i++) {
-		for (uint32_t index = msr_saved[i].first; msr_saved[i].unlisted && index <= msr_saved[i].last; index++)
+		uint32_t index = listed.list.indices[i];
+
+		if (index != MSR_TSC_DEADLINE && msr_is_state(cpuid, vcpu->vm->has_pmu, index))
 			msr_list_add(list, index);
 	}
-	msr_list_add(list, MSR_TSC_DEADLINE);
+	for (size_t i = 0; i < msr_num_unlisted; i++) {
+		for (uint32_t index = msr_unlisted[i].first; index <= msr_unlisted[i].last; index++)
+			if (msr_is_state(cpuid, vcpu->vm->has_pmu, index))
+				msr_list_add(list, index);
+	}
+	if (msr_is_state(cpuid, vcpu->vm->has_pmu, MSR_TSC_DEADLINE))
+		msr_list_add(list, MSR_TSC_DEADLINE);
 	return 0;
+}
+
+/* Has this register the value already? */
+static bool msr_has_value(struct vcpu *vcpu, const struct kvm_msr_entry *entry)
+{
+	union msr_request request;
+
+	memset(&request, 0, sizeof(request));
+	request.msrs.nmsrs = 1;
+	request.msrs.entries[0].index = entry->index;
+	return kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &request) == 1 && request.msrs.entries[0].data == entry->data;
 }
 
 int msr_set(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, struct err *e)
@@ -122,10 +92,14 @@ int msr_set(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, st
 		r = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &request);
 		if (r < 0)
 			return err_errno(e, -r, "KVM refuses the MSRs of vCPU %u", vcpu->index);
-		if ((size_t)r < chunk)
+		done += (size_t)r;
+		if ((size_t)r == chunk)
+			continue;
+		/* What KVM lists may be for reading only: nothing is to be done where nothing differs. */
+		if (!msr_has_value(vcpu, &entries[done]))
 			return err_set(e, EINVAL, "KVM refuses the value 0x%llx for MSR 0x%x of vCPU %u",
-				       entries[done + (size_t)r].data, entries[done + (size_t)r].index, vcpu->index);
-		done += chunk;
+				       entries[done].data, entries[done].index, vcpu->index);
+		done++;
 	}
 	return 0;
 }
@@ -172,10 +146,10 @@ static void msr_fix_deadline(struct msr_set *set)
 		deadline->data = tsc->data;
 }
 
-int msr_get_all(struct vcpu *vcpu, struct msr_set *set, struct err *e)
+int msr_get_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct msr_set *set, struct err *e)
 {
 	struct msr_list list = { .n = 0 };
-	int r = msr_list_fill(vcpu, &list, e);
+	int r = msr_list_fill(vcpu, cpuid, &list, e);
 
 	if (r < 0)
 		return r;
@@ -202,16 +176,30 @@ static int msr_forget_creation_tsc(struct vcpu *vcpu, const struct kvm_msr_entry
 	return msr_set(vcpu, &far, 1, e);
 }
 
-int msr_set_all(struct vcpu *vcpu, struct msr_set *set, struct err *e)
+/* What a snapshot may not set is an error, or goes. */
+static int msr_judge(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, bool old, struct msr_set *set, struct err *e)
 {
-	const struct kvm_msr_entry *tsc = msr_find(set, MSR_TSC);
-	int r = 0;
+	size_t kept = 0;
 
 	for (size_t i = 0; i < set->n; i++) {
-		if (!msr_is_saved(set->entries[i].index))
-			return err_set(e, EINVAL, "MSR 0x%x of vCPU %u is none that a snapshot may set",
+		if (msr_is_state(cpuid, vcpu->vm->has_pmu, set->entries[i].index))
+			set->entries[kept++] = set->entries[i];
+		else if (!old)
+			return err_set(e, EINVAL, "MSR 0x%x of vCPU %u is none that a snapshot of this guest may set",
 				       set->entries[i].index, vcpu->index);
 	}
+	set->n = kept;
+	return 0;
+}
+
+int msr_set_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, bool old, struct msr_set *set, struct err *e)
+{
+	const struct kvm_msr_entry *tsc;
+	int r = msr_judge(vcpu, cpuid, old, set, e);
+
+	if (r < 0)
+		return r;
+	tsc = msr_find(set, MSR_TSC);
 	if (tsc != NULL && vcpu->index == 0)
 		r = msr_forget_creation_tsc(vcpu, tsc, e);
 	return r < 0 ? r : msr_set(vcpu, set->entries, set->n, e);

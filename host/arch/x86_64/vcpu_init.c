@@ -23,8 +23,8 @@ static void vcpu_follow_host_tsc(struct vcpu *vcpu)
 		log_warn("vCPU %u: KVM_SET_TSC_KHZ: %s", vcpu->index, strerror(-r));
 }
 
-int arch_vcpu_init(struct vcpu *vcpu, unsigned int num_vcpus, struct err *e)
+int arch_vcpu_init(struct vcpu *vcpu, struct err *e)
 {
 	vcpu_follow_host_tsc(vcpu);
-	return cpuid_apply(vcpu, num_vcpus, e);
+	return cpuid_apply(vcpu, e);
 }

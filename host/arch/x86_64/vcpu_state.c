@@ -30,6 +30,9 @@
 /* Guests cannot tell a clock that is off by less: 250 parts in a million is what NTP corrects. */
 #define VCPU_TSC_TOLERANCE_PPM 250
 
+/* Linux 6.18: KVM_X86_REG_KVM(KVM_REG_GUEST_SSP); Debian's headers are older. */
+#define VCPU_REG_GUEST_SSP (KVM_REG_X86 | KVM_REG_SIZE_U64 | 3ull << 32)
+
 struct vcpu_image {
 	uint8_t xsave[VCPU_XSAVE_MAX] __attribute__((aligned(64)));
 	unsigned int xsave_len;
@@ -46,6 +49,7 @@ struct vcpu_image {
 	unsigned int cpuid_len;
 	struct kvm_msr_entry msrs[MSR_MAX_SAVED];
 	unsigned int msrs_len;
+	uint64_t ssp; /* shadow-stack pointer; 0 without CET */
 };
 
 static const struct state_field vcpu_fields[] = {
@@ -62,6 +66,7 @@ static const struct state_field vcpu_fields[] = {
 	STATE_BLOB_FIELD(struct vcpu_image, msrs, msrs_len, sizeof(struct kvm_msr_entry), 0,
 			 MSR_MAX_SAVED * sizeof(struct kvm_msr_entry)),
 	STATE_BYTES_FIELD(struct vcpu_image, events),
+	STATE_UINT_FIELD(struct vcpu_image, ssp, 0, UINT64_MAX, .since = 1),
 };
 static const struct state_table vcpu_table = STATE_TABLE(vcpu_fields);
 
@@ -162,33 +167,31 @@ static int vcpu_get_cpuid(struct vcpu *vcpu, struct vcpu_image *state, struct er
 	return 0;
 }
 
-static void vcpu_warn_other_vendor(const struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
+static void vcpu_cpuid_list(const struct vcpu_image *state, union cpuid_list *list)
 {
-	static const char vendors[][13] = { "GenuineIntel", "AuthenticAMD", "HygonGenuine" };
-	const struct kvm_cpuid2 *host = cpuid_get_supported(vcpu->vm);
-
-	for (size_t i = 0; i < ARRAY_SIZE(vendors); i++) {
-		if (cpuid_is_vendor(cpuid, vendors[i]) && !cpuid_is_vendor(host, vendors[i]))
-			log_warn("the snapshot was made on a processor of another vendor (%s); the guest may fail",
-				 vendors[i]);
-	}
+	memset(list, 0, sizeof(*list));
+	list->cpuid.nent = (uint32_t)(state->cpuid_len / sizeof(state->cpuid[0]));
+	memcpy(list->cpuid.entries, state->cpuid, state->cpuid_len);
 }
 
 static int vcpu_set_cpuid(struct vcpu *vcpu, struct vcpu_image *state, struct err *e)
 {
-	union cpuid_list list = { .cpuid.nent = (uint32_t)(state->cpuid_len / sizeof(state->cpuid[0])) };
+	union cpuid_list list;
+	int r;
 
-	memcpy(list.cpuid.entries, state->cpuid, state->cpuid_len);
-	if (vcpu->index == 0)
-		vcpu_warn_other_vendor(vcpu, &list.cpuid);
-	return vcpu_set(vcpu, KVM_SET_CPUID2, "cpuid", &list, e);
+	vcpu_cpuid_list(state, &list);
+	r = cpuid_check_loaded(vcpu, &list.cpuid, e);
+	return r < 0 ? r : vcpu_set(vcpu, KVM_SET_CPUID2, "cpuid", &list, e);
 }
 
 static int vcpu_get_msrs(struct vcpu *vcpu, struct vcpu_image *state, struct err *e)
 {
 	struct msr_set set = { .n = 0 };
-	int r = msr_get_all(vcpu, &set, e);
+	union cpuid_list list;
+	int r;
 
+	vcpu_cpuid_list(state, &list);
+	r = msr_get_all(vcpu, &list.cpuid, &set, e);
 	if (r < 0)
 		return r;
 	state->msrs_len = (unsigned int)(set.n * sizeof(state->msrs[0]));
@@ -196,12 +199,37 @@ static int vcpu_get_msrs(struct vcpu *vcpu, struct vcpu_image *state, struct err
 	return 0;
 }
 
-static int vcpu_set_msrs(struct vcpu *vcpu, struct vcpu_image *state, struct err *e)
+static int vcpu_set_msrs(struct vcpu *vcpu, struct vcpu_image *state, bool old, struct err *e)
 {
 	struct msr_set set = { .n = state->msrs_len / sizeof(state->msrs[0]) };
+	union cpuid_list list;
 
+	vcpu_cpuid_list(state, &list);
 	memcpy(set.entries, state->msrs, state->msrs_len);
-	return msr_set_all(vcpu, &set, e);
+	return msr_set_all(vcpu, &list.cpuid, old, &set, e);
+}
+
+/* Leaf 7, CET_SS: a KVM that gives the feature has the register. */
+static bool vcpu_has_ssp(const struct vcpu_image *state)
+{
+	union cpuid_list list;
+
+	vcpu_cpuid_list(state, &list);
+	return cpuid_reg(&list.cpuid, 0x7, 0, CPUID_ECX) & 1u << 7;
+}
+
+static int vcpu_get_ssp(struct vcpu *vcpu, struct vcpu_image *state, struct err *e)
+{
+	struct kvm_one_reg reg = { .id = VCPU_REG_GUEST_SSP, .addr = (uint64_t)(uintptr_t)&state->ssp };
+
+	return vcpu_has_ssp(state) ? vcpu_get(vcpu, KVM_GET_ONE_REG, "ssp", &reg, e) : 0;
+}
+
+static int vcpu_set_ssp(struct vcpu *vcpu, struct vcpu_image *state, struct err *e)
+{
+	struct kvm_one_reg reg = { .id = VCPU_REG_GUEST_SSP, .addr = (uint64_t)(uintptr_t)&state->ssp };
+
+	return vcpu_has_ssp(state) ? vcpu_set(vcpu, KVM_SET_ONE_REG, "ssp", &reg, e) : 0;
 }
 
 static int vcpu_get_mp_state(struct vcpu *vcpu, struct vcpu_image *state, struct err *e)
@@ -275,6 +303,8 @@ static int vcpu_get_state(struct vcpu *vcpu, struct vcpu_image *state, struct er
 		r = vcpu_get_cpuid(vcpu, state, e);
 	if (r == 0)
 		r = vcpu_get_msrs(vcpu, state, e);
+	if (r == 0)
+		r = vcpu_get_ssp(vcpu, state, e);
 	return r < 0 ? r : vcpu_get(vcpu, KVM_GET_VCPU_EVENTS, "events", &state->events, e);
 }
 
@@ -282,7 +312,7 @@ static int vcpu_get_state(struct vcpu *vcpu, struct vcpu_image *state, struct er
  * The order matters: features decide which values KVM takes; a timer deadline needs its local APIC; the TSC needs its
  * frequency.
  */
-static int vcpu_set_state(struct vcpu *vcpu, struct vcpu_image *state, struct err *e)
+static int vcpu_set_state(struct vcpu *vcpu, struct vcpu_image *state, bool old, struct err *e)
 {
 	int r = vcpu_set_tsc_khz(vcpu, state, e);
 
@@ -303,7 +333,9 @@ static int vcpu_set_state(struct vcpu *vcpu, struct vcpu_image *state, struct er
 	if (r == 0)
 		r = vcpu_set(vcpu, KVM_SET_LAPIC, "lapic", &state->lapic, e);
 	if (r == 0)
-		r = vcpu_set_msrs(vcpu, state, e);
+		r = vcpu_set_msrs(vcpu, state, old, e);
+	if (r == 0)
+		r = vcpu_set_ssp(vcpu, state, e);
 	return r < 0 ? r : vcpu_set(vcpu, KVM_SET_VCPU_EVENTS, "events", &state->events, e);
 }
 
@@ -340,8 +372,22 @@ int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e)
 	state_load(&vcpu_table, state, dec);
 	r = dec_error(dec, e);
 	if (r == 0)
-		r = vcpu_set_state(vcpu, state, e);
+		r = vcpu_set_state(vcpu, state, dec_version(dec) == 0, e);
 	if (r == 0)
 		vcpu_tell_guest_paused(vcpu);
 	return r;
+}
+
+bool arch_vcpu_state_has_pmu(struct dec *dec)
+{
+	size_t len;
+	const uint8_t *data = dec_blob(dec, "cpuid", 0, STATE_SIZE(struct vcpu_image, cpuid), &len);
+	struct kvm_cpuid_entry2 entry;
+
+	for (size_t at = 0; data != NULL && at + sizeof(entry) <= len; at += sizeof(entry)) {
+		memcpy(&entry, data + at, sizeof(entry));
+		if (entry.function == 0x80000001 && entry.ecx & 1u << 23) /* AMD's counters of the core */
+			return true;
+	}
+	return false;
 }

@@ -5,11 +5,16 @@
  */
 #include <linux/kvm.h>
 #include <string.h>
+#include <time.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/cpuid_list.h"
 #include "arch/x86_64/irq_routing.h"
+#include "arch/x86_64/msr.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "kvm/ioctl.h"
+#include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "state/codec.h"
 #include "state/table.h"
@@ -118,6 +123,37 @@ static int vm_set_clock(struct vm *vm, const struct vm_state *state, bool clock_
 	return r < 0 ? err_errno(e, -r, "KVM refuses the state \"clock_ns\"") : 0;
 }
 
+static uint64_t vm_read_msr(const struct vm *vm, uint32_t index)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entry;
+	} request = { .msrs.nmsrs = 1, .entry.index = index };
+
+	return kvm_ioctl(vm->vcpus[0].fd, KVM_GET_MSRS, &request) == 1 ? request.entry.data : 0;
+}
+
+/*
+ * KVM moves kvmclock on; whether that moves the guest's time is the guest's choice. Linux takes the TSC where it is
+ * invariant, kvmclock elsewhere (arch/x86/kernel/kvmclock.c: kvmclock_init()).
+ */
+static void vm_log_clock(const struct vm *vm, const struct vm_state *state)
+{
+	bool uses_kvmclock = (vm_read_msr(vm, MSR_KVM_SYSTEM_TIME_NEW) | vm_read_msr(vm, MSR_KVM_SYSTEM_TIME)) & 1;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	log_info("clock_realtime: the guest's kvmclock is moved on by the time since the snapshot, %lld s",
+		 (long long)now.tv_sec - (long long)(state->realtime_ns / 1000000000));
+	if (!uses_kvmclock)
+		log_warn(
+			"clock_realtime: nothing moves: this guest has not set up kvmclock, its clock goes on from the "
+			"moment of the snapshot");
+	else if (cpuid_reg(cpuid_get_supported(vm), 0x80000007, 0, CPUID_EDX) & 1u << 8)
+		log_warn("clock_realtime: nothing moves if the guest's clock source is the TSC, Linux's choice on this "
+			 "processor (invariant TSC): its clock goes on from the moment of the snapshot");
+}
+
 int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e)
 {
 	struct vm_state state = { .clock_ns = 0 };
@@ -147,7 +183,10 @@ int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err
 	if (r < 0)
 		return err_errno(e, -r, "KVM refuses the state \"pit\"");
 	r = vm_set_clock(vm, &state, clock_realtime, e);
-	if (r == 0)
-		r = vm_set_irqchips(vm, &state, e);
+	if (r < 0)
+		return r;
+	if (clock_realtime)
+		vm_log_clock(vm, &state);
+	r = vm_set_irqchips(vm, &state, e);
 	return r < 0 ? r : irq_route_as_loaded(vm, e);
 }
