@@ -20,6 +20,7 @@ from snapsafe import Monitor, proc  # noqa: E402
 
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 DEVICES = str(ROOT / "build" / "bench" / "bench" / "bench_devices")
+DISK = str(ROOT / "build" / "bench" / "bench" / "bench_disk")
 IMAGE = ROOT / "build" / "image"
 COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
 
@@ -142,9 +143,9 @@ def leak(folder):
     row("PATCH /vm Resumed", resumes, "us")
 
 
-def devices(name):
-    """The rows that bench/devices.c measures."""
-    for line in subprocess.run([DEVICES, name], check=True, capture_output=True, text=True).stdout.splitlines():
+def program(command):
+    """The rows that a measuring program of this directory prints."""
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
         what, rest = line.rsplit(": ", 1)
         median, unit, least, most = rest.split()
         print(f"  {what:<44} median {median:>10} {unit:<4} min {least:>10}  max {most:>10}", flush=True)
@@ -154,14 +155,21 @@ def requests(_):
     method("""The leak event by number of requests: the device's own code and a driver-side ring without a machine
               (bench/devices.c), half of the requests fills of 64 bytes, half copies of 8; time of the device's leak handler,
               401 rounds. It is what the resume edge grows by when a guest arms more.""")
-    devices("leak")
+    program([DEVICES, "leak"])
+
+
+def disk(folder):
+    method("""Requests of 4 KiB at random places of a file of 64 MiB in the page cache, 32 in flight, from the doorbell to the
+              used ring, by each engine of the block device (bench/disk.c, no machine); in turns with pread(2) and pwrite(2) of
+              the same by one thread, which has nothing to hand over.""")
+    program([DISK, f"{folder}/disk"])
 
 
 def entropy(folder):
     method("""The entropy queue against getrandom(2): requests of 64 KiB, 32 at a time, from the doorbell to the used ring, in
               turns with getrandom(2) of 64 KiB into the same memory (bench/devices.c, no machine), 201 rounds.
               Aim: 80 %.""")
-    devices("entropy")
+    program([DEVICES, "entropy"])
     method("""The same as a guest sees it: dd from /dev/hwrng in blocks of 64 KiB. Linux asks its drivers for 64 bytes at a
               time, and keeps to that whatever the device could do.""")
     with Monitor("--config-file", config(128, folder), binary=BINARY) as m:
@@ -249,7 +257,7 @@ def boot(folder):
     row("boot to init", values, "ms")
 
 
-BENCHMARKS = {"startup": startup, "memory": memory, "restore": restore, "leak": leak, "requests": requests,
+BENCHMARKS = {"startup": startup, "memory": memory, "restore": restore, "leak": leak, "requests": requests, "disk": disk,
               "entropy": entropy, "create": create, "clones": clones, "boot": boot}
 
 

@@ -658,7 +658,7 @@ static void reset_or_pause_leaves_the_timer_nothing_to_do(void **state)
 	struct fixture *f = *state;
 	struct ring_buf data = buf(DATA_GPA, 512);
 
-	f->config.rate_limiter.ops = (struct token_bucket_config){ .size = 1, .refill_time_ms = 100 };
+	f->config.rate_limiter.ops = (struct token_bucket_config){ .size = 1, .refill_time_ms = 600 };
 	for (unsigned int reset = 0; reset < 2; reset++) {
 		replug(f);
 		drv_start(&f->drv, 0, 1);
@@ -670,7 +670,7 @@ static void reset_or_pause_leaves_the_timer_nothing_to_do(void **state)
 			drv_reset(&f->drv);
 		else
 			drv_pause(&f->drv);
-		fake_run_ms(&f->fp, 250);
+		fake_run_ms(&f->fp, 700);
 		assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1);
 		if (!reset) {
 			drv_resume(&f->drv);
