@@ -13,7 +13,7 @@ import pytest
 
 import snapshot_file
 from conftest import BINARY, ROOT, Snapshot
-from snapsafe import Monitor
+from snapsafe import Monitor, proc
 from snapsafe.api import ApiError
 
 FILES = ROOT / "tests" / "snapshots"
@@ -22,6 +22,7 @@ GUEST = ROOT / "build" / "unit-gcc" / "tests" / "payload" / "guest_state"
 
 # Which of the pairs this host can load: the processor that a snapshot was made on may have more than this one.
 LACKING = "lacks features that the snapshot's guest was given"
+NOT_HERE = re.compile(LACKING + "|physical addresses of|made on a processor of|KVM cannot convert it")
 
 
 def unpack(name, folder):
@@ -52,7 +53,7 @@ def load_or_skip(loader, snapshot):
     try:
         return loader(snapshot)
     except ApiError as e:
-        if LACKING not in e.fault_message:
+        if not NOT_HERE.search(e.fault_message):
             raise
         pytest.skip(e.fault_message)
 
@@ -141,7 +142,8 @@ def refusal(m, snapshot):
 
 
 def old(tmp_path):
-    return unpack("v1.0-native", tmp_path)
+    """The pair that was made on a host like this one."""
+    return unpack("v1.0-testbed" if CAN_RUN else "v1.0-native", tmp_path)
 
 
 @pytest.fixture(params=["today's", "v1.0"])
@@ -150,8 +152,13 @@ def any_version(request, tmp_path):
 
 
 def each_changed(data, change):
-    """(path, file) with each map of the file changed in turn by change(map, i), for i from 0 while it returns True."""
+    """
+    (path, key, file) with each map of the file changed in turn by change(map, i), for i from 0 while it returns True. Of the
+    items of an array the first stands for all: each costs a load.
+    """
     for path, original in maps(snapshot_file.tree(data)):
+        if any(isinstance(step, int) and step for step in path):
+            continue
         for i in range(len(original)):
             root = snapshot_file.tree(data)
             place = next(m for p, m in maps(root) if p == path)
@@ -263,11 +270,12 @@ def test_what_this_host_cannot_give_is_named(today, tmp_path, key, change, text)
         assert text in refusal(m, today)
 
 
-def test_a_clock_that_does_not_move_is_logged(today, loader):
-    """The guest has never run: it has no kvmclock."""
+def test_what_clock_realtime_moves_is_logged(today, loader):
+    """A guest that has run has set up kvmclock; one that has not has none to be moved."""
+    said = "clock_realtime: " + ("the guest's kvmclock is moved on by" if CAN_RUN else "nothing moves: this guest has not")
     try:
         m = loader(today, clock_realtime=True)
     except ApiError as e:
         assert "no wall-clock time" in e.fault_message or "KVM_CLOCK_REALTIME" in e.fault_message
         pytest.skip(e.fault_message)
-    assert "clock_realtime: nothing moves: this guest has not set up kvmclock" in m.stderr()
+    assert proc.settles(lambda: said in m.stderr(), True), m.stderr()

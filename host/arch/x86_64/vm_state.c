@@ -125,12 +125,14 @@ static int vm_set_clock(struct vm *vm, const struct vm_state *state, bool clock_
 
 static uint64_t vm_read_msr(const struct vm *vm, uint32_t index)
 {
-	struct {
+	union {
 		struct kvm_msrs msrs;
-		struct kvm_msr_entry entry;
-	} request = { .msrs.nmsrs = 1, .entry.index = index };
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} request = { .room = { 0 } };
 
-	return kvm_ioctl(vm->vcpus[0].fd, KVM_GET_MSRS, &request) == 1 ? request.entry.data : 0;
+	request.msrs.nmsrs = 1;
+	request.msrs.entries[0].index = index;
+	return kvm_ioctl(vm->vcpus[0].fd, KVM_GET_MSRS, &request) == 1 ? request.msrs.entries[0].data : 0;
 }
 
 /*
