@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/framing.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "api/socket.h"
@@ -65,7 +66,8 @@ static json_t *api_text_to_json(const char *text)
 	return json_string(copy);
 }
 
-static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int status, char *body)
+/* body is given away. With close_after nothing more is read from the connection. */
+static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int status, char *body, bool close_after)
 {
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer(body ? strlen(body) : 0, body, MHD_RESPMEM_MUST_FREE);
@@ -75,7 +77,10 @@ static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int 
 		free(body);
 		return MHD_NO;
 	}
-	MHD_set_response_options(response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
+	if (close_after)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	else
+		MHD_set_response_options(response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_SERVER, "Firecracker API");
 	if (body)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
@@ -84,14 +89,14 @@ static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int 
 	return result;
 }
 
-static enum MHD_Result api_send_error(struct MHD_Connection *connection, const char *text)
+static enum MHD_Result api_send_error(struct MHD_Connection *connection, const char *text, bool close_after)
 {
 	json_t *fault = json_pack("{so}", "fault_message", api_text_to_json(text));
 	char *body = fault ? json_to_text(fault, JSON_COMPACT) : NULL;
 
 	json_decref(fault);
 	log_error("Received Error. Status code: 400 Bad Request. Message: %s", text);
-	return body ? api_send(connection, MHD_HTTP_BAD_REQUEST, body) : MHD_NO;
+	return body ? api_send(connection, MHD_HTTP_BAD_REQUEST, body, close_after) : MHD_NO;
 }
 
 static enum MHD_Result api_send_too_large(struct api_server *server, struct MHD_Connection *connection,
@@ -101,7 +106,7 @@ static enum MHD_Result api_send_too_large(struct api_server *server, struct MHD_
 
 	err_set(&e, EFBIG, "Request payload with size %llu is larger than the limit of %zu allowed by server.", size,
 		server->max_payload);
-	return api_send_error(connection, e.text);
+	return api_send_error(connection, e.text, false);
 }
 
 /* "Put" for "PUT": as clients of Firecracker find it in the log. */
@@ -131,29 +136,33 @@ static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connecti
 	api_log_request(method, request);
 	r = api_route_request(server->vmm, method, request->target, request->body, request->len, &reply, &e);
 	if (r)
-		return api_send_error(connection, e.text);
+		return api_send_error(connection, e.text, false);
 	if (!reply) {
 		log_info("The request was executed successfully. Status code: 204 No Content.");
-		return api_send(connection, MHD_HTTP_NO_CONTENT, NULL);
+		return api_send(connection, MHD_HTTP_NO_CONTENT, NULL, false);
 	}
 	body = json_to_text(reply, JSON_COMPACT);
 	json_decref(reply);
 	if (!body)
 		return MHD_NO;
 	log_info("The request was executed successfully. Status code: 200 OK.");
-	return api_send(connection, MHD_HTTP_OK, body);
+	return api_send(connection, MHD_HTTP_OK, body, false);
 }
 
-/* The headers are there. A body that is announced as hopelessly long is refused before any of it is read. */
+/*
+ * The headers are there. A body whose end is not clear, or that is announced as hopelessly long, is refused before any of it is
+ * read.
+ */
 static enum MHD_Result api_begin(struct api_server *server, struct MHD_Connection *connection,
 				 struct api_request *request)
 {
-	const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	const char *expect = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT);
-	unsigned long long size = text ? strtoull(text, NULL, 10)
-				       : 0; /* libmicrohttpd has refused what is not a number */
+	uint64_t size;
+	struct err e;
 
 	request->begun = true;
+	if (api_check_framing(connection, &size, &e) < 0)
+		return api_send_error(connection, e.text, true);
 	if (size > server->max_payload && (expect || size - server->max_payload > API_DISCARD_MAX))
 		return api_send_too_large(server, connection, size);
 	return MHD_YES;

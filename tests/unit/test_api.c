@@ -538,6 +538,87 @@ static void malformed_http_harms_only_its_sender(void **state)
 	}
 }
 
+/* After a body whose end is not clear nothing that follows may be taken for a request. */
+static void a_body_without_a_clear_end_is_refused(void **state)
+{
+	static const struct {
+		const char *headers, *error;
+	} rows[] = {
+		{ "Content-Length: 2\r\nContent-Length: 5", "(\"2\" and \"5\"): one is allowed." },
+		{ "Content-Length: 5\r\nContent-Length: 2", "(\"5\" and \"2\"): one is allowed." },
+		{ "Content-Length: 0\r\ncontent-length: 2", "(\"0\" and \"2\"): one is allowed." },
+		{ "Content-Length: 2\r\nContent-Length: 2", "(\"2\" and \"2\"): one is allowed." },
+		{ "Content-Length: 2\r\nContent-Length: x", "Content-Length" },
+		{ "Transfer-Encoding: gzip", "Transfer-Encoding is \"gzip\": \"chunked\" is allowed." },
+		{ "Transfer-Encoding: identity", "Transfer-Encoding is \"identity\": \"chunked\" is allowed." },
+		{ "Transfer-Encoding: gzip, chunked", "Transfer-Encoding is \"gzip, chunked\"" },
+		{ "Transfer-Encoding: \xff", "Transfer-Encoding is \"?\"" },
+		{ "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip",
+		  "Transfer-Encoding is there more than once" },
+		{ "Transfer-Encoding: gzip\r\nContent-Length: 2", "Transfer-Encoding is \"gzip\"" },
+		{ "Content-Length: 2\r\nTransfer-Encoding: chunked", "both there: one is allowed." },
+		{ "Transfer-Encoding: chunked\r\nContent-Length: 2", "both there: one is allowed." },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = NULL;
+		struct reply r;
+		int fd = dial();
+
+		assert_true(asprintf(&text,
+				     "PUT /entropy HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n{}"
+				     "GET /version HTTP/1.1\r\nHost: x\r\n\r\n",
+				     rows[i].headers) > 0);
+		say(fd, text);
+		r = hear(fd);
+		assert_fault(r, rows[i].error);
+		assert_non_null(strcasestr(r.head, "\r\nConnection: close\r\n"));
+		errno = 0;
+		assert_true(recv(fd, r.body, 1, 0) <= 0); /* no second answer */
+		assert_int_not_equal(errno, EAGAIN);
+		close(fd);
+	}
+	assert_status(once("GET", "/", NULL), 200);
+}
+
+/* All that comes until the other side closes; errno is EAGAIN if it did not. */
+static void hear_all(int fd, char *text, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	errno = 0;
+	while (len + 1 < size && (n = recv(fd, text + len, size - 1 - len, 0)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+}
+
+/* libmicrohttpd answers these itself, by a page of its own (and in 0.9.75 by that page's headers twice). */
+static void a_length_that_is_no_number_is_refused(void **state)
+{
+	static const char *const values[] = { "x", "-5", "+5", "2x", "0x2", "2, 2", "", "99999999999999999999999" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		_cleanup_free_ char *text = NULL;
+		char answer[4096];
+		int fd = dial();
+
+		assert_true(asprintf(&text,
+				     "PUT /entropy HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n{}"
+				     "GET /version HTTP/1.1\r\nHost: x\r\n\r\n",
+				     values[i]) > 0);
+		say(fd, text);
+		hear_all(fd, answer, sizeof(answer));
+		assert_int_not_equal(errno, EAGAIN);
+		if (strncmp(answer, "HTTP/1.1 4", 10) != 0 || strstr(answer, "HTTP/1.1 2"))
+			fail_msg("\"%s\": got %s", values[i], answer);
+		close(fd);
+	}
+	assert_status(once("GET", "/", NULL), 200);
+}
+
 static void clients_that_vanish_leave_nothing_behind(void **state)
 {
 	(void)state;
@@ -647,6 +728,8 @@ int main(void)
 		TEST(a_client_that_closes_its_half_gets_its_answer),
 		TEST(the_eleventh_connection_is_told_so),
 		TEST(malformed_http_harms_only_its_sender),
+		TEST(a_body_without_a_clear_end_is_refused),
+		TEST(a_length_that_is_no_number_is_refused),
 		TEST(clients_that_vanish_leave_nothing_behind),
 		TEST(errors_are_json_whatever_the_client_sent),
 		TEST(requests_are_counted),
