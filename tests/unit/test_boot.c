@@ -18,6 +18,7 @@
 #include "arch/x86_64/boot_info.h"
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/mptable.h"
+#include "base/cleanup.h"
 #include "kvm/vm.h"
 
 #define MIB	   (1ull << 20)
@@ -115,7 +116,7 @@ static int load(const void *file, size_t len, const struct guest_mem *mem, struc
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, file, len), len);
 	*e = (struct err){ 0 };
-	r = kernel_load(fd, len, mem, image, e);
+	r = kernel_load(fd, len, 0, mem, image, e);
 	assert_true(r == 0 || e->text[0] != '\0');
 	close(fd);
 	return r;
@@ -157,7 +158,7 @@ static void an_elf_kernel_is_loaded_and_entered_at_its_entry_point(void **state)
 	assert_int_equal(image.protocol, KERNEL_LINUX64);
 	assert_int_equal(image.entry, 2 * MIB + 16);
 	assert_int_equal(image.end, 2 * MIB + 4096);
-	assert_int_equal(image.initrd_limit, MEMORY);
+	assert_int_equal(image.initrd_limit, ARCH_MMIO_GAP_START);
 	assert_memory_equal(mem_host(&mem, 2 * MIB, CODE_LEN), f.code, CODE_LEN);
 	mem_fini(&mem);
 }
@@ -304,7 +305,7 @@ static void a_bzimage_says_how_high_its_initrd_may_lie(void **state)
 	make_bzimage(file);
 	bzimage_setup(file)->initrd_addr_max = 30 * MIB - 1;
 	assert_int_equal(load(file, sizeof(file), &mem, &image, &e), 0);
-	assert_int_equal(image.initrd_limit, MEMORY); /* it can take it anywhere */
+	assert_int_equal(image.initrd_limit, ARCH_MMIO_GAP_START); /* it can take it anywhere */
 	bzimage_setup(file)->xloadflags = XLF_KERNEL_64;
 	assert_int_equal(load(file, sizeof(file), &mem, &image, &e), 0);
 	assert_int_equal(image.initrd_limit, 30 * MIB);
@@ -536,6 +537,97 @@ static void assert_boot_refused(const struct arch_boot_config *config, int error
 	mem_fini(&mem);
 }
 
+/* Whether a machine with mib MiB takes what config names; no KVM is there, so it stops at the tables that have no room for 33. */
+static bool loads_with(const struct arch_boot_config *config, uint64_t mib, struct err *e)
+{
+	struct guest_mem mem = new_memory(mib * MIB);
+	struct vm vm = { .mem = &mem, .num_vcpus = 33 };
+	int r = arch_boot(&vm, config, e);
+
+	mem_fini(&mem);
+	if (r != -EINVAL && r != -ENOMEM)
+		fail_msg("%d: %s", r, e->text);
+	return r == -EINVAL && strstr(e->text, "MP table");
+}
+
+/* What is said of a machine with 2 MiB is enough, and nothing less is. */
+static void assert_hint_is_right(const void *kernel, size_t len, uint64_t initrd_len)
+{
+	char *kernel_path = write_file(kernel, len), *initrd_path = write_file("", 0);
+	struct arch_boot_config config = { .kernel_path = kernel_path,
+					   .initrd_path = initrd_len > 0 ? initrd_path : NULL,
+					   .cmdline = "" };
+	unsigned long mib = 0;
+	const char *hint;
+	struct err e;
+
+	assert_int_equal(truncate(initrd_path, (off_t)initrd_len), 0);
+	assert_false(loads_with(&config, 2, &e));
+	hint = strstr(e.text, "mem_size_mib must be ");
+	if (hint == NULL || sscanf(hint, "mem_size_mib must be %lu or more", &mib) != 1)
+		fail_msg("no amount in '%s'", e.text);
+	if (loads_with(&config, mib - 1, &e))
+		fail_msg("%lu MiB are said to be needed, one less is enough", mib);
+	if (!loads_with(&config, mib, &e))
+		fail_msg("%lu MiB were said to be enough: %s", mib, e.text);
+	unlink(kernel_path);
+	unlink(initrd_path);
+	free(kernel_path);
+	free(initrd_path);
+}
+
+static void the_memory_that_a_kernel_is_said_to_need_is_enough(void **state)
+{
+	static const uint64_t initrds[] = { 0, 1, 4096, 4097, MIB, 5 * MIB - 4096, 5 * MIB + 1 };
+	static uint8_t large[9 * MIB];
+	struct elf_file f = elf_file();
+	uint8_t file[BZ_LEN];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(initrds); i++) {
+		f = elf_file();
+		f.load_ph.p_memsz = 3 * MIB + 5;
+		assert_hint_is_right(&f, sizeof(f), initrds[i]);
+		f.note_ph = f.load_ph; /* two segments, the upper one last, then first */
+		f.load_ph.p_paddr = 9 * MIB;
+		f.eh.e_entry = f.load_ph.p_paddr;
+		assert_hint_is_right(&f, sizeof(f), initrds[i]);
+		f.note_ph.p_paddr = 20 * MIB;
+		assert_hint_is_right(&f, sizeof(f), initrds[i]);
+
+		make_bzimage(file);
+		assert_hint_is_right(file, sizeof(file), initrds[i]);
+		memcpy(large, file, sizeof(file)); /* a file that alone is larger than the machine */
+		bzimage_setup(large)->syssize = (sizeof(large) - BZ_PAYLOAD) / 16;
+		assert_hint_is_right(large, sizeof(large), initrds[i]);
+	}
+}
+
+/* No amount is named where none is enough. */
+static void what_no_machine_has_room_for_is_refused(void **state)
+{
+	struct guest_mem mem = new_memory(MEMORY);
+	struct elf_file f = elf_file();
+	struct kernel_image image;
+	uint8_t file[BZ_LEN];
+	struct err e = { "" };
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+
+	(void)state;
+	f.load_ph.p_memsz = ARCH_MMIO_GAP_START - 2 * MIB + 1;
+	assert_refused(&f, sizeof(f), "however large");
+	make_bzimage(file);
+	bzimage_setup(file)->xloadflags = XLF_KERNEL_64;
+	bzimage_setup(file)->initrd_addr_max = 30 * MIB - 1;
+	assert_int_equal(write(fd, file, sizeof(file)), sizeof(file));
+	assert_int_equal(kernel_load(fd, sizeof(file), 6 * MIB, &mem, &image, &e), 0);
+	assert_int_equal(kernel_load(fd, sizeof(file), 6 * MIB + 1, &mem, &image, &e), -ENOEXEC);
+	assert_non_null(strstr(e.text, "where an initrd must end"));
+	assert_int_equal(kernel_load(fd, sizeof(file), UINT64_MAX, &mem, &image, &e), -ENOEXEC);
+	close(fd);
+	mem_fini(&mem);
+}
+
 static void a_machine_that_cannot_boot_says_what_is_wrong(void **state)
 {
 	static uint8_t large[31 * MIB];
@@ -557,7 +649,7 @@ static void a_machine_that_cannot_boot_says_what_is_wrong(void **state)
 	config.initrd_path = empty;
 	assert_boot_refused(&config, -ENOEXEC, "empty");
 	config.initrd_path = initrd;
-	assert_boot_refused(&config, -ENOMEM, "its 32505856 bytes do not fit");
+	assert_boot_refused(&config, -ENOMEM, "it and the initrd need memory up to address 0x2101000");
 	memset(cmdline, 'a', sizeof(cmdline));
 	cmdline[ARCH_CMDLINE_MAX] = '\0';
 	config.cmdline = cmdline;
@@ -591,6 +683,8 @@ int main(void)
 		cmocka_unit_test(the_zero_page_tells_a_linux_kernel_where_everything_is),
 		cmocka_unit_test(start_info_tells_a_pvh_kernel_the_same),
 		cmocka_unit_test(a_machine_that_cannot_boot_says_what_is_wrong),
+		cmocka_unit_test(the_memory_that_a_kernel_is_said_to_need_is_enough),
+		cmocka_unit_test(what_no_machine_has_room_for_is_refused),
 		cmocka_unit_test(the_mp_table_adds_up_and_fits_for_32_processors),
 	};
 

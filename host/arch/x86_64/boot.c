@@ -31,7 +31,8 @@ static int boot_write_cmdline(const struct guest_mem *mem, const char *cmdline, 
 	return 0;
 }
 
-static int boot_load_kernel(const struct guest_mem *mem, const char *path, struct kernel_image *image, struct err *e)
+static int boot_load_kernel(const struct guest_mem *mem, const char *path, uint64_t initrd_len,
+			    struct kernel_image *image, struct err *e)
 {
 	_cleanup_close_ int fd = -1;
 	uint64_t size;
@@ -40,31 +41,33 @@ static int boot_load_kernel(const struct guest_mem *mem, const char *path, struc
 	r = file_open_regular("kernel image", path, O_RDONLY, &fd, &size, e);
 	if (r < 0)
 		return r;
-	r = kernel_load(fd, size, mem, image, e);
+	r = kernel_load(fd, size, initrd_len, mem, image, e);
 	return r < 0 ? err_wrap(e, r, "kernel image \"%s\"", path) : 0;
 }
 
-/* At the top of low RAM, out of the way of a kernel that unpacks itself below. */
-static int boot_load_initrd(const struct guest_mem *mem, const char *path, const struct kernel_image *image,
+/* First of all: what memory is needed is known once the initrd's size is. */
+static int boot_open_initrd(const char *path, int *fd, uint64_t *size, struct err *e)
+{
+	_cleanup_close_ int opened = -1;
+	int r = file_open_regular("initrd", path, O_RDONLY, &opened, size, e);
+
+	if (r < 0)
+		return r;
+	if (*size == 0)
+		return err_set(e, ENOEXEC, "initrd \"%s\": it is empty", path);
+	*fd = take_fd(&opened);
+	return 0;
+}
+
+/* At the top of low RAM, out of the way of a kernel that unpacks itself below; kernel_load() has seen that it fits. */
+static int boot_load_initrd(const struct guest_mem *mem, const char *path, int fd, const struct kernel_image *image,
 			    struct boot_info *info, struct err *e)
 {
 	gpa_t top = image->initrd_limit < ram_low_end(mem) ? image->initrd_limit : ram_low_end(mem);
-	_cleanup_close_ int fd = -1;
-	uint64_t size;
+	uint64_t size = image->initrd_len;
 	void *host;
 	int r;
 
-	r = file_open_regular("initrd", path, O_RDONLY, &fd, &size, e);
-	if (r < 0)
-		return r;
-	if (size == 0)
-		return err_set(e, ENOEXEC, "initrd \"%s\": it is empty", path);
-	if (size > top || (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE < image->end)
-		return err_set(
-			e, ENOMEM,
-			"initrd \"%s\": its %llu bytes do not fit between the kernel's end at 0x%llx and 0x%llx: more "
-			"memory is needed",
-			path, (unsigned long long)size, (unsigned long long)image->end, (unsigned long long)top);
 	info->initrd = (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE;
 	info->initrd_len = size;
 	host = mem_host(mem, info->initrd, size);
@@ -114,15 +117,19 @@ static int boot_write_tables(const struct vm *vm, const struct arch_boot_config 
 
 int arch_boot(struct vm *vm, const struct arch_boot_config *config, struct err *e)
 {
+	_cleanup_close_ int initrd = -1;
+	uint64_t initrd_len = 0;
 	struct kernel_image image;
 	struct boot_info info = { 0 };
 	int r;
 
 	r = boot_write_cmdline(vm->mem, config->cmdline, &info, e);
-	if (r == 0)
-		r = boot_load_kernel(vm->mem, config->kernel_path, &image, e);
 	if (r == 0 && config->initrd_path != NULL)
-		r = boot_load_initrd(vm->mem, config->initrd_path, &image, &info, e);
+		r = boot_open_initrd(config->initrd_path, &initrd, &initrd_len, e);
+	if (r == 0)
+		r = boot_load_kernel(vm->mem, config->kernel_path, initrd_len, &image, e);
+	if (r == 0 && config->initrd_path != NULL)
+		r = boot_load_initrd(vm->mem, config->initrd_path, initrd, &image, &info, e);
 	if (r == 0)
 		r = boot_write_tables(vm, config, &image, &info, e);
 	for (unsigned int i = 0; i < vm->num_vcpus && r == 0; i++)

@@ -13,13 +13,35 @@
 #define KERNEL_HDRS_OFFSET 0x202
 #define KERNEL_PROBE_LEN   (KERNEL_HDRS_OFFSET + 4)
 
-int kernel_err_memory(struct err *e, gpa_t end, const struct guest_mem *mem)
+int kernel_check_memory(const struct kernel_image *image, const struct guest_mem *mem, struct err *e)
 {
-	return err_set(e, ENOMEM,
-		       "it needs memory up to address 0x%llx, but this machine's RAM ends at 0x%llx: mem_size_mib must "
-		       "be %llu or more",
-		       (unsigned long long)end, (unsigned long long)ram_low_end(mem),
-		       (unsigned long long)((end + (1u << 20) - 1) >> 20));
+	const char *who = image->initrd_len > 0 ? "it and the initrd need" : "it needs";
+	gpa_t end = image->end;
+
+	if (image->initrd_len > 0 && end < UINT64_MAX - MEM_PAGE_SIZE) /* the initrd starts at a page */
+		end = (end + MEM_PAGE_SIZE - 1) / MEM_PAGE_SIZE * MEM_PAGE_SIZE;
+	if (__builtin_add_overflow(end, image->initrd_len, &end))
+		end = UINT64_MAX;
+	if (image->initrd_len > 0 && end > image->initrd_limit)
+		return err_set(
+			e, ENOEXEC,
+			"the initrd's %llu bytes do not fit between the kernel's end at 0x%llx and 0x%llx, where "
+			"an initrd must end",
+			(unsigned long long)image->initrd_len, (unsigned long long)image->end,
+			(unsigned long long)image->initrd_limit);
+	if (end > ARCH_MMIO_GAP_START)
+		return err_set(e, ENOEXEC,
+			       "%s memory up to address 0x%llx, but the RAM of a machine, however large, goes up to "
+			       "0x%llx and on at 0x%llx",
+			       who, (unsigned long long)end, ARCH_MMIO_GAP_START, ARCH_MMIO_GAP_END);
+	if (end > ram_low_end(mem))
+		return err_set(
+			e, ENOMEM,
+			"%s memory up to address 0x%llx, but this machine's RAM ends at 0x%llx: mem_size_mib must "
+			"be %llu or more",
+			who, (unsigned long long)end, (unsigned long long)ram_low_end(mem),
+			(unsigned long long)((end + (1u << 20) - 1) >> 20));
+	return 0;
 }
 
 int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, const struct guest_mem *mem, gpa_t gpa,
@@ -36,18 +58,19 @@ int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, cons
 			       "it ends early: %llu bytes at offset %llu are announced, the file has %llu bytes",
 			       (unsigned long long)len, (unsigned long long)offset, (unsigned long long)size);
 	host = mem_host(mem, gpa, len);
-	if (host == NULL)
-		return kernel_err_memory(e, gpa + len < gpa ? UINT64_MAX : gpa + len, mem);
+	if (host == NULL) /* kernel_check_memory() has seen that it is there */
+		return err_set(e, EFAULT, "there is no memory at 0x%llx", (unsigned long long)gpa);
 	r = fd_pread_all(fd, host, len, (off_t)offset);
 	return r < 0 ? err_errno(e, -r, "it cannot be read") : 0;
 }
 
-int kernel_load(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image, struct err *e)
+int kernel_load(int fd, uint64_t size, uint64_t initrd_len, const struct guest_mem *mem, struct kernel_image *image,
+		struct err *e)
 {
 	uint8_t head[KERNEL_PROBE_LEN] = { 0 };
 	int r;
 
-	*image = (struct kernel_image){ .initrd_limit = ram_low_end(mem) };
+	*image = (struct kernel_image){ .initrd_len = initrd_len, .initrd_limit = ARCH_MMIO_GAP_START };
 	r = fd_pread_all(fd, head, size < sizeof(head) ? size : sizeof(head), 0);
 	if (r < 0)
 		return err_errno(e, -r, "it cannot be read");

@@ -27,12 +27,16 @@ struct kernel_image {
 	enum kernel_protocol protocol;
 	gpa_t entry;
 	gpa_t end;		   /* behind all that the kernel needs for itself before it looks at the memory map */
-	gpa_t initrd_limit;	   /* the initrd must end here or below */
+	uint64_t initrd_len;	   /* bytes; 0: there is none */
+	gpa_t initrd_limit;	   /* the initrd must end here or below, however much memory there is */
 	struct setup_header setup; /* for the zero page; zero but for a bzImage */
 };
 
-/* Reads the kernel image in fd (size bytes) into memory. The memory that it claims to need is there if this returns 0. */
-int kernel_load(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image,
+/*
+ * Reads the kernel image in fd (size bytes) into memory. The memory that it claims to need is there if this returns 0, and
+ * behind it room for an initrd of initrd_len bytes (0: there is none); it is -ENOMEM if a larger mem_size_mib helps.
+ */
+int kernel_load(int fd, uint64_t size, uint64_t initrd_len, const struct guest_mem *mem, struct kernel_image *image,
 		struct err *e) must_check;
 
 /* The two formats; the caller has seen that the file begins as one. */
@@ -44,7 +48,7 @@ int kernel_load_bzimage(int fd, uint64_t size, const struct guest_mem *mem, stru
 /* Reads len bytes at offset of fd to gpa; both ranges are checked against size and memory. */
 int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, const struct guest_mem *mem, gpa_t gpa,
 		      struct err *e) must_check;
-/* The sentence for a machine that is too small. */
-int kernel_err_memory(struct err *e, gpa_t end, const struct guest_mem *mem);
+/* Is there memory up to image->end, and for image->initrd_len bytes behind it? Before anything is read: the sentence is about all. */
+int kernel_check_memory(const struct kernel_image *image, const struct guest_mem *mem, struct err *e) must_check;
 
 #endif

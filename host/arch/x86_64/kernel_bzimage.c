@@ -10,7 +10,6 @@
 
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/layout.h"
-#include "arch/x86_64/ram.h"
 #include "base/fdio.h"
 
 #define BZIMAGE_SECTOR	       512u
@@ -93,7 +92,7 @@ static int bzimage_find_end(const struct setup_header *setup, uint64_t payload_l
 	if (__builtin_add_overflow(start, setup->init_size, &run_end))
 		return err_set(e, ENOEXEC, "its header has pref_address 0x%llx, which is no address in memory",
 			       (unsigned long long)setup->pref_address);
-	*end = ARCH_HIMEM_START + payload_len;
+	*end = ARCH_HIMEM_START + payload_len; /* the length of a file: less than 2^63 */
 	if (run_end > *end)
 		*end = run_end;
 	return 0;
@@ -115,17 +114,16 @@ int kernel_load_bzimage(int fd, uint64_t size, const struct guest_mem *mem, stru
 	if (r < 0)
 		return r;
 	len = size - payload;
-	if (len > ram_low_end(mem)) /* so that the sums below do not overflow */
-		return kernel_err_memory(e, len, mem);
 	r = bzimage_find_end(setup, len, &image->end, e);
 	if (r < 0)
 		return r;
-	if (image->end > ram_low_end(mem))
-		return kernel_err_memory(e, image->end, mem);
+	if (!(setup->xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) && setup->initrd_addr_max < image->initrd_limit)
+		image->initrd_limit = (gpa_t)setup->initrd_addr_max + 1;
+	r = kernel_check_memory(image, mem, e);
+	if (r < 0)
+		return r;
 
 	image->protocol = KERNEL_LINUX64;
 	image->entry = ARCH_HIMEM_START + BZIMAGE_ENTRY64;
-	if (!(setup->xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) && setup->initrd_addr_max < image->initrd_limit)
-		image->initrd_limit = (gpa_t)setup->initrd_addr_max + 1;
 	return kernel_read_range(fd, size, payload, len, mem, ARCH_HIMEM_START, e);
 }

@@ -11,7 +11,6 @@
 
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/layout.h"
-#include "arch/x86_64/ram.h"
 #include "base/fdio.h"
 
 /* Caps on what a file may ask for; a kernel has a handful of headers and notes of a few hundred bytes. */
@@ -50,8 +49,8 @@ static int kernel_elf_read(int fd, uint64_t size, uint64_t offset, void *buf, ui
 	return r < 0 ? err_errno(e, -r, "its %s cannot be read", what) : 0;
 }
 
-static int kernel_elf_load_segment(int fd, uint64_t size, const Elf64_Phdr *ph, const struct guest_mem *mem,
-				   struct kernel_image *image, struct err *e)
+/* Where it goes; image->end grows with it. */
+static int kernel_elf_check_segment(const Elf64_Phdr *ph, struct kernel_image *image, struct err *e)
 {
 	uint64_t end;
 
@@ -63,12 +62,21 @@ static int kernel_elf_load_segment(int fd, uint64_t size, const Elf64_Phdr *ph, 
 	if (ph->p_paddr < ARCH_HIMEM_START || __builtin_add_overflow(ph->p_paddr, ph->p_memsz, &end))
 		return err_set(e, ENOEXEC, "an ELF segment wants address 0x%llx; 0x%llx or above is allowed",
 			       (unsigned long long)ph->p_paddr, ARCH_HIMEM_START);
-	if (end > ram_low_end(mem))
-		return kernel_err_memory(e, end, mem);
 	if (end > image->end)
 		image->end = end;
-	/* What is not in the file is zero, as fresh guest memory is. */
-	return kernel_read_range(fd, size, ph->p_offset, ph->p_filesz, mem, ph->p_paddr, e);
+	return 0;
+}
+
+/* All segments, before the first is loaded: a machine that is too small hears at once what all of them need. */
+static int kernel_elf_check_segments(const Elf64_Phdr *phdrs, unsigned int n, struct kernel_image *image, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < n && r == 0; i++) {
+		if (phdrs[i].p_type == PT_LOAD)
+			r = kernel_elf_check_segment(&phdrs[i], image, e);
+	}
+	return r;
 }
 
 static uint64_t kernel_elf_align(uint64_t value, uint64_t align)
@@ -148,14 +156,19 @@ int kernel_load_elf(int fd, uint64_t size, const struct guest_mem *mem, struct k
 	if (r == 0)
 		r = kernel_elf_read(fd, size, eh.e_phoff, phdrs, eh.e_phnum * sizeof(phdrs[0]),
 				    "table of ELF program headers", e);
+	if (r == 0)
+		r = kernel_elf_check_segments(phdrs, eh.e_phnum, image, e);
+	if (r == 0)
+		r = kernel_check_memory(image, mem, e);
 	if (r < 0)
 		return r;
 
 	image->protocol = KERNEL_LINUX64;
 	image->entry = eh.e_entry;
 	for (unsigned int i = 0; i < eh.e_phnum && r == 0; i++) {
-		if (phdrs[i].p_type == PT_LOAD)
-			r = kernel_elf_load_segment(fd, size, &phdrs[i], mem, image, e);
+		if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_memsz > 0)
+			/* What is not in the file is zero, as fresh guest memory is. */
+			r = kernel_read_range(fd, size, phdrs[i].p_offset, phdrs[i].p_filesz, mem, phdrs[i].p_paddr, e);
 		else if (phdrs[i].p_type == PT_NOTE)
 			r = kernel_elf_read_notes(fd, size, &phdrs[i], image, e);
 	}
