@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "base/own_stack.h"
 #include "base/terminal.h"
 #include "cli/args.h"
 #include "sandbox/sandbox.h"
@@ -26,6 +27,8 @@
 
 #define METRICS_INTERVAL_NS (60ull * 1000 * 1000 * 1000)
 #define LOG_LAST_WAIT_MS    150
+/* JSON may nest 2048 levels (jansson), which takes about a third of this. */
+#define PROCESS_STACK_SIZE (1024u * 1024)
 
 struct process {
 	struct args args;
@@ -35,6 +38,7 @@ struct process {
 	struct loop_source *metrics_timer;
 	struct vmm vmm;
 	struct api_server *server;
+	int code; /* the exit status */
 };
 
 static void on_signal(void *ctx, uint32_t events)
@@ -224,24 +228,24 @@ static void print_error(const char *text)
 	fprintf(stderr, "Error: %s\n", text);
 }
 
-static int process_run(struct process *p)
+static void process_run(void *ctx)
 {
+	struct process *p = ctx;
 	struct err e = { "" };
-	int code;
 
+	p->code = EXIT_CODE_GENERIC;
 	if (process_init(p, &e) < 0) {
 		log_error("%s", e.text);
 		process_fini(p);
 		print_error(e.text);
-		return EXIT_CODE_GENERIC;
+		return;
 	}
 	log_info("snapsafe-vmm %s is running.", SNAPSAFE_VERSION);
 	if (metrics_flush(&e) < 0)
 		log_warn("Metrics: %s", e.text);
-	code = loop_run(p->loop);
-	log_info("snapsafe-vmm is stopping, exit code %d.", code);
+	p->code = loop_run(p->loop);
+	log_info("snapsafe-vmm is stopping, exit code %d.", p->code);
 	process_fini(p);
-	return code;
 }
 
 static int describe_snapshot(const char *path)
@@ -285,5 +289,10 @@ int main(int argc, char **argv)
 	}
 	if (p.args.describe_snapshot)
 		return describe_snapshot(p.args.describe_snapshot);
-	return process_run(&p);
+	/* A stack as small as the caller's limit allows must not decide what can be loaded. */
+	if (own_stack_run(PROCESS_STACK_SIZE, process_run, &p, &e) < 0) {
+		print_error(e.text);
+		return EXIT_CODE_GENERIC;
+	}
+	return p.code;
 }

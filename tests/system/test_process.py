@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 
@@ -232,3 +234,37 @@ def test_snapshot_files_are_private_and_sparse(snapshot_of):
         assert path.stat().st_mode & 0o777 == 0o600
     assert snapshot.mem.stat().st_size == (4096 << 20) + 4096
     assert snapshot.mem.stat().st_blocks * 512 < 600 << 20
+
+
+def small_stack():
+    resource.setrlimit(resource.RLIMIT_STACK, (64 << 10, 64 << 10))
+
+
+def halting_kernel(path):
+    """The smallest that is accepted: an ELF file that halts."""
+    code = b"\xfa\xf4\xeb\xfd"
+    head = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    head += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 1 << 20, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    path.write_bytes(head + struct.pack("<IIQQQQQQ", 1, 5, 120, 1 << 20, 1 << 20, len(code), 4096, 4096) + code)
+
+
+def test_a_stack_limit_of_64_kib_is_enough(monitor, run_config, tmp_path):
+    """Start, config file, snapshot, load, and JSON nested as deep as its parser allows."""
+    halting_kernel(tmp_path / "kernel")
+    (tmp_path / "machine").write_text(json.dumps({
+        "boot-source": {"kernel_image_path": str(tmp_path / "kernel")},
+        "machine-config": {"vcpu_count": 2, "mem_size_mib": 32},
+        "entropy": {},
+    }))
+    m = monitor("--config-file", str(tmp_path / "machine"), preexec=small_stack)
+    m.wait_api()
+    m.api.pause()
+    m.api.snapshot(tmp_path / "state", tmp_path / "mem")
+    m.stop()
+    m = monitor(preexec=small_stack)
+    m.wait_api()
+    m.api.load(tmp_path / "state", tmp_path / "mem")
+    assert m.api.get("/")["state"] == "Running"
+    for text in ("[" * 2040, '{"a":' * 2040):
+        result = run_config(text, preexec_fn=small_stack)
+        assert result.returncode == 1 and "invalid JSON" in result.stderr, (result.returncode, result.stderr)
