@@ -18,6 +18,7 @@ static int metrics_decode_properties(json_t *value, void *at, const char *name, 
 	char **text = at;
 	const char *key;
 	json_t *property;
+	char *made;
 
 	if (!json_is_object(value))
 		return json_field_refuse(name, value, "an object of strings", e);
@@ -25,8 +26,11 @@ static int metrics_decode_properties(json_t *value, void *at, const char *name, 
 		if (!json_is_string(property))
 			return json_field_refuse(name, property, "an object of strings", e);
 	}
-	*text = json_to_text(value, JSON_COMPACT);
-	return *text ? 0 : err_set(e, ENOMEM, "out of memory");
+	made = json_to_text(value, JSON_COMPACT);
+	if (!made)
+		return err_set(e, ENOMEM, "out of memory");
+	*text = made;
+	return 0;
 }
 
 static const struct field metrics_fields[] = {

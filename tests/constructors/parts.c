@@ -19,7 +19,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/outlet.h"
+#include "base/own_stack.h"
 #include "config/json_fields.h"
+#include "resource/resource.h"
 #include "resource/state.h"
 #include "resource/vm_config.h"
 #include "constructors.h"
@@ -306,6 +308,18 @@ MAKE(make_sandbox)
 	return sandbox_init(false, e);
 }
 
+static void do_nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+MAKE(make_own_stack)
+{
+	(void)c;
+	(void)out;
+	return own_stack_run(64 * 1024, do_nothing, NULL, e);
+}
+
 /* config/ */
 
 static const char config_text[] =
@@ -323,6 +337,33 @@ MAKE(make_json)
 static void unmake_json(void *out)
 {
 	json_decref(out);
+}
+
+static json_t *properties;
+
+static void before_properties(const struct constructor *c)
+{
+	(void)c;
+	properties = json_pack("{ss}", "zone", "a");
+	assert(properties);
+}
+
+static void after_properties(const struct constructor *c)
+{
+	(void)c;
+	json_decref(properties);
+}
+
+MAKE(make_properties)
+{
+	const struct field_table *table = metrics_resource.fields;
+
+	(void)c;
+	for (size_t i = 0; i < table->num_fields; i++) {
+		if (table->fields[i].custom)
+			return table->fields[i].custom(properties, out, table->fields[i].key, e);
+	}
+	return err_set(e, ENOENT, "metrics have no properties");
 }
 
 static struct vm_config scratch_config;
@@ -773,7 +814,9 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("file_read", make_file_contents, free),
 	PLAIN("fsync_parent", make_synced_folder, NULL),
 	PLAIN("sandbox_init, crash_init", make_sandbox, NULL),
+	PLAIN("own_stack_run", make_own_stack, NULL),
 	PLAIN("config_json_parse", make_json, unmake_json),
+	WITH("metrics_decode_properties", before_properties, after_properties, make_properties, free),
 	PLAIN("vm_config_from_text", make_config, unmake_config),
 	WITH("vm_config_save", before_config_saved, after_config_saved, make_config_saved, free),
 	WITH("vm_config_load", before_config_saved, after_config_saved, make_config_loaded, unmake_config),
