@@ -131,16 +131,11 @@ static int json_field_refuse_value(const struct field *f, const char *name, json
 
 static int json_decode_string(const struct field *f, const char *name, json_t *value, char **at, struct err *e)
 {
-	char *copy;
-
 	if (!json_is_string(value) || json_string_length(value) < f->min || json_string_length(value) > f->max)
 		return json_field_refuse_value(f, name, value, e);
-	copy = strdup(json_string_value(value)); /* NUL inside a string was refused by the parser */
-	if (!copy)
-		return err_set(e, ENOMEM, "out of memory");
 	free(*at);
-	*at = copy;
-	return 0;
+	*at = strdup(json_string_value(value)); /* NUL inside a string was refused by the parser */
+	return *at ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
 static int json_decode_integer(const struct field *f, const char *name, json_t *value, void *at, struct err *e)
@@ -311,48 +306,6 @@ int json_fields_decode(const struct field_table *table, json_t *obj, void *out, 
 		return err_set(e, EINVAL, "%s is not allowed here: expected a JSON object", shown);
 	}
 	return json_fields_decode_at(table, obj, out, "", e);
-}
-
-int json_fields_new(const struct field_table *table, json_t *obj, void **out, struct err *e)
-{
-	void *new = calloc(1, table->size);
-	int r;
-
-	if (!new)
-		return err_set(e, ENOMEM, "out of memory");
-	if (table->defaults)
-		memcpy(new, table->defaults, table->size);
-	r = json_fields_decode(table, obj, new, e);
-	if (r)
-		json_fields_free(table, new);
-	else
-		*out = new;
-	return r;
-}
-
-static void json_fields_drop(const struct field_table *table, char *obj)
-{
-	for (size_t i = 0; i < table->num_fields; i++) {
-		const struct field *f = &table->fields[i];
-
-		if (f->type == FIELD_STRING || f->flags & FIELD_OWNED)
-			free(*(char **)(obj + f->offset));
-		else if (f->type == FIELD_OBJECT)
-			json_fields_drop(f->sub, obj + f->offset);
-	}
-}
-
-void json_fields_fini(const struct field_table *table, void *obj)
-{
-	json_fields_drop(table, obj);
-	memset(obj, 0, table->size);
-}
-
-void json_fields_free(const struct field_table *table, void *obj)
-{
-	if (obj)
-		json_fields_drop(table, obj);
-	free(obj);
 }
 
 static bool json_is_all_null(json_t *obj)

@@ -42,9 +42,14 @@ static unsigned int *resource_count(const struct resource *r, struct vm_config *
 	return (unsigned int *)((char *)config + r->count - 1);
 }
 
+static const char *resource_list_id(const struct resource *r, const void *instance)
+{
+	return *(char *const *)((const char *)instance + r->id);
+}
+
 const char *resource_id(const struct resource *r, const void *instance)
 {
-	return resource_is_list(r) ? *(char *const *)((const char *)instance + r->id) : NULL;
+	return resource_is_list(r) ? resource_list_id(r, instance) : NULL;
 }
 
 void *resource_find(const struct resource *r, struct vm_config *config, const char *id)
@@ -52,7 +57,7 @@ void *resource_find(const struct resource *r, struct vm_config *config, const ch
 	for (unsigned int i = 0; i < resource_num(r, config); i++) {
 		void *instance = resource_slot(r, config, i);
 
-		if (!resource_is_list(r) || !strcmp(resource_id(r, instance), id))
+		if (!resource_is_list(r) || !strcmp(resource_list_id(r, instance), id))
 			return instance;
 	}
 	return NULL;
@@ -106,11 +111,11 @@ static int resource_put_instance(const struct resource *r, struct vm_config *con
 {
 	unsigned int at = 0, num = resource_num(r, config);
 
-	while (at < num && strcmp(resource_id(r, resource_at(r, config, at)), resource_id(r, data)) != 0)
+	while (at < num && strcmp(resource_list_id(r, resource_at(r, config, at)), resource_list_id(r, data)) != 0)
 		at++;
 	if (at == r->max)
-		return err_set(e, EINVAL, "\"%s\" is one too many in %s: at most %u are allowed", resource_id(r, data),
-			       r->section, r->max);
+		return err_set(e, EINVAL, "\"%s\" is one too many in %s: at most %u are allowed",
+			       resource_list_id(r, data), r->section, r->max);
 	if (at < num)
 		resource_remove(r, config, at);
 	resource_insert(r, config, r->goes_first && r->goes_first(data) ? 0 : at, data);

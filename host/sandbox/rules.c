@@ -123,7 +123,6 @@ const struct rule rules[] = {
 	/* Files by name: what a client names, and the snapshot's temporary files. */
 	CALL(LOOP, openat, NULL),
 	CALL(LOOP, readlink, NULL),
-	CALL(LOOP, getcwd, NULL),
 	CALL(LOOP, rename, NULL),
 	CALL(LOOP, unlink, NULL),
 
