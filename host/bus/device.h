@@ -3,7 +3,7 @@
  * THE device contract. Everything that a guest can talk to is a struct device
  * with a const table of these functions, embedded first in its own struct.
  *
- * Life: created by its constructor (machine/models.c lists them in boot order)
+ * Life: created by its constructor (machine/models.c has the boot order)
  * -> [load] -> resume -> (read | write | loop callbacks)* -> pause ->
  * [flush -> save] -> ... -> free. Between pause and resume nothing touches guest memory:
  * devices keep quiet, so that a snapshot sees one moment.

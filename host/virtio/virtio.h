@@ -3,8 +3,7 @@
  * The contract between a virtio device type and its transport (virtio 1.2,
  * section 2). The transport (mmio.c; PCI would be another) owns registers,
  * status machine, doorbells and interrupts; the device type owns what its
- * queues mean. Adding a device: one .c file ending in its constructor, one row
- * in machine/models.c, one config struct, one test.
+ * queues mean. Adding a device: HACKING.md.
  *
  * All ops but free run with the device's lock held. notify, leak and timers run
  * on the loop thread; config access and reset may run on a vCPU thread.
