@@ -130,7 +130,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		 struct machine **out, struct err *e)
 {
 	struct statefile file;
-	struct vm_config loaded;
+	struct vm_config loaded = { 0 };
 	struct machine *m;
 	int r = statefile_read(load->snapshot_path, &file, e);
 

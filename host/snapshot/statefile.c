@@ -171,7 +171,7 @@ void statefile_fini(struct statefile *file)
 
 int statefile_version(const char *path, struct snapshot_version *version, struct err *e)
 {
-	struct statefile file;
+	struct statefile file = { .state = NULL };
 	int r;
 
 	r = statefile_read(path, &file, e);

@@ -36,13 +36,13 @@ struct state_table;
 struct state_field {
 	const char *key;
 	enum state_type type;
+	unsigned int since; /* minor version */
 	size_t offset;
 	size_t size;
 	uint64_t least, most;
 	size_t len_offset;
 	const struct state_table *sub;
-	unsigned int since; /* minor version */
-	uint64_t initial;   /* a number's or boolean's value in an older file; bytes are zero, a blob is empty */
+	uint64_t initial; /* a number's or boolean's value in an older file; bytes are zero, a blob is empty */
 };
 
 struct state_table {

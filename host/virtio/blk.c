@@ -289,7 +289,7 @@ int blk_new(const struct drive_config *config, struct platform *p, struct virtio
 /* The old file gets what was written to it, or stays. Only the loop thread changes the file, so that the lock is for vCPUs alone. */
 static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
 {
-	struct blk_file file, before = blk->file;
+	struct blk_file file = { .fd = -1 }, before = blk->file;
 	int r = blk_file_open(&file, blk->drive_id, path, blk->read_only, e);
 
 	if (r)

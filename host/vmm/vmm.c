@@ -184,7 +184,7 @@ int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e
 	json_t *answer = NULL;
 	int r;
 
-	if (ep->operation) {
+	if (ep->kind == ENDPOINT_OPERATION) {
 		ep->operation = operation_chosen(ep->operation, action->body);
 		ep->allowed = ep->operation->allowed;
 		ep->error = ep->operation->error;
