@@ -439,6 +439,14 @@ static bool has_identity(void)
 	return strlen(get(DIR_0 "identity")) == 32 && strcmp(get(DIR_0 "identity"), NO_IDENTITY);
 }
 
+/* The second of two leaks is carried out with the driver's next requests: a moment after the first. */
+static bool identity_moves_on(const word *w, const char *before)
+{
+	for (int i = 0; i < 400 && !strcmp(before, page_identity(w)); i++)
+		nap(10);
+	return has_identity() && strcmp(before, page_identity(w));
+}
+
 static void check_identity(void)
 {
 	char before[40];
@@ -461,8 +469,7 @@ static void check_identity(void)
 
 	strcpy(before, page_identity(w));
 	put(FAKE "event", "3");
-	promise(becomes(DIR_0 "reseed_generation", *w) && has_identity() && strcmp(before, page_identity(w)),
-		"a late leak brings one too");
+	promise(identity_moves_on(w, before) && becomes(DIR_0 "reseed_generation", *w), "a late leak brings one too");
 	strcpy(before, page_identity(w));
 	put(FAKE "sleep", "0");
 	promise(!strcmp(before, page_identity(w)), "a suspend and resume does not");
