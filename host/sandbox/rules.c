@@ -216,7 +216,8 @@ const struct rule rules[] = {
 	IOCTL(SETUP, KVM_SET_USER_MEMORY_REGION, NULL),
 	IOCTL(SETUP, KVM_CREATE_VCPU, NULL),
 	IOCTL(SETUP, KVM_IRQFD, NULL),
-	IOCTL(SETUP, KVM_ENABLE_CAP, NULL),
+	IOCTL(SETUP, KVM_ENABLE_CAP,
+	      "takes performance counters away, which the KVM of the testbed does not let one do"),
 	IOCTL(SETUP, KVM_SET_ONE_REG, "the testbed's processors have no shadow stacks"),
 	/* KVM: its state is set, for a boot or from a snapshot. */
 	IOCTL(SETUP, KVM_SET_CPUID2, NULL),
