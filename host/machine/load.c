@@ -116,14 +116,13 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 	m->boot_timer = dec_bool(file->state, "boot_timer");
 	m->pmu = arch_vcpu_state_has_pmu(dec_item(file->state, "vcpus", 0));
 	r = dec_error(file->state, e);
-	if (!r)
-		r = machine_build(m, e);
-	if (!r) {
-		r = load_state(m, file->state, load->clock_realtime, e);
-		if (r < 0)
-			err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
-	}
-	return r;
+	if (r < 0)
+		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
+	r = machine_build(m, e);
+	if (r < 0)
+		return r;
+	r = load_state(m, file->state, load->clock_realtime, e);
+	return r < 0 ? err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path) : 0;
 }
 
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,

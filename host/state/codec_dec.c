@@ -405,7 +405,7 @@ struct dec *dec_item(struct dec *dec, const char *key, size_t index)
 	struct dec *sub;
 
 	if (array && index >= array->value) {
-		dec_fail_key(dec, key, "has no item %zu", index);
+		dec_fail_key(dec, key, "has no item %zu: it has %" PRIu64, index, array->value);
 	} else if (array) {
 		item = array + 1;
 		for (size_t i = 0; i < index; i++)

@@ -126,7 +126,7 @@ static void errors_name_the_place_the_value_and_what_is_allowed(void **state)
 	EXPECT_ERROR(dec_array(dec, "device", 3), "device must be an array");
 	EXPECT_ERROR(dec_array(dec_map(dec, "device"), "queues", 2),
 		     "device.queues has 3 items, at most 2 are allowed");
-	EXPECT_ERROR(dec_item(dec_map(dec, "device"), "queues", 3), "device.queues has no item 3");
+	EXPECT_ERROR(dec_item(dec_map(dec, "device"), "queues", 3), "device.queues has no item 3: it has 3");
 	EXPECT_ERROR(dec_u64(dec_item(dec_map(dec, "device"), "queues", 1), "size", 0, 100),
 		     "device.queues[1].size is 257, 0 to 100 are allowed");
 	EXPECT_ERROR(dec_fail(dec_item(dec_map(dec, "device"), "queues", 1), "x is %d", 5), "device.queues[1]: x is 5");
