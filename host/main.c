@@ -205,7 +205,7 @@ static void process_fini(struct process *p)
 			log_warn("Metrics: %s", e.text);
 		if (vmm_stop(&p->vmm, &e) < 0) {
 			log_warn("Ending without waiting: %s", e.text);
-			terminal_restore();
+			terminal_end();
 			goto drain;
 		}
 		vmm_fini(&p->vmm);

@@ -17,6 +17,7 @@
 static pthread_mutex_t terminal_lock = PTHREAD_MUTEX_INITIALIZER; /* one makes it raw at a time */
 static struct termios terminal_before;
 static _Atomic int terminal_fd = TERMINAL_NONE; /* borrowed; not TERMINAL_NONE: terminal_before is to be put back */
+static atomic_bool terminal_ended;		/* the process ends: nobody makes it raw any more */
 
 bool terminal_in_background(int fd)
 {
@@ -31,7 +32,7 @@ static void terminal_make_raw_locked(int fd)
 {
 	struct termios raw;
 
-	if (tcgetattr(fd, &raw) < 0)
+	if (atomic_load(&terminal_ended) || tcgetattr(fd, &raw) < 0)
 		return;
 	if (atomic_load(&terminal_fd) == TERMINAL_NONE) {
 		terminal_before = raw;
@@ -40,6 +41,8 @@ static void terminal_make_raw_locked(int fd)
 	raw.c_iflag &= ~(tcflag_t)(ICRNL | IXON);
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
 	tcsetattr(fd, TCSANOW, &raw);
+	if (atomic_load(&terminal_ended)) /* terminal_end() came in between, and may have been too early for us */
+		tcsetattr(fd, TCSANOW, &terminal_before);
 }
 
 void terminal_make_raw(int fd)
@@ -54,6 +57,17 @@ void terminal_restore(void)
 	int fd = atomic_exchange(&terminal_fd, TERMINAL_NONE);
 	int saved = errno;
 
+	if (fd != TERMINAL_NONE && !terminal_in_background(fd))
+		tcsetattr(fd, TCSANOW, &terminal_before);
+	errno = saved;
+}
+
+void terminal_end(void)
+{
+	int fd, saved = errno;
+
+	atomic_store(&terminal_ended, true);
+	fd = atomic_load(&terminal_fd);
 	if (fd != TERMINAL_NONE && !terminal_in_background(fd))
 		tcsetattr(fd, TCSANOW, &terminal_before);
 	errno = saved;

@@ -26,4 +26,10 @@ void terminal_make_raw(int fd);
  */
 void terminal_restore(void);
 
+/*
+ * The same where the process ends while threads that read the terminal still run: what they make raw from now on they put back
+ * at once. May be called again. Any thread; async-signal-safe.
+ */
+void terminal_end(void);
+
 #endif

@@ -90,13 +90,14 @@ static void crash_handler(int number, siginfo_t *info, void *context)
 	const struct crash_signal *signal = crash_find(number);
 
 	(void)context;
-	terminal_restore();
+	terminal_end();
 	crash_log_signal(info);
 	if (number == SIGSYS && info->si_code == CRASH_CODE_SECCOMP)
 		crash_log_syscall(info->si_syscall);
 	if (signal)
 		atomic_fetch_add_explicit(signal->count, 1, memory_order_relaxed);
 	metrics_flush_crash();
+	terminal_end(); /* again: a thread may have been on its way to make it raw */
 	_exit(signal ? signal->exit_code : CRASH_EXIT_UNEXPECTED);
 }
 

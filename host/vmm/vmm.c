@@ -139,8 +139,10 @@ static int vmm_patch_device(struct vmm *vmm, const struct resource *r, void *bod
 	void *instance = resource_find(r, &vmm->config, id);
 	int err;
 
+	if (!instance && id) /* "drive." is what stands before the id in a device's name */
+		return err_set(e, ENOENT, "%.*s \"%s\" does not exist", (int)strcspn(r->device, "."), r->device, id);
 	if (!instance)
-		return err_set(e, ENOENT, "\"%s\" does not exist in %s", id ? id : r->section, r->section);
+		return err_set(e, ENOENT, "\"%s\" is not configured", r->section);
 	err = machine_update(vmm->machine, r, instance, body, e);
 	if (!err)
 		r->patch->merge(instance, body);

@@ -71,7 +71,7 @@ GETS = [
         ("/version", r'^\{"firecracker_version":"1\.[0-9]+\.[0-9]+"\}$'),
         ("/machine-config", r'^\{"vcpu_count":1,"mem_size_mib":128,"smt":false,"track_dirty_pages":false,'
                             r'"huge_pages":"None"\}$'),
-        ("/vm/config", '"boot-source":.*"machine-config":'),
+        ("/vm/config", '"machine-config":.*"boot-source":.*"drives":'),
     )
 ]
 
