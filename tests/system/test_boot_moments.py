@@ -21,18 +21,20 @@ from snapsafe import Monitor
 GUESTS = int(os.environ.get("SNAPSAFE_TEST_GUESTS", 2))
 # Shares of the time that a boot takes. Before an early part of it is over, a guest has no handler for any interrupt.
 FIXED = [0, 0.001, 0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9]
+MOMENTS_A_BOOT = 4
 KINDS = list(itertools.product(["6.1", "6.12"], [True, False], [1, 2]))  # kernel, VM Generation ID, processors
 # By these a guest tells that it got what it did not expect.
 TROUBLE = r"unexpected|Oops|BUG:|general protection|Kernel panic|spurious"
 
 
-def moments():
-    """(kernel, VM Generation ID, processors, share of the boot), as many of each kind as of any other."""
+def boots():
+    """(kernel, VM Generation ID, processors, shares of the boot), as many of each kind as of any other."""
     chosen = random.Random(int(os.environ.get("SNAPSAFE_TEST_SEED", 1)))
     shares = FIXED + [chosen.random() for _ in range(int(os.environ.get("SNAPSAFE_TEST_MOMENTS", 0)))]
+    count = max(len(KINDS), -(-len(shares) // MOMENTS_A_BOOT))
     # The earliest moments are the hard ones: those with VM Generation ID, which has an interrupt at each event, come first.
     kinds = itertools.cycle(sorted(KINDS, key=lambda kind: not kind[1]))
-    return [(*kind, share) for kind, share in zip(kinds, shares)]
+    return [(*kind, sorted(shares[i::count])) for kind, i in zip(kinds, range(count))]
 
 
 def start(m, kernel, generation_id, vcpus):
@@ -58,28 +60,40 @@ def check_booted(m, generation_id, boot_time):
                   "/proc/interrupts && break; sleep 1; [ $i -lt 5 ]; done")
 
 
-def try_moment(folder, boot_time, kernel, generation_id, vcpus, share):
-    """None, or what went wrong."""
-    folder.mkdir()
-    snapshot = Snapshot(folder)
-    who = "original"
-    try:
-        with Monitor(binary=BINARY) as original, Monitor(binary=BINARY) as clone:
-            start(original, kernel, generation_id, vcpus)
-            time.sleep(share * boot_time)
-            original.api.pause()
-            original.api.snapshot(snapshot.state, snapshot.mem)
-            original.api.resume()
-            check_booted(original, generation_id, boot_time)
-            who = "clone"
+def snapshots_of_a_boot(original, folder, begin, boot_time, shares):
+    """The original runs on after each."""
+    for i, share in enumerate(shares):
+        time.sleep(max(0, begin + share * boot_time - time.monotonic()))
+        snapshot = Snapshot(folder / str(i))
+        snapshot.state.parent.mkdir(parents=True)
+        original.api.pause()
+        original.api.snapshot(snapshot.state, snapshot.mem)
+        original.api.resume()
+        yield share, snapshot
+
+
+def try_boot(folder, boot_time, kernel, generation_id, vcpus, shares):
+    """What went wrong: a list of sentences."""
+    failed = []
+
+    def check(who, m):
+        try:
+            check_booted(m, generation_id, boot_time)
+        except (AssertionError, OSError) as problem:
+            failed.append(f"Linux {kernel}, {vcpus} processors, VM Generation ID {generation_id}, {who}: "
+                          f"{str(problem)[-500:]}\nThe console's last lines:\n{m.console.log[-2500:]}")
+
+    with Monitor(binary=BINARY) as original:
+        start(original, kernel, generation_id, vcpus)
+        taken = list(snapshots_of_a_boot(original, folder, time.monotonic(), boot_time, shares))
+        check(f"original of {shares}", original)
+    for share, snapshot in taken:
+        with Monitor(binary=BINARY) as clone:
             clone.wait_api()
             clone.api.load(snapshot.state, snapshot.mem)
             snapshot.mem.unlink()
-            check_booted(clone, generation_id, boot_time)
-    except (AssertionError, OSError) as problem:
-        return f"Linux {kernel}, {vcpus} processors, VM Generation ID {generation_id}, {share:.3f} of the boot: " \
-               f"{who}: {str(problem)[-700:]}"
-    return None
+            check(f"clone of {share:.3f} of the boot", clone)
+    return failed
 
 
 @pytest.fixture(scope="session")
@@ -93,16 +107,15 @@ def boot_time():
 
 
 def test_a_snapshot_at_any_moment_of_a_boot_leaves_two_machines_that_come_up(boot_time, tmp_path):
-    failed, tried = [], moments()
+    failed, tried, begin = [], boots(), time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(GUESTS) as pool:
-        runs = [pool.submit(try_moment, tmp_path / str(i), boot_time, *moment) for i, moment in enumerate(tried)]
+        runs = {pool.submit(try_boot, tmp_path / str(i), boot_time, *boot): boot for i, boot in enumerate(tried)}
         for done, run in enumerate(concurrent.futures.as_completed(runs), 1):
-            moment = tried[runs.index(run)]
-            if run.result():
-                failed.append(run.result())
-            print(f"{done} of {len(tried)} moments tried, {len(failed)} failed; {moment}: {run.result() or 'both came up'}",
-                  flush=True)
-    assert not failed, f"{len(failed)} of {len(tried)} moments failed:\n" + "\n".join(failed)
+            failed += run.result()
+            print(f"{done} of {len(tried)} boots tried, {time.monotonic() - begin:.0f} s, {len(failed)} failures; {runs[run]}: "
+                  + ("\n".join(run.result()) or "all came up"), flush=True)
+    moments = sum(len(boot[-1]) for boot in tried)
+    assert not failed, f"{len(failed)} machines of {moments} moments failed:\n" + "\n".join(failed)
 
 
 def test_an_event_before_the_first_instruction_is_heard_of(boot_time, tmp_path):
