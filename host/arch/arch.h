@@ -23,19 +23,18 @@ struct dec;
 struct enc;
 struct vcpu;
 struct vm;
+struct vm_arch_ops;
 
 /* Splits size bytes of RAM into regions around the MMIO gap. */
 void arch_mem_layout(uint64_t size, struct mem_layout *layout);
 
-/* After KVM_CREATE_VM, before any vCPU: interrupt controllers and timer in the kernel. */
-int arch_vm_init(struct vm *vm, struct err *e) must_check;
+/* What a VM of this architecture has (kvm/vm.h), for vm_new(). */
+extern const struct vm_arch_ops arch_vm_ops;
 /*
  * Could the guest take interrupt gsi now: has it unmasked the pin? What is raised at a masked pin is lost, edges are not
  * kept. True if KVM does not tell. The answer stays right only while no vCPU runs.
  */
 bool arch_irq_is_open(struct vm *vm, uint32_t gsi);
-/* After KVM_CREATE_VCPU: CPU features and topology for vcpu->index of its machine. */
-int arch_vcpu_init(struct vcpu *vcpu, struct err *e) must_check;
 
 /* Where the firmware tables say a device is. */
 struct arch_virtio_slot {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Guest exits: an access to a port or to an address that is not memory goes to
- * the bus, everything else ends the machine.
+ * Guest exits: an access to an address that is not memory goes to the bus, an
+ * exit that not every architecture has goes to arch/, everything else ends the
+ * machine.
  *
  * On the vCPU's thread. struct kvm_run is written by the kernel only, and not
  * while we look at it: its fields need no copies. The addresses and data in it
@@ -41,24 +42,6 @@ static enum exit_verdict exit_mmio(struct vcpu *vcpu)
 	return EXIT_CONTINUE;
 }
 
-/* A string instruction moves count items through the same port in one exit. */
-static enum exit_verdict exit_pio(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-
-	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
-		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			metric_inc(vcpu, exit_io_out);
-			(void)bus_write(vcpu->vm->bus, BUS_PIO, run->io.port, data, run->io.size);
-		} else {
-			metric_inc(vcpu, exit_io_in);
-			(void)bus_read(vcpu->vm->bus, BUS_PIO, run->io.port, data, run->io.size);
-		}
-	}
-	return EXIT_CONTINUE;
-}
-
 static enum exit_verdict exit_system_event(struct vcpu *vcpu)
 {
 	uint32_t type = vcpu->run->system_event.type;
@@ -86,6 +69,17 @@ static enum exit_verdict exit_internal_error(struct vcpu *vcpu)
 	return EXIT_FAILED;
 }
 
+static enum exit_verdict exit_arch(struct vcpu *vcpu)
+{
+	enum exit_verdict verdict = vcpu->vm->arch_ops->handle_exit(vcpu);
+
+	if (verdict != EXIT_UNKNOWN)
+		return verdict;
+	log_error("vCPU %u: KVM stopped for a reason that this program does not know: %" PRIu32 "", vcpu->index,
+		  vcpu->run->exit_reason);
+	return EXIT_FAILED;
+}
+
 enum exit_verdict exit_handle(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -93,14 +87,8 @@ enum exit_verdict exit_handle(struct vcpu *vcpu)
 	switch (run->exit_reason) {
 	case KVM_EXIT_MMIO:
 		return exit_mmio(vcpu);
-	case KVM_EXIT_IO:
-		return exit_pio(vcpu);
 	case KVM_EXIT_INTR:
 		return EXIT_CONTINUE;
-	case KVM_EXIT_SHUTDOWN:
-		/* How a crash of the guest's kernel ends; one that reboots on purpose asks the keyboard controller. */
-		log_error("vCPU %u: the guest has crashed: a triple fault", vcpu->index);
-		return EXIT_FAILED;
 	case KVM_EXIT_SYSTEM_EVENT:
 		return exit_system_event(vcpu);
 	case KVM_EXIT_INTERNAL_ERROR:
@@ -110,8 +98,6 @@ enum exit_verdict exit_handle(struct vcpu *vcpu)
 			  vcpu->index, run->fail_entry.hardware_entry_failure_reason, run->fail_entry.cpu);
 		return EXIT_FAILED;
 	default:
-		log_error("vCPU %u: KVM stopped for a reason that this program does not know: %" PRIu32 "", vcpu->index,
-			  run->exit_reason);
-		return EXIT_FAILED;
+		return exit_arch(vcpu);
 	}
 }

@@ -28,7 +28,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "arch/arch.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -88,20 +87,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *
 		return err_errno(e, errno, "cannot map the run area of vCPU %u", index);
 	vcpu->run = run;
 	vcpu->run->immediate_exit = 1;
-	return arch_vcpu_init(vcpu, e);
-}
-
-void vcpu_tell_guest_paused(struct vcpu *vcpu)
-{
-	int r;
-
-	if (!vcpu->vm->has_kvmclock_ctrl)
-		return;
-	r = kvm_ioctl_n(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
-	if (r < 0 && r != -EINVAL) { /* EINVAL: the guest does not use kvmclock */
-		metric_inc(vcpu, kvmclock_ctrl_fails);
-		log_debug("vCPU %u: KVM_KVMCLOCK_CTRL: %s", vcpu->index, strerror(-r));
-	}
+	return vm->arch_ops->vcpu_init(vcpu, e);
 }
 
 /* Runs guest code until it is wanted to stop (true) or has ended for good (false). */
@@ -176,7 +162,7 @@ static void *vcpu_thread(void *arg)
 	while (vcpu_park(vcpu, ended)) {
 		if (!vcpu_run_guest(vcpu))
 			ended = true;
-		vcpu_tell_guest_paused(vcpu);
+		vcpu->vm->arch_ops->paused(vcpu);
 	}
 	return NULL;
 }

@@ -35,7 +35,5 @@ void vcpu_fini(struct vcpu *vcpu); /* stops and joins the thread; accepts half-b
 void vcpu_want(struct vcpu *vcpu, enum vcpu_state state);
 /* Waits until the state that was asked for has been reached: true; or until deadline_ns (clock_now_ns()): false. */
 bool vcpu_wait(struct vcpu *vcpu, uint64_t deadline_ns) must_check;
-/* Tells the guest's kvmclock, if it uses one, that the host stopped it: its watchdogs will see no lockup. */
-void vcpu_tell_guest_paused(struct vcpu *vcpu);
 
 #endif

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "arch/arch.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "kvm/ioctl.h"
@@ -70,7 +69,6 @@ static int vm_check_caps(struct vm *vm, struct err *e)
 	if (max_vcpus > 0 && vm->num_vcpus > (unsigned int)max_vcpus)
 		return err_set(e, EINVAL, "%u vCPUs are too many: KVM of this host allows %d", vm->num_vcpus,
 			       max_vcpus);
-	vm->has_kvmclock_ctrl = kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_KVMCLOCK_CTRL) > 0;
 	return 0;
 }
 
@@ -138,6 +136,7 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, const struct guest_mem
 	*vm = (struct vm){
 		.kvm_fd = -1,
 		.fd = -1,
+		.arch_ops = setup->arch,
 		.bus = bus,
 		.mem = mem,
 		.num_vcpus = setup->num_vcpus,
@@ -153,7 +152,7 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, const struct guest_mem
 	if (r == 0)
 		r = vm_create(vm, e);
 	if (r == 0)
-		r = arch_vm_init(vm, e);
+		r = vm->arch_ops->vm_init(vm, e);
 	if (r == 0)
 		r = vm_set_memory(vm, e);
 	if (r == 0)

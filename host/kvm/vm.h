@@ -2,7 +2,7 @@
 /*
  * A KVM virtual machine: memory slots, interrupt and doorbell eventfds, and
  * its vCPUs as one group that runs or is stopped. kvm/ and arch/ are the only
- * places with KVM ioctls. Loop thread, except where said.
+ * places with KVM ioctls; kvm/ knows no architecture but as a table of functions. Loop thread, except where said.
  */
 #ifndef KVM_VM_H
 #define KVM_VM_H
@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "bus/bus.h"
+#include "kvm/exit.h"
 #include "mem/mem.h"
 
 struct vcpu;
@@ -23,17 +24,33 @@ enum vm_exit {
 	VM_EXIT_ERROR, /* the guest crashed (triple fault) or KVM could not go on; the log has the reason */
 };
 
+struct vm;
+
+/* What an architecture adds (arch_vm_ops of arch/arch.h). All of it is there. */
+struct vm_arch_ops {
+	/* After KVM_CREATE_VM, before memory and vCPUs: interrupt controllers and timers in the kernel. */
+	int (*vm_init)(struct vm *vm, struct err *e);
+	/* After KVM_CREATE_VCPU: processor features and topology for vcpu->index of its machine. */
+	int (*vcpu_init)(struct vcpu *vcpu, struct err *e);
+	/* A guest exit that not every architecture has. On the vCPU's thread. */
+	enum exit_verdict (*handle_exit)(struct vcpu *vcpu);
+	/* The vCPU has left the guest and is about to wait. On the vCPU's thread. */
+	void (*paused)(struct vcpu *vcpu);
+};
+
 /* What is fixed at creation. */
 struct vm_setup {
+	const struct vm_arch_ops *arch;
 	unsigned int num_vcpus;
 	bool smt; /* two threads a core */
 	bool pmu; /* performance counters, for a guest of an old snapshot that was given them */
 };
 
 struct vm {
-	int kvm_fd;		     /* owned */
-	int fd;			     /* owned */
-	int run_size;		     /* bytes of a struct kvm_run mapping */
+	int kvm_fd;   /* owned */
+	int fd;	      /* owned */
+	int run_size; /* bytes of a struct kvm_run mapping */
+	const struct vm_arch_ops *arch_ops;
 	struct bus *bus;	     /* borrowed */
 	const struct guest_mem *mem; /* borrowed */
 	unsigned int num_vcpus;
@@ -42,8 +59,7 @@ struct vm {
 	struct vcpu *vcpus; /* owned array */
 	void (*on_exit)(void *ctx, enum vm_exit why);
 	void *on_exit_ctx;
-	void *arch; /* owned; what arch_vm_init() keeps for the vCPUs, malloc'ed */
-	bool has_kvmclock_ctrl;
+	void *arch;	       /* owned; what vm_arch_ops.vm_init keeps for the vCPUs, malloc'ed */
 	atomic_flag exit_told; /* on_exit was called */
 };
 

@@ -38,6 +38,7 @@ struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
 int machine_build(struct machine *m, struct err *e)
 {
 	const struct vm_setup setup = {
+		.arch = &arch_vm_ops,
 		.num_vcpus = m->config->machine.vcpu_count,
 		.smt = m->config->machine.smt,
 		.pmu = m->pmu,

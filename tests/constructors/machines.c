@@ -11,6 +11,7 @@
 
 #include "api/routes.h"
 #include "api/server.h"
+#include "arch/arch.h"
 #include "base/cleanup.h"
 #include "config/json_fields.h"
 #include "resource/vm_config.h"
@@ -52,7 +53,8 @@ static void on_exit_of_vm(void *ctx, enum vm_exit why)
 MAKE(make_vm)
 {
 	(void)c;
-	return vm_new(&(struct vm_setup){ .num_vcpus = 2 }, &bus, &mem, on_exit_of_vm, NULL, (struct vm **)out, e);
+	return vm_new(&(struct vm_setup){ .arch = &arch_vm_ops, .num_vcpus = 2 }, &bus, &mem, on_exit_of_vm, NULL,
+		      (struct vm **)out, e);
 }
 
 static void unmake_vm(void *out)
@@ -299,8 +301,7 @@ MAKE(make_answer)
 	}
 
 const struct constructor constructors_of_machines[] = {
-	{ "vm_new, arch_vm_init, arch_vcpu_init, vcpu_init", before_vm, after_vm, make_vm, unmake_vm, NULL, NULL,
-	  false },
+	{ "vm_new, irqchip_init, vcpu_init", before_vm, after_vm, make_vm, unmake_vm, NULL, NULL, false },
 	REQUEST(put_boot, NULL), /* json_fields_new */
 	REQUEST(put_machine, NULL),
 	REQUEST(patch_machine, NULL),

@@ -64,8 +64,8 @@ static struct rig *rig_new(unsigned int num_vcpus)
 	bus_init(&rig->bus);
 	sem_init(&rig->event, 0, 0);
 	rig_add_devices(rig);
-	rig_must(vm_new(&(struct vm_setup){ .num_vcpus = num_vcpus }, &rig->bus, &rig->mem, rig_on_exit, rig, &rig->vm,
-			&e),
+	rig_must(vm_new(&(struct vm_setup){ .arch = &arch_vm_ops, .num_vcpus = num_vcpus }, &rig->bus, &rig->mem,
+			rig_on_exit, rig, &rig->vm, &e),
 		 &e);
 	return rig;
 }

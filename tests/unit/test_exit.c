@@ -9,13 +9,15 @@
 
 #include <cmocka.h>
 
+#include "arch/arch.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 
 static enum exit_verdict verdict_of(uint32_t reason, uint32_t type)
 {
 	struct kvm_run run;
-	struct vcpu vcpu = { .run = &run };
+	struct vm vm = { .arch_ops = &arch_vm_ops };
+	struct vcpu vcpu = { .vm = &vm, .run = &run };
 
 	memset(&run, 0, sizeof(run));
 	run.exit_reason = reason;

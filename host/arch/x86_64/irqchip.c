@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Interrupt controllers and timer, all in the kernel; the pages that KVM needs for itself lie in the MMIO gap. */
+#include "arch/x86_64/irqchip.h"
+
 #include <linux/kvm.h>
 
 #include "arch/arch.h"
@@ -50,7 +52,7 @@ static int vm_take_pmu_away(struct vm *vm, struct err *e)
 	return 0;
 }
 
-int arch_vm_init(struct vm *vm, struct err *e)
+int irqchip_init(struct vm *vm, struct err *e)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	uint64_t identity_map = IRQCHIP_IDENTITY_MAP_BASE;

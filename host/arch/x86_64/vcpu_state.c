@@ -13,6 +13,7 @@
 
 #include "arch/arch.h"
 #include "arch/x86_64/cpuid_list.h"
+#include "arch/x86_64/exit.h"
 #include "arch/x86_64/msr.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -374,7 +375,7 @@ int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e)
 	if (r == 0)
 		r = vcpu_set_state(vcpu, state, dec_version(dec) == 0, e);
 	if (r == 0)
-		vcpu_tell_guest_paused(vcpu);
+		exit_tell_kvmclock(vcpu);
 	return r;
 }
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a vCPU needs before its first state, be it for a boot or from a snapshot. */
+/* What kvm/ needs of this architecture; and what a vCPU needs before its first state, for a boot or from a snapshot. */
 #include <linux/kvm.h>
 #include <string.h>
 
 #include "arch/arch.h"
 #include "arch/x86_64/cpuid_list.h"
+#include "arch/x86_64/exit.h"
+#include "arch/x86_64/irqchip.h"
 #include "base/log.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
+#include "kvm/vm.h"
 
 /*
  * A vCPU's TSC should run as the host's. KVM creates it with the frequency that it found when it was initialised; if Linux
@@ -23,8 +26,15 @@ static void vcpu_follow_host_tsc(struct vcpu *vcpu)
 		log_warn("vCPU %u: KVM_SET_TSC_KHZ: %s", vcpu->index, strerror(-r));
 }
 
-int arch_vcpu_init(struct vcpu *vcpu, struct err *e)
+static int vcpu_init_x86(struct vcpu *vcpu, struct err *e)
 {
 	vcpu_follow_host_tsc(vcpu);
 	return cpuid_apply(vcpu, e);
 }
+
+const struct vm_arch_ops arch_vm_ops = {
+	.vm_init = irqchip_init,
+	.vcpu_init = vcpu_init_x86,
+	.handle_exit = exit_handle_x86,
+	.paused = exit_tell_kvmclock,
+};
