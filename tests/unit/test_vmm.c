@@ -433,7 +433,7 @@ static void a_patched_drive_changes_the_configuration_only_if_the_machine_agrees
 	(void)state;
 	start();
 	assert_int_equal(act("PATCH drives/{id}", "{'drive_id':'other','path_on_host':'disk2'}"), -ENOENT);
-	assert_error("Unable to patch the block device: \"other\" does not exist in drives");
+	assert_error("Unable to patch the block device: drive \"other\" does not exist");
 	fake.fail = "update";
 	assert_int_equal(act("PATCH drives/{id}", "{'drive_id':'rootfs','path_on_host':'disk2'}"), -EIO);
 	assert_string_equal(vmm.config.drives[0].path_on_host, "disk");
