@@ -8,9 +8,13 @@
 #define ARCH_ARCH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "bus/device.h"
+#include "bus/platform.h"
+#include "config/config.h"
 #include "mem/mem.h"
 
 #if defined(__x86_64__)
@@ -36,23 +40,65 @@ extern const struct vm_arch_ops arch_vm_ops;
  */
 bool arch_irq_is_open(struct vm *vm, uint32_t gsi);
 
-/* Where the firmware tables say a device is. */
-struct arch_virtio_slot {
-	gpa_t base;
+/* Where one device is: for firmware tables, and in a snapshot. */
+struct arch_place {
+	char device[DEVICE_NAME_SIZE];
+	gpa_t base; /* its window, or what it has in guest memory */
 	uint32_t gsi;
+	bool taken; /* by its device; else it is only said in a snapshot */
 };
 
-struct arch_boot_config {
-	const char *kernel_path;
-	const char *initrd_path; /* NULL: none */
-	const char *cmdline;	 /* complete but for what the architecture adds: nothing on x86_64 */
-	unsigned int num_virtio;
-	struct arch_virtio_slot virtio[ARCH_MAX_VIRTIO];
-	uint32_t vmgenid_gsi; /* 0: there is no VM Generation ID; else its 16 bytes are at ARCH_VMGENID_GPA */
+#define ARCH_MAX_PLACES (ARCH_MAX_VIRTIO + 1)
+
+/* The machine's board (board.c): zeroed at first, then what stands first below is set. */
+struct arch_board {
+	struct platform *platform;	/* borrowed */
+	const struct vm_config *config; /* borrowed */
+	bool boot_timer;
+	void (*on_reset)(void *ctx); /* the guest asks for a reset; on a vCPU's thread */
+	void *ctx;
+
+	struct device *keyboard; /* borrowed; what types Ctrl-Alt-Del */
+	bool is_saved;		 /* each device has the place that the snapshot says */
+	bool is_v1_0;		 /* places are given as v1.0 gave them, whose snapshots do not say */
+	unsigned int num_places;
+	struct arch_place places[ARCH_MAX_PLACES]; /* in the order of their devices */
 };
 
-/* Loads kernel and initrd, writes firmware tables into guest memory and sets the vCPUs' registers for the kernel's entry. */
-int arch_boot(struct vm *vm, const struct arch_boot_config *config, struct err *e) must_check;
+/* A device that belongs to the board. */
+struct arch_board_device {
+	/* *dev stays as it is if this machine has none. NULL: here is the place of the devices that are configured. */
+	int (*create)(struct arch_board *b, struct device **dev, struct err *e);
+};
+
+/* In boot order: of addresses of a new machine, and of leak events. */
+extern const struct arch_board_device arch_board_devices[];
+extern const size_t arch_num_board_devices;
+
+/* Where a virtio device is, by its name: as the snapshot says, or the next free place. *place is the board's. */
+int arch_board_place_virtio(struct arch_board *b, const char *device, const struct arch_place **place,
+			    struct err *e) must_check;
+/* So many places of a new machine, for devices without a name. */
+int arch_board_new_places(struct arch_board *b, unsigned int num_virtio, struct err *e) must_check;
+unsigned int arch_board_num_virtio(const struct arch_board *b);
+bool arch_place_is_virtio(const struct arch_place *place);
+
+/* Places to and from the top-level map of a snapshot; load before there is a device, the check when all are there. */
+void arch_board_save(const struct arch_board *b, struct enc *enc);
+int arch_board_load(struct arch_board *b, struct dec *dec, struct err *e) must_check;
+int arch_board_check_taken(const struct arch_board *b, struct err *e) must_check;
+
+/* -EBUSY if the guest has not read what was typed before. */
+int arch_board_ctrl_alt_del(struct arch_board *b, struct err *e) must_check;
+
+/* Does boot_args, with what a machine with so many virtio devices adds, fit into the kernel's command line? */
+int arch_check_boot_args(const struct vm_config *config, unsigned int num_virtio, struct err *e) must_check;
+
+/*
+ * Loads kernel and initrd, writes command line and firmware tables into guest memory and sets the vCPUs' registers for the
+ * kernel's entry. All devices have their places.
+ */
+int arch_boot(struct vm *vm, const struct vm_config *config, const struct arch_board *board, struct err *e) must_check;
 
 /*
  * State that is KVM's own. Save runs with all vCPUs paused and every device quiet. Load runs on a new VM; the order is:

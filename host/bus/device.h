@@ -3,7 +3,7 @@
  * THE device contract. Everything that a guest can talk to is a struct device
  * with a const table of these functions, embedded first in its own struct.
  *
- * Life: created by its constructor (machine/models.c has the boot order)
+ * Life: created by its constructor (arch_board_devices has the boot order)
  * -> [load] -> resume -> (read | write | loop callbacks)* -> pause ->
  * [flush -> save] -> ... -> free. Between pause and resume nothing touches guest memory:
  * devices keep quiet, so that a snapshot sees one moment.
@@ -68,8 +68,6 @@ struct device {
 	const struct device_ops *ops;
 	char name
 		[DEVICE_NAME_SIZE]; /* unique in the machine; key of its state in a snapshot: "entropy", "drive.rootfs", "serial" */
-	uint64_t virtio_base; /* where firmware tables must say that a virtio-mmio device is; 0: this is none */
-	uint32_t virtio_gsi;
 	struct device *next; /* the machine's list, in boot order */
 };
 

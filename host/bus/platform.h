@@ -2,7 +2,7 @@
 /*
  * What a device gets from the machine that it is plugged into. Devices never
  * see KVM: an interrupt is an irq_line, a doorbell is an eventfd, an address
- * comes from the machine's allocator. Tests pass a platform of their own.
+ * is the board's. Tests pass a platform of their own.
  */
 #ifndef BUS_PLATFORM_H
 #define BUS_PLATFORM_H
@@ -18,15 +18,15 @@
 struct platform;
 
 struct platform_ops {
-	/* Connects a new eventfd (irq->fd, the device's from then on) to the next free GSI, or to gsi if it is not 0. */
+	/* Connects a new eventfd (irq->fd, the device's from then on) to gsi. */
 	int (*irq_new)(struct platform *p, uint32_t gsi, struct irq_line *irq, struct err *e);
 	/*
 	 * irq_raise(), but at a pin that the guest has masked not before it unmasks it (a masked pin forgets an edge): for
 	 * what happens while no vCPU runs. irq must stay where it is. Loop thread.
 	 */
 	void (*irq_raise_when_open)(struct platform *p, const struct irq_line *irq);
-	/* The next free 4 KiB MMIO window for a virtio device. */
-	int (*mmio_window)(struct platform *p, gpa_t *base, struct err *e);
+	/* Where the virtio device of this name is: a 4 KiB MMIO window and a GSI, which others may share. */
+	int (*virtio_place)(struct platform *p, const char *name, gpa_t *base, uint32_t *gsi, struct err *e);
 	/* A 32-bit guest write of value to addr makes fd readable instead of reaching the bus. fd stays the device's. */
 	int (*doorbell)(struct platform *p, gpa_t addr, uint32_t value, int fd, struct err *e);
 	void (*doorbell_remove)(struct platform *p, gpa_t addr, uint32_t value, int fd);

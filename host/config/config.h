@@ -17,10 +17,8 @@
 #define CONFIG_MAX_VCPUS       32
 #define CONFIG_MAX_DRIVES      16
 #define CONFIG_DEFAULT_MEM_MIB 128
-#define CONFIG_MAX_MEM_MIB     (255ull * 1024) /* below the 64-bit MMIO hole */
 #define CONFIG_ID_MAX	       64
-#define CONFIG_RESOURCE_ID_MAX 57   /* "drive.<id>" is the name of a device (bus/device.h) */
-#define CONFIG_BOOT_ARGS_MAX   2047 /* the kernel's command line has 2048 bytes */
+#define CONFIG_RESOURCE_ID_MAX 57 /* "drive.<id>" is the name of a device (bus/device.h) */
 #define CONFIG_PATH_MAX	       4095
 
 struct boot_source_config {

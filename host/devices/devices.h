@@ -25,9 +25,9 @@ int i8042_ctrl_alt_del(struct device *dev, struct err *e) must_check;
 
 /*
  * VM Generation ID: 16 random bytes at gpa, new ones at every leak event, with an interrupt that ACPI turns into
- * Notify(VGEN, 0x80). *gsi tells the firmware tables.
+ * Notify(VGEN, 0x80).
  */
-int vmgenid_new(gpa_t gpa, struct platform *p, struct device **dev, uint32_t *gsi, struct err *e) must_check;
+int vmgenid_new(gpa_t gpa, uint32_t gsi, struct platform *p, struct device **dev, struct err *e) must_check;
 
 /* One MMIO page: a guest that writes 123 gets its boot time, since now, into the log. */
 int boot_timer_new(gpa_t base, struct platform *p, struct device **dev, struct err *e) must_check;

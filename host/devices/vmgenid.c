@@ -68,7 +68,7 @@ static const struct device_ops vmgenid_ops = {
 	.free = vmgenid_free,
 };
 
-int vmgenid_new(gpa_t gpa, struct platform *p, struct device **dev, uint32_t *gsi, struct err *e)
+int vmgenid_new(gpa_t gpa, uint32_t gsi, struct platform *p, struct device **dev, struct err *e)
 {
 	struct vmgenid *v = calloc(1, sizeof(*v));
 	int r;
@@ -82,7 +82,7 @@ int vmgenid_new(gpa_t gpa, struct platform *p, struct device **dev, uint32_t *gs
 		.irq.fd = -1,
 	};
 	device_init(&v->dev, &vmgenid_ops, "vmgenid");
-	r = p->ops->irq_new(p, 0, &v->irq, e);
+	r = p->ops->irq_new(p, gsi, &v->irq, e);
 	if (!r)
 		r = vmgenid_renew(v, e);
 	if (r < 0) {
@@ -90,6 +90,5 @@ int vmgenid_new(gpa_t gpa, struct platform *p, struct device **dev, uint32_t *gs
 		return r;
 	}
 	*dev = &v->dev;
-	*gsi = v->irq.gsi;
 	return 0;
 }

@@ -17,13 +17,12 @@
 #include "virtio/mmio.h"
 
 struct machine_platform {
-	struct platform platform;      /* what devices see; must come first */
-	struct vm *vm;		       /* borrowed */
-	const struct machine *machine; /* borrowed; the one that this is part of */
-	uint32_t next_gsi;
-	gpa_t next_window;
-	const struct irq_line
-		*waiting[ARCH_GSI_LAST + 1]; /* irq_wait.c: raised when the guest unmasks their pins; borrowed */
+	struct platform platform; /* what devices see; must come first */
+	struct vm *vm;		  /* borrowed */
+	struct machine *machine;  /* borrowed; the one that this is part of */
+	const struct irq_line *waiting
+		[ARCH_GSI_LAST +
+		 1]; /* irq_wait.c: raised when the guest unmasks their pins; of those that share one, either will do; borrowed */
 	struct loop_source *wait_timer;
 	uint64_t wait_ns; /* until the next look */
 };
@@ -37,9 +36,8 @@ struct machine {
 	struct bus bus;
 	struct vm *vm;
 	struct machine_platform platform;
-	struct device *devices;	       /* owned list, in boot order */
-	struct device *i8042;	       /* the member of the list that types Ctrl-Alt-Del */
-	struct arch_boot_config slots; /* where the virtio devices and vmgenid are, for the firmware tables */
+	struct device *devices;	 /* owned list, in boot order */
+	struct arch_board board; /* where they are */
 	bool paused;
 	bool leak_pending; /* memory may have been copied since the guest ran last */
 };
@@ -53,31 +51,10 @@ void machine_irq_raise_when_open(struct platform *platform, const struct irq_lin
 int machine_irq_wait_init(struct machine_platform *p, struct err *e) must_check;
 void machine_irq_wait_fini(struct machine_platform *p);
 
-/* Where virtio device number index (from 0) of a new machine is. */
-static inline struct arch_virtio_slot machine_virtio_slot(unsigned int index)
-{
-	return (struct arch_virtio_slot){
-		.base = ARCH_VIRTIO_MMIO_BASE + (gpa_t)index * VIRTIO_MMIO_WINDOW,
-		.gsi = ARCH_GSI_FIRST + index,
-	};
-}
-
 /* models.c: creates every device that the configuration asks for, in boot order; the same for boot and load. */
 int machine_assemble(struct machine *m, struct err *e) must_check;
-/* Where the virtio devices are, into m->slots. */
-void machine_list_devices(struct machine *m);
-
 /* machine.c: memory is there; makes bus, VM and devices. */
 int machine_build(struct machine *m, struct err *e) must_check;
 struct machine *machine_alloc(const struct vm_config *config, struct loop *loop);
-
-/* cmdline.c: the kernel command line for this configuration and these devices; malloc'ed, the caller's if there was no error. */
-int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline,
-		    struct err *e) must_check;
-
-/* boot_words.c: prints the first len bytes of boot_args, but for words that would leave the guest without interrupts. */
-void boot_words_print(FILE *f, const char *args, size_t len);
-/* A warning in the log for each of those words. */
-void boot_words_warn(const char *args);
 
 #endif

@@ -3,7 +3,7 @@
  * Interrupts whose pin the guest had masked when they should have been raised.
  *
  * A leak event happens at the resume edge, whatever the guest is doing: one that is still booting has no handler yet, and
- * the IOAPIC forgets an edge at a masked pin. KVM tells nobody when a pin is unmasked, so while something waits we look:
+ * the interrupt controller forgets an edge at a masked pin. KVM tells nobody when a pin is unmasked, so while something waits we look:
  * after 20 ms, then at intervals that double up to a second. So an interrupt is raised at most twice as late as it must be,
  * at most a second late, and a guest that never wants it costs one look a second.
  *

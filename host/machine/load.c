@@ -115,7 +115,9 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 		return r;
 	m->boot_timer = dec_bool(file->state, "boot_timer");
 	m->pmu = arch_vcpu_state_has_pmu(dec_item(file->state, "vcpus", 0));
-	r = dec_error(file->state, e);
+	r = arch_board_load(&m->board, file->state, e);
+	if (!r)
+		r = dec_error(file->state, e);
 	if (r < 0)
 		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
 	r = machine_build(m, e);

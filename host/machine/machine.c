@@ -7,7 +7,6 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "devices/devices.h"
 #include "machine/internal.h"
 #include "resource/resource.h"
 
@@ -51,24 +50,9 @@ int machine_build(struct machine *m, struct err *e)
 	return r < 0 ? r : machine_assemble(m, e);
 }
 
-static int machine_load_kernel(struct machine *m, struct err *e)
+int machine_check_boot_args(const struct vm_config *config, struct err *e)
 {
-	_cleanup_free_ char *cmdline = NULL;
-	int r;
-
-	machine_list_devices(m);
-	r = machine_cmdline(m->config, &m->slots, &cmdline, e);
-
-	if (r < 0)
-		return r;
-	m->slots.kernel_path = m->config->boot_source.kernel_image_path;
-	m->slots.initrd_path = m->config->boot_source.initrd_path;
-	m->slots.cmdline = cmdline;
-	if (m->config->boot_source.boot_args)
-		boot_words_warn(m->config->boot_source.boot_args);
-	r = arch_boot(m->vm, &m->slots, e);
-	m->slots.cmdline = NULL;
-	return r;
+	return arch_check_boot_args(config, resource_num_virtio(config), e);
 }
 
 int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **out,
@@ -86,7 +70,7 @@ int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *l
 	if (!r)
 		r = machine_build(m, e);
 	if (!r)
-		r = machine_load_kernel(m, e);
+		r = arch_boot(m->vm, m->config, &m->board, e);
 	if (!r)
 		r = machine_resume(m, e);
 	if (r < 0) {
@@ -126,7 +110,7 @@ bool machine_is_paused(const struct machine *m)
 
 int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
 {
-	return i8042_ctrl_alt_del(m->i8042, e);
+	return arch_board_ctrl_alt_del(&m->board, e);
 }
 
 int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The platform that devices are plugged into, on top of KVM. Windows and GSIs
- * are handed out in the order in which devices are created: the same
- * configuration gives the same addresses, which a restored guest relies on.
+ * The platform that devices are plugged into, on top of KVM. The board says
+ * where they are.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,8 @@
 #include "machine/internal.h"
 #include "sandbox/sandbox.h"
 #include "virtio/mmio.h"
+
+_Static_assert(ARCH_VIRTIO_MMIO_WINDOW == VIRTIO_MMIO_WINDOW, "the board has windows for the transport");
 
 #define PLATFORM_STACK_SIZE (256u * 1024)
 
@@ -31,31 +32,27 @@ static int platform_irq_new(struct platform *platform, uint32_t gsi, struct irq_
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (!gsi && p->next_gsi > ARCH_GSI_LAST)
-		return err_set(e, ENOSPC, "too many devices: interrupts %u to %u are all taken", ARCH_GSI_FIRST,
-			       ARCH_GSI_LAST);
-	if (!gsi)
-		gsi = p->next_gsi;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (fd < 0)
 		return err_errno(e, errno, "cannot create an eventfd for interrupt %u", gsi);
 	r = vm_irqfd(p->vm, gsi, fd, e);
 	if (r < 0)
 		return r;
-	if (gsi == p->next_gsi)
-		p->next_gsi++;
 	irq->fd = take_fd(&fd);
 	irq->gsi = gsi;
 	return 0;
 }
 
-static int platform_mmio_window(struct platform *platform, gpa_t *base, struct err *e)
+static int platform_virtio_place(struct platform *platform, const char *name, gpa_t *base, uint32_t *gsi, struct err *e)
 {
 	struct machine_platform *p = (struct machine_platform *)platform;
+	const struct arch_place *place;
+	int r = arch_board_place_virtio(&p->machine->board, name, &place, e);
 
-	(void)e; /* GSIs run out long before windows do */
-	*base = p->next_window;
-	p->next_window += VIRTIO_MMIO_WINDOW;
+	if (r < 0)
+		return r;
+	*base = place->base;
+	*gsi = place->gsi;
 	return 0;
 }
 
@@ -127,7 +124,7 @@ static int platform_thread(struct platform *p, const char *name, void *(*fn)(voi
 static const struct platform_ops machine_platform_ops = {
 	.irq_new = platform_irq_new,
 	.irq_raise_when_open = machine_irq_raise_when_open,
-	.mmio_window = platform_mmio_window,
+	.virtio_place = platform_virtio_place,
 	.doorbell = platform_doorbell,
 	.doorbell_remove = platform_doorbell_remove,
 	.thread = platform_thread,
@@ -144,8 +141,6 @@ int machine_platform_init(struct machine_platform *p, struct machine *m, struct 
 		},
 		.vm = m->vm,
 		.machine = m,
-		.next_gsi = machine_virtio_slot(0).gsi,
-		.next_window = machine_virtio_slot(0).base,
 	};
 	return machine_irq_wait_init(p, e);
 }

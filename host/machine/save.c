@@ -58,6 +58,7 @@ static int save_state(struct machine *m, struct enc *enc, struct err *e)
 	if (r < 0)
 		return err_errno(e, -r, "cannot save the configuration");
 	enc_bool(enc, "boot_timer", m->boot_timer);
+	arch_board_save(&m->board, enc);
 	save_devices(m, enc);
 	r = save_vcpus(m, enc, e);
 	if (r < 0)

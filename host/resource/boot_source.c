@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "arch/arch.h"
 #include "base/cleanup.h"
 #include "base/fdio.h"
 #include "base/metrics.h"
@@ -51,7 +52,7 @@ static const struct field boot_source_fields[] = {
 	  FIELD_PATH, .help = "The kernel: an ELF vmlinux or a bzImage." },
 	{ "initrd_path", FIELD_STRING, 0, FIELD_AT(boot_source_config, initrd_path), FIELD_PATH,
 	  .help = "The initial RAM file system." },
-	{ "boot_args", FIELD_STRING, 0, FIELD_AT(boot_source_config, boot_args), .max = CONFIG_BOOT_ARGS_MAX,
+	{ "boot_args", FIELD_STRING, 0, FIELD_AT(boot_source_config, boot_args), .max = ARCH_CMDLINE_MAX - 1,
 	  .help = "The kernel's command line; a default if absent." },
 };
 static const struct field_table boot_source_table = FIELD_TABLE(boot_source_config, boot_source_fields);

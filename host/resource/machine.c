@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Processors and memory. */
+#include "arch/arch.h"
 #include "base/metrics.h"
 #include "resource/resource.h"
 
@@ -21,7 +22,7 @@ static int machine_check(const void *config, struct err *e)
 }
 
 #define VCPU_COUNT  .min = 1, .max = CONFIG_MAX_VCPUS, .help = "Number of vCPUs; 1 or even with smt."
-#define MEM_SIZE    .min = 1, .max = CONFIG_MAX_MEM_MIB, .help = "Memory, in MiB."
+#define MEM_SIZE    .min = 1, .max = ARCH_MAX_MEM_MIB, .help = "Memory, in MiB."
 #define SMT	    .help = "Two vCPUs are the threads of one core."
 #define TRACK_DIRTY .help = "Track the pages that the guest writes, for Diff snapshots."
 #define HUGE_PAGES                                                                              \

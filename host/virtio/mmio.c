@@ -203,11 +203,12 @@ static int mmio_connect_doorbell(struct virtio_mmio *t, struct virtio_mmio_doorb
 
 static int mmio_plug(struct virtio_mmio *t, struct err *e)
 {
-	int r = t->p->ops->mmio_window(t->p, &t->base, e);
+	uint32_t gsi;
+	int r = t->p->ops->virtio_place(t->p, t->dev.name, &t->base, &gsi, e);
 
 	if (r)
 		return err_wrap(e, r, "device %s", t->dev.name);
-	r = t->p->ops->irq_new(t->p, 0, &t->irq, e);
+	r = t->p->ops->irq_new(t->p, gsi, &t->irq, e);
 	if (r)
 		return err_wrap(e, r, "device %s", t->dev.name);
 	for (unsigned int q = 0; q < t->vdev->ops->num_queues; q++) {
@@ -255,8 +256,6 @@ int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *
 		mmio_free(&t->dev);
 		return r;
 	}
-	t->dev.virtio_base = t->base;
-	t->dev.virtio_gsi = t->irq.gsi;
 	*dev = &t->dev;
 	return 0;
 }

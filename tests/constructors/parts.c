@@ -12,6 +12,7 @@
 #include "api/request.h"
 #include "api/socket.h"
 #include "arch/x86_64/acpi.h"
+#include "arch/x86_64/boot.h"
 #include "base/cleanup.h"
 #include "base/fdio.h"
 #include "base/inlet.h"
@@ -486,10 +487,10 @@ MAKE(make_json_text)
 
 MAKE(make_cmdline)
 {
-	struct arch_boot_config slots = { .num_virtio = 1 };
+	struct arch_board board = { 0 };
 
 	(void)c;
-	return machine_cmdline(&scratch_config, &slots, (char **)out, e);
+	return cmdline_make(&scratch_config, &board, (char **)out, e);
 }
 
 /* mem/ and snapshot/ */
@@ -703,10 +704,10 @@ MAKE(make_vmgenid_ssdt)
 
 MAKE(make_virtio_ssdt)
 {
-	static const struct arch_virtio_slot slot = { .base = 0xd0000000, .gsi = 5 };
+	static const struct arch_place place = { .base = 0xd0000000, .gsi = 5 };
 
 	(void)c;
-	return acpi_make_virtio_ssdt(0, &slot, (struct acpi_header **)out, e);
+	return acpi_make_virtio_ssdt(0, &place, (struct acpi_header **)out, e);
 }
 
 /* devices/ and virtio/ */
@@ -727,10 +728,8 @@ MAKE(make_i8042)
 
 MAKE(make_vmgenid)
 {
-	uint32_t gsi;
-
 	(void)c;
-	return vmgenid_new(0x1000, &fp.p, (struct device **)out, &gsi, e);
+	return vmgenid_new(0x1000, FAKE_FIRST_GSI, &fp.p, (struct device **)out, e);
 }
 
 MAKE(make_boot_timer)
@@ -822,7 +821,7 @@ const struct constructor constructors_of_parts[] = {
 	WITH("vm_config_load", before_config_saved, after_config_saved, make_config_loaded, unmake_config),
 	WITH("vm_config_to_json", before_config_saved, after_config_saved, make_config_json, unmake_json),
 	WITH("json_to_text", before_json_text, after_json_text, make_json_text, free),
-	WITH("machine_cmdline", before_config_saved, after_config_saved, make_cmdline, free),
+	WITH("cmdline_make", before_config_saved, after_config_saved, make_cmdline, free),
 	PLAIN("mem_init_anonymous", make_memory, unmake_memory),
 	WITH("snapshot_write_pair, memfile_write, pagemap_init", before_pair, after_pair, make_pair, NULL),
 	WITH("mem_init_file", before_pair_is_read, after_pair, make_file_memory, unmake_memory),

@@ -64,7 +64,6 @@ static void board_plug_entropy(struct board *b)
 
 void board_init(struct board *b)
 {
-	uint32_t gsi;
 	struct err e;
 
 	log_set_level(LOG_LEVEL_OFF);
@@ -76,7 +75,7 @@ void board_init(struct board *b)
 	fuzz_expect(boot_timer_new(ARCH_BOOT_TIMER_BASE, &b->fp.p, &b->devices[BOARD_BOOT_TIMER], &e) == 0);
 	board_plug_disk(b);
 	board_plug_entropy(b);
-	fuzz_expect(vmgenid_new(ARCH_VMGENID_GPA, &b->fp.p, &b->devices[BOARD_VMGENID], &gsi, &e) == 0);
+	fuzz_expect(vmgenid_new(ARCH_VMGENID_GPA, 0, &b->fp.p, &b->devices[BOARD_VMGENID], &e) == 0);
 	board_resume(b);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All devices of a machine, in a fake platform: what machine/models.c assembles, without KVM. */
+/* All devices of a machine, in a fake platform: what a machine has, without KVM. */
 #ifndef TESTS_FUZZ_BOARD_H
 #define TESTS_FUZZ_BOARD_H
 

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/boot.h"
 #include "state/codec.h"
 #include "kvm/vcpu.h"
 #include "rig_devices.h"
@@ -74,9 +75,9 @@ struct rig *rig_boot(const char *guest, unsigned int num_vcpus, const char *cmdl
 {
 	struct rig *rig = rig_new(num_vcpus);
 	char initrd_path[PATH_MAX];
-	struct arch_boot_config config = { .kernel_path = rig_path(guest),
-					   .cmdline = cmdline,
-					   .vmgenid_gsi = ARCH_GSI_LAST };
+	const struct arch_board board = { .num_places = 1,
+					  .places = { { .base = ARCH_VMGENID_GPA, .gsi = ARCH_GSI_LAST } } };
+	struct boot_config config = { .cmdline = cmdline, .board = &board };
 	char kernel_path[PATH_MAX];
 	struct err e;
 
@@ -86,7 +87,7 @@ struct rig *rig_boot(const char *guest, unsigned int num_vcpus, const char *cmdl
 		snprintf(initrd_path, sizeof(initrd_path), "%s", rig_path(initrd));
 		config.initrd_path = initrd_path;
 	}
-	rig_must(arch_boot(rig->vm, &config, &e), &e);
+	rig_must(boot_machine(rig->vm, &config, &e), &e);
 	return rig;
 }
 

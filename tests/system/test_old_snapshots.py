@@ -69,6 +69,10 @@ def test_a_pair_of_v1_0_loads_and_is_saved_in_todays_format(loader, tmp_path, na
     m.stop()
     data = (tmp_path / "state2").read_bytes()
     assert struct.unpack_from("<HH", data, 8) == (1, 1)
+    # Its guest knows each device at this address and interrupt, and does in today's format, too.
+    board = [tuple(value for _, value in place) for place in dict(snapshot_file.tree(data))["board"]]
+    assert board == [("drive.disk", 0xC0001000, 5), ("drive.disk2", 0xC0002000, 6), ("entropy", 0xC0003000, 7),
+                     ("vmgenid", 0xDF000, 8)]
     again = Snapshot(tmp_path)
     again.state, again.mem = tmp_path / "state2", tmp_path / "mem2"
     assert loader(again).api.get("/vm/config") == config

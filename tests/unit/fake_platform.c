@@ -51,13 +51,15 @@ static void fake_irq_raise_when_open(struct platform *p, const struct irq_line *
 		irq_raise(irq);
 }
 
-static int fake_mmio_window(struct platform *p, gpa_t *base, struct err *e)
+static int fake_virtio_place(struct platform *p, const char *name, gpa_t *base, uint32_t *gsi, struct err *e)
 {
 	struct fake_platform *fp = fake_from_platform(p);
 
 	if (fake_spend(&fp->windows_left, "windows", e))
 		return -ENOSPC;
-	*base = FAKE_MMIO_BASE + fp->num_windows++ * 4096ull;
+	(void)name;
+	*base = fp->last_base = FAKE_MMIO_BASE + fp->num_windows++ * 4096ull;
+	*gsi = fp->last_gsi = FAKE_FIRST_GSI + fp->num_irqs;
 	return 0;
 }
 
@@ -109,7 +111,7 @@ static int fake_thread(struct platform *p, const char *name, void *(*fn)(void *a
 static const struct platform_ops fake_ops = {
 	.irq_new = fake_irq_new,
 	.irq_raise_when_open = fake_irq_raise_when_open,
-	.mmio_window = fake_mmio_window,
+	.virtio_place = fake_virtio_place,
 	.doorbell = fake_doorbell,
 	.doorbell_remove = fake_doorbell_remove,
 	.thread = fake_thread,

@@ -27,6 +27,8 @@ struct fake_platform {
 	struct bus bus;
 	struct guest_mem mem;
 	unsigned int num_windows;
+	gpa_t last_base; /* of the virtio device that was plugged in last */
+	uint32_t last_gsi;
 	unsigned int num_irqs;
 	int irq_fds[FAKE_MAX_DEVICES]; /* owned duplicates */
 	bool pins_masked; /* the guest is not ready: what is raised when a pin is open is counted in num_waiting */

@@ -95,16 +95,16 @@ static const uint8_t *after(const struct acpi_header *table, const void *bytes, 
 
 static void write_tables_with(unsigned int num_vcpus, unsigned int num_virtio, uint32_t vmgenid_gsi)
 {
-	struct arch_boot_config config = { .num_virtio = num_virtio, .vmgenid_gsi = vmgenid_gsi };
+	struct arch_board board = { 0 };
 	struct mem_layout layout;
 	struct err e;
 
-	for (unsigned int i = 0; i < num_virtio; i++)
-		config.virtio[i] = (struct arch_virtio_slot){ .base = ARCH_VIRTIO_MMIO_BASE + i * 0x1000ull,
-							      .gsi = ARCH_GSI_FIRST + i };
+	assert_int_equal(arch_board_new_places(&board, num_virtio, &e), 0);
+	if (vmgenid_gsi != 0)
+		board.places[board.num_places++] = (struct arch_place){ .base = ARCH_VMGENID_GPA, .gsi = vmgenid_gsi };
 	arch_mem_layout(MEMORY, &layout);
 	assert_int_equal(mem_init_anonymous(&memory, &layout, &e), 0);
-	assert_int_equal(acpi_write(&memory, num_vcpus, &config, &e), 0);
+	assert_int_equal(acpi_write(&memory, num_vcpus, &board, &e), 0);
 }
 
 static void write_tables(unsigned int num_vcpus, unsigned int num_virtio)
@@ -176,7 +176,7 @@ static void the_madt_lists_each_processor_and_the_ioapic(void **state)
 static void each_virtio_device_has_its_own_name_address_and_interrupt(void **state)
 {
 	static const uint8_t memory32[] = { 0x86, 0x09, 0x00, 0x01 };
-	static const uint8_t interrupt[] = { 0x89, 0x06, 0x00, 0x03 /* consumer, edge, high, exclusive */, 0x01 };
+	static const uint8_t interrupt[] = { 0x89, 0x06, 0x00, 0x0b /* consumer, edge, high, shared */, 0x01 };
 
 	(void)state;
 	write_tables(2, ARCH_MAX_VIRTIO);
@@ -195,7 +195,7 @@ static void each_virtio_device_has_its_own_name_address_and_interrupt(void **sta
 		assert_int_equal(read_number(p, 4), ARCH_VIRTIO_MMIO_BASE + i * 0x1000ull);
 		assert_int_equal(read_number(p + 4, 4), 0x1000);
 		p = after(ssdt, interrupt, sizeof(interrupt));
-		assert_int_equal(read_number(p, 4), ARCH_GSI_FIRST + i);
+		assert_int_equal(read_number(p, 4), ARCH_GSI_FIRST + i % 18);
 	}
 	mem_fini(&memory);
 }
@@ -238,19 +238,17 @@ static void a_machine_without_generation_id_does_not_name_it(void **state)
 	mem_fini(&memory);
 }
 
-static void too_many_devices_or_too_little_memory_is_refused(void **state)
+static void too_many_processors_or_too_little_memory_is_refused(void **state)
 {
-	struct arch_boot_config config = { .num_virtio = ARCH_MAX_VIRTIO + 1 };
+	struct arch_board board = { 0 };
 	struct mem_layout layout;
 	struct err e;
 
 	(void)state;
 	arch_mem_layout(512 << 10, &layout);
 	assert_int_equal(mem_init_anonymous(&memory, &layout, &e), 0);
-	assert_int_equal(acpi_write(&memory, 1, &config, &e), -EINVAL);
-	config.num_virtio = 0;
-	assert_int_equal(acpi_write(&memory, 255, &config, &e), -EINVAL);
-	assert_int_equal(acpi_write(&memory, 1, &config, &e), -ENOMEM);
+	assert_int_equal(acpi_write(&memory, 255, &board, &e), -EINVAL);
+	assert_int_equal(acpi_write(&memory, 1, &board, &e), -ENOMEM);
 	mem_fini(&memory);
 }
 
@@ -263,7 +261,7 @@ int main(void)
 		cmocka_unit_test(each_virtio_device_has_its_own_name_address_and_interrupt),
 		cmocka_unit_test(one_table_names_the_generation_id_and_its_event),
 		cmocka_unit_test(a_machine_without_generation_id_does_not_name_it),
-		cmocka_unit_test(too_many_devices_or_too_little_memory_is_refused),
+		cmocka_unit_test(too_many_processors_or_too_little_memory_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

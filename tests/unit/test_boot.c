@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/boot.h"
 #include "arch/x86_64/boot_info.h"
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/mptable.h"
@@ -525,24 +526,26 @@ static char *write_file(const void *data, size_t len)
 	return path;
 }
 
-static void assert_boot_refused(const struct arch_boot_config *config, int error, const char *words)
+static const struct arch_board no_devices;
+
+static void assert_boot_refused(const struct boot_config *config, int error, const char *words)
 {
 	struct guest_mem mem = new_memory(MEMORY);
 	struct vm vm = { .mem = &mem };
 	struct err e;
 
-	assert_int_equal(arch_boot(&vm, config, &e), error);
+	assert_int_equal(boot_machine(&vm, config, &e), error);
 	if (strstr(e.text, words) == NULL)
 		fail_msg("'%s' is not in '%s'", words, e.text);
 	mem_fini(&mem);
 }
 
 /* Whether a machine with mib MiB takes what config names; no KVM is there, so it stops at the tables that have no room for 33. */
-static bool loads_with(const struct arch_boot_config *config, uint64_t mib, struct err *e)
+static bool loads_with(const struct boot_config *config, uint64_t mib, struct err *e)
 {
 	struct guest_mem mem = new_memory(mib * MIB);
 	struct vm vm = { .mem = &mem, .num_vcpus = 33 };
-	int r = arch_boot(&vm, config, e);
+	int r = boot_machine(&vm, config, e);
 
 	mem_fini(&mem);
 	if (r != -EINVAL && r != -ENOMEM)
@@ -554,9 +557,10 @@ static bool loads_with(const struct arch_boot_config *config, uint64_t mib, stru
 static void assert_hint_is_right(const void *kernel, size_t len, uint64_t initrd_len)
 {
 	char *kernel_path = write_file(kernel, len), *initrd_path = write_file("", 0);
-	struct arch_boot_config config = { .kernel_path = kernel_path,
-					   .initrd_path = initrd_len > 0 ? initrd_path : NULL,
-					   .cmdline = "" };
+	struct boot_config config = { .board = &no_devices,
+				      .kernel_path = kernel_path,
+				      .initrd_path = initrd_len > 0 ? initrd_path : NULL,
+				      .cmdline = "" };
 	unsigned long mib = 0;
 	const char *hint;
 	struct err e;
@@ -634,7 +638,7 @@ static void a_machine_that_cannot_boot_says_what_is_wrong(void **state)
 	struct elf_file f = elf_file();
 	char *kernel = write_file(&f, sizeof(f)), *empty = write_file("", 0),
 	     *initrd = write_file(large, sizeof(large));
-	struct arch_boot_config config = { .kernel_path = "/nonexistent/vmlinux", .cmdline = "" };
+	struct boot_config config = { .board = &no_devices, .kernel_path = "/nonexistent/vmlinux", .cmdline = "" };
 	char cmdline[ARCH_CMDLINE_MAX + 1];
 
 	(void)state;

@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void expect_cmdline(struct vm_config *config, struct arch_boot_config *slots, const char *expected)
+#include "arch/x86_64/boot.h"
+
+static void expect_cmdline(struct vm_config *config, struct arch_board *board, const char *expected)
 {
 	struct err e = { "" };
 	char *cmdline;
 
-	assert_int_equal(machine_cmdline(config, slots, &cmdline, &e), 0);
+	assert_int_equal(cmdline_make(config, board, &cmdline, &e), 0);
 	assert_string_equal(cmdline, expected);
 	free(cmdline);
 }
@@ -23,10 +25,11 @@ static void what_the_machine_adds_stands_before_the_arguments_of_init(void **sta
 {
 	static char args[] = "console=ttyS0 -- one two";
 	struct vm_config config = { .boot_source.boot_args = args };
-	struct arch_boot_config slots = { .num_virtio = 1, .virtio = { { 0xC0001000, 5 } } };
+	struct arch_board board = { 0 };
 
 	(void)state;
-	expect_cmdline(&config, &slots, "console=ttyS0 pci=off virtio_mmio.device=4K@0xc0001000:5 -- one two");
+	assert_int_equal(arch_board_new_places(&board, 1, &(struct err){ "" }), 0);
+	expect_cmdline(&config, &board, "console=ttyS0 pci=off virtio_mmio.device=4K@0xc0001000:5 -- one two");
 }
 
 static void words_that_turn_the_only_interrupt_controller_off_are_left_out(void **state)
@@ -48,7 +51,7 @@ static void words_that_turn_the_only_interrupt_controller_off_are_left_out(void 
 		{ "a -- noapic", "a pci=off -- noapic" },
 		{ "", " pci=off" },
 	};
-	struct arch_boot_config slots = { 0 };
+	struct arch_board board = { 0 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -56,7 +59,7 @@ static void words_that_turn_the_only_interrupt_controller_off_are_left_out(void 
 		struct vm_config config = { .boot_source.boot_args = args };
 
 		memcpy(args, lines[i].args, sizeof(args));
-		expect_cmdline(&config, &slots, lines[i].expected);
+		expect_cmdline(&config, &board, lines[i].expected);
 	}
 }
 
@@ -64,16 +67,16 @@ static void the_root_drive_names_the_root_device(void **state)
 {
 	static char args[] = "a", uuid[] = "0eaa91a0-01", id[] = "x";
 	struct vm_config config = { .boot_source.boot_args = args, .num_drives = 1 };
-	struct arch_boot_config slots = { 0 };
+	struct arch_board board = { 0 };
 
 	(void)state;
 	config.drives[0].drive_id = id;
-	expect_cmdline(&config, &slots, "a pci=off");
+	expect_cmdline(&config, &board, "a pci=off");
 	config.drives[0].is_root_device = true;
-	expect_cmdline(&config, &slots, "a pci=off root=/dev/vda rw");
+	expect_cmdline(&config, &board, "a pci=off root=/dev/vda rw");
 	config.drives[0].is_read_only = true;
 	config.drives[0].partuuid = uuid;
-	expect_cmdline(&config, &slots, "a pci=off root=PARTUUID=0eaa91a0-01 ro");
+	expect_cmdline(&config, &board, "a pci=off root=PARTUUID=0eaa91a0-01 ro");
 }
 
 static void a_line_that_the_kernel_could_not_take_is_refused(void **state)
@@ -81,17 +84,17 @@ static void a_line_that_the_kernel_could_not_take_is_refused(void **state)
 	static char args[ARCH_CMDLINE_MAX + 1];
 	static char none_of_it[] = "not touched";
 	struct vm_config config = { .boot_source.boot_args = args };
-	struct arch_boot_config slots = { 0 };
+	struct arch_board board = { 0 };
 	struct err e = { "" };
 	char *cmdline;
 
 	(void)state;
 	memset(args, 'x', ARCH_CMDLINE_MAX - 1 - strlen(" pci=off"));
-	assert_int_equal(machine_cmdline(&config, &slots, &cmdline, &e), 0);
+	assert_int_equal(cmdline_make(&config, &board, &cmdline, &e), 0);
 	free(cmdline);
 	args[strlen(args)] = 'x';
 	cmdline = none_of_it;
-	assert_int_equal(machine_cmdline(&config, &slots, &cmdline, &e), -EINVAL);
+	assert_int_equal(cmdline_make(&config, &board, &cmdline, &e), -EINVAL);
 	assert_ptr_equal(cmdline,
 			 none_of_it); /* the caller still owns what is there: freed by both, it ended the process */
 	assert_string_equal(e.text,
@@ -104,7 +107,7 @@ static void what_is_left_for_the_arguments_depends_on_the_configuration(void **s
 {
 	static char args[ARCH_CMDLINE_MAX + 1];
 	struct vm_config config = { .boot_source.boot_args = args, .entropy.present = true };
-	struct arch_boot_config slots = { 0 };
+	struct arch_board board = { 0 };
 	struct err e = { "" };
 
 	(void)state;
@@ -113,10 +116,10 @@ static void what_is_left_for_the_arguments_depends_on_the_configuration(void **s
 		char *cmdline;
 
 		config.drives[0].is_root_device = config.num_drives > 1;
-		slots.num_virtio = config.num_drives + 1;
-		slots.virtio[config.num_drives] = machine_virtio_slot(config.num_drives);
+		board.num_places = 0;
+		assert_int_equal(arch_board_new_places(&board, config.num_drives + 1, &e), 0);
 		memset(args, 0, sizeof(args));
-		assert_int_equal(machine_cmdline(&config, &slots, &cmdline, &e), 0);
+		assert_int_equal(cmdline_make(&config, &board, &cmdline, &e), 0);
 		left = ARCH_CMDLINE_MAX - 1 - strlen(cmdline);
 		free(cmdline);
 		memset(args, 'x', left);

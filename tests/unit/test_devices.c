@@ -363,17 +363,15 @@ static void a_leak_gives_a_new_identifier_and_an_interrupt(void **state)
 	uint8_t ids[3][16];
 	struct device *dev;
 	struct err e = { "" };
-	uint32_t gsi;
 
 	(void)state;
 	fake_platform_init(&fp);
-	assert_int_equal(vmgenid_new(0x8000, &fp.p, &dev, &gsi, &e), 0);
-	assert_int_equal(gsi, GSI);
+	assert_int_equal(vmgenid_new(0x8000, GSI, &fp.p, &dev, &e), 0);
 	assert_true(mem_read(&fp.mem, 0x8000, ids[0], 16));
-	assert_int_equal(fake_irqs(&fp, gsi), 0);
+	assert_int_equal(fake_irqs(&fp, GSI), 0);
 	for (int i = 1; i < 3; i++) {
 		assert_int_equal(dev->ops->leak(dev, &e), 0);
-		assert_int_equal(fake_irqs(&fp, gsi), 1);
+		assert_int_equal(fake_irqs(&fp, GSI), 1);
 		assert_true(mem_read(&fp.mem, 0x8000, ids[i], 16));
 		assert_memory_not_equal(ids[i], ids[i - 1], 16);
 	}
@@ -386,16 +384,15 @@ static void an_event_without_a_handler_waits_for_one(void **state)
 	struct fake_platform fp;
 	struct device *dev;
 	uint8_t ids[2][16];
-	uint32_t gsi;
 	struct err e = { "" };
 
 	(void)state;
 	fake_platform_init(&fp);
-	assert_int_equal(vmgenid_new(0x8000, &fp.p, &dev, &gsi, &e), 0);
+	assert_int_equal(vmgenid_new(0x8000, GSI, &fp.p, &dev, &e), 0);
 	assert_true(mem_read(&fp.mem, 0x8000, ids[0], 16));
 	fp.pins_masked = true;
 	assert_int_equal(dev->ops->leak(dev, &e), 0);
-	assert_int_equal(fake_irqs(&fp, gsi), 0);
+	assert_int_equal(fake_irqs(&fp, GSI), 0);
 	assert_int_equal(fp.num_waiting, 1);
 	assert_true(mem_read(&fp.mem, 0x8000, ids[1], 16)); /* the identifier itself does not wait */
 	assert_memory_not_equal(ids[1], ids[0], 16);

@@ -18,8 +18,8 @@ void drv_plug(struct virtio_driver *drv, struct fake_platform *fp, struct virtio
 	drv->vdev = vdev;
 	r = virtio_mmio_new(vdev, name, &fp->p, &drv->dev, &e);
 	assert(r == 0);
-	drv->base = drv->dev->virtio_base;
-	drv->gsi = drv->dev->virtio_gsi;
+	drv->base = fp->last_base;
+	drv->gsi = fp->last_gsi;
 	(void)r;
 	drv_resume(drv);
 }

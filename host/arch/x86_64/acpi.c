@@ -108,7 +108,7 @@ struct acpi_madt_ioapic {
 enum acpi_madt_values { MADT_REVISION = 5, MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_LAPIC_ENABLED = 1 };
 
 /* FADT, MADT and the SSDTs. */
-#define ACPI_MAX_XSDT_ENTRIES (2 + ARCH_MAX_VIRTIO + 1)
+#define ACPI_MAX_XSDT_ENTRIES (2 + ARCH_MAX_PLACES)
 #define ACPI_MAX_VCPUS	      254 /* 8-bit APIC ids, the last of which means all */
 
 struct acpi_xsdt {
@@ -227,26 +227,25 @@ static int acpi_write_madt(struct acpi_writer *w, unsigned int num_vcpus, struct
 	return acpi_place_listed(w, &table, len, e);
 }
 
-static int acpi_write_virtio(struct acpi_writer *w, const struct arch_boot_config *config, struct err *e)
-{
-	int r = 0;
-
-	for (unsigned int i = 0; i < config->num_virtio && r == 0; i++) {
-		_cleanup_free_ struct acpi_header *ssdt = NULL;
-
-		r = acpi_make_virtio_ssdt(i, &config->virtio[i], &ssdt, e);
-		if (r == 0)
-			r = acpi_place_listed(w, ssdt, ssdt->length, e);
-	}
-	return r;
-}
-
-static int acpi_write_vmgenid(struct acpi_writer *w, uint32_t gsi, struct err *e)
+static int acpi_write_place(struct acpi_writer *w, const struct arch_place *place, unsigned int *num_virtio,
+			    struct err *e)
 {
 	_cleanup_free_ struct acpi_header *ssdt = NULL;
-	int r = acpi_make_vmgenid_ssdt(ARCH_VMGENID_GPA, gsi, &ssdt, e);
+	int r = arch_place_is_virtio(place) ? acpi_make_virtio_ssdt((*num_virtio)++, place, &ssdt, e)
+					    : acpi_make_vmgenid_ssdt(place->base, place->gsi, &ssdt, e);
 
 	return r < 0 ? r : acpi_place_listed(w, ssdt, ssdt->length, e);
+}
+
+/* One table for each virtio device and for the VM Generation ID. */
+static int acpi_write_devices(struct acpi_writer *w, const struct arch_board *board, struct err *e)
+{
+	unsigned int num_virtio = 0;
+	int r = 0;
+
+	for (unsigned int i = 0; i < board->num_places && r == 0; i++)
+		r = acpi_write_place(w, &board->places[i], &num_virtio, e);
+	return r;
 }
 
 static int acpi_write_root(struct acpi_writer *w, struct err *e)
@@ -271,18 +270,16 @@ static int acpi_write_root(struct acpi_writer *w, struct err *e)
 	return 0;
 }
 
-int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct arch_boot_config *config,
-	       struct err *e)
+int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct arch_board *board, struct err *e)
 {
 	struct acpi_writer w = { .mem = mem, .next = ARCH_ACPI_GPA };
 	_cleanup_free_ struct acpi_header *dsdt = NULL;
 	gpa_t dsdt_at = 0;
 	int r;
 
-	if (num_vcpus > ACPI_MAX_VCPUS || config->num_virtio > ARCH_MAX_VIRTIO)
-		return err_set(e, EINVAL,
-			       "%u vCPUs and %u virtio devices do not fit the ACPI tables; %d and %u are allowed",
-			       num_vcpus, config->num_virtio, ACPI_MAX_VCPUS, ARCH_MAX_VIRTIO);
+	if (num_vcpus > ACPI_MAX_VCPUS)
+		return err_set(e, EINVAL, "%u vCPUs do not fit the ACPI tables; %d are allowed", num_vcpus,
+			       ACPI_MAX_VCPUS);
 	r = acpi_make_dsdt(&dsdt, e);
 	if (r == 0)
 		r = acpi_place(&w, dsdt, dsdt->length, &dsdt_at, e);
@@ -291,8 +288,6 @@ int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct
 	if (r == 0)
 		r = acpi_write_madt(&w, num_vcpus, e);
 	if (r == 0)
-		r = acpi_write_virtio(&w, config, e);
-	if (r == 0 && config->vmgenid_gsi != 0)
-		r = acpi_write_vmgenid(&w, config->vmgenid_gsi, e);
+		r = acpi_write_devices(&w, board, e);
 	return r < 0 ? r : acpi_write_root(&w, e);
 }

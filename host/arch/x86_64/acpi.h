@@ -9,8 +9,8 @@
 #include "base/err.h"
 #include "mem/mem.h"
 
-struct arch_boot_config;
-struct arch_virtio_slot;
+struct arch_board;
+struct arch_place;
 
 /* Common head of all tables but the RSDP (ACPI 6.4, 5.2.6). */
 struct acpi_header {
@@ -25,8 +25,8 @@ struct acpi_header {
 	uint32_t creator_revision;
 } __attribute__((packed));
 
-/* Writes all tables for num_vcpus processors and the devices of config, and the RSDP at ARCH_RSDP_GPA. */
-int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct arch_boot_config *config,
+/* Writes all tables for num_vcpus processors and the devices of board, and the RSDP at ARCH_RSDP_GPA. */
+int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct arch_board *board,
 	       struct err *e) must_check;
 
 /* Makes the first len bytes of a table add up to 0 by means of the byte at *checksum. */
@@ -35,7 +35,7 @@ void acpi_set_checksum(void *table, size_t len, uint8_t *checksum);
 /* Compiled tables with their fields filled in. The caller frees *table. */
 int acpi_make_dsdt(struct acpi_header **table, struct err *e) must_check;
 int acpi_make_vmgenid_ssdt(gpa_t vmgenid, uint32_t gsi, struct acpi_header **table, struct err *e) must_check;
-int acpi_make_virtio_ssdt(unsigned int index, const struct arch_virtio_slot *slot, struct acpi_header **table,
+int acpi_make_virtio_ssdt(unsigned int index, const struct arch_place *place, struct acpi_header **table,
 			  struct err *e) must_check;
 
 #endif

@@ -54,8 +54,7 @@ int acpi_make_vmgenid_ssdt(gpa_t vmgenid, uint32_t gsi, struct acpi_header **tab
 	return 0;
 }
 
-int acpi_make_virtio_ssdt(unsigned int index, const struct arch_virtio_slot *slot, struct acpi_header **table,
-			  struct err *e)
+int acpi_make_virtio_ssdt(unsigned int index, const struct arch_place *place, struct acpi_header **table, struct err *e)
 {
 	struct acpi_header *ssdt = acpi_copy(virtio_aml, sizeof(virtio_aml), e);
 	char name[VIRTIO_NAME_SIZE + 1];
@@ -65,8 +64,8 @@ int acpi_make_virtio_ssdt(unsigned int index, const struct arch_virtio_slot *slo
 	snprintf(name, sizeof(name), "V%03u", index % 1000);
 	memcpy((uint8_t *)ssdt + VIRTIO_NAME, name, VIRTIO_NAME_SIZE);
 	ACPI_PATCH(ssdt, VIRTIO_UID, index);
-	ACPI_PATCH(ssdt, VIRTIO_BASE, slot->base);
-	ACPI_PATCH(ssdt, VIRTIO_INTERRUPT, slot->gsi);
+	ACPI_PATCH(ssdt, VIRTIO_BASE, place->base);
+	ACPI_PATCH(ssdt, VIRTIO_INTERRUPT, place->gsi);
 	acpi_set_checksum(ssdt, sizeof(virtio_aml), &ssdt->checksum);
 	*table = ssdt;
 	return 0;

@@ -3,6 +3,8 @@
  * From files to a machine that stands before its kernel's first instruction.
  * Memory is fresh (all zero) when this runs, and no vCPU has run yet.
  */
+#include "arch/x86_64/boot.h"
+
 #include <fcntl.h>
 #include <string.h>
 
@@ -96,8 +98,8 @@ static int boot_write_reset_vector(const struct guest_mem *mem, struct err *e)
 	return 0;
 }
 
-static int boot_write_tables(const struct vm *vm, const struct arch_boot_config *config,
-			     const struct kernel_image *image, const struct boot_info *info, struct err *e)
+static int boot_write_tables(const struct vm *vm, const struct boot_config *config, const struct kernel_image *image,
+			     const struct boot_info *info, struct err *e)
 {
 	int r;
 
@@ -105,7 +107,7 @@ static int boot_write_tables(const struct vm *vm, const struct arch_boot_config 
 	if (r == 0)
 		r = mptable_write(vm->mem, vm->num_vcpus, e);
 	if (r == 0)
-		r = acpi_write(vm->mem, vm->num_vcpus, config, e);
+		r = acpi_write(vm->mem, vm->num_vcpus, config->board, e);
 	if (r == 0)
 		r = regs_write_tables(vm->mem, image, e);
 	if (r == 0 && image->protocol == KERNEL_PVH)
@@ -115,7 +117,7 @@ static int boot_write_tables(const struct vm *vm, const struct arch_boot_config 
 	return r;
 }
 
-int arch_boot(struct vm *vm, const struct arch_boot_config *config, struct err *e)
+int boot_machine(struct vm *vm, const struct boot_config *config, struct err *e)
 {
 	_cleanup_close_ int initrd = -1;
 	uint64_t initrd_len = 0;

@@ -6,12 +6,14 @@
 /* RAM below 3 GiB, a gap for MMIO up to 4 GiB, RAM again from there. */
 #define ARCH_MMIO_GAP_START 0xC0000000ull
 #define ARCH_MMIO_GAP_END   0x100000000ull
+#define ARCH_MAX_MEM_MIB    (255ull * 1024) /* below the 64-bit MMIO hole */
 
-#define ARCH_BOOT_TIMER_BASE  0xC0000000ull /* one page */
-#define ARCH_VIRTIO_MMIO_BASE 0xC0001000ull /* 4 KiB a device */
-#define ARCH_IOAPIC_BASE      0xFEC00000ull
-#define ARCH_LAPIC_BASE	      0xFEE00000ull
-#define ARCH_TSS_BASE	      0xFFFBD000ull /* three pages for KVM */
+#define ARCH_BOOT_TIMER_BASE	0xC0000000ull /* one page */
+#define ARCH_VIRTIO_MMIO_BASE	0xC0001000ull /* one window a device, of this size */
+#define ARCH_VIRTIO_MMIO_WINDOW 0x1000ull
+#define ARCH_IOAPIC_BASE	0xFEC00000ull
+#define ARCH_LAPIC_BASE		0xFEE00000ull
+#define ARCH_TSS_BASE		0xFFFBD000ull /* three pages for KVM */
 
 /* Low memory. */
 #define ARCH_GDT_GPA		0x500ull
@@ -41,8 +43,8 @@
 #define ARCH_SERIAL_GSI	 4u
 #define ARCH_I8042_PORT	 0x60 /* to 0x64 */
 #define ARCH_I8042_GSI	 1u
-#define ARCH_GSI_FIRST	 5u /* virtio devices, then vmgenid */
+#define ARCH_GSI_FIRST	 5u /* virtio devices; vmgenid has the last */
 #define ARCH_GSI_LAST	 23u
-#define ARCH_MAX_VIRTIO	 18u
+#define ARCH_MAX_VIRTIO	 40u /* 16 drives, 8 network devices, vsock, balloon, entropy, and room */
 
 #endif

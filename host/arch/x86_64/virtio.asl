@@ -15,7 +15,7 @@ DefinitionBlock ("", "SSDT", 2, "SNPSAF", "VIRTIO", 1)
 			Name (_CRS, ResourceTemplate ()
 			{
 				Memory32Fixed (ReadWrite, 0xA5A5A5A5, 0x00001000, MMIO)
-				Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, , , INTR) { 0x5A5A5A5A }
+				Interrupt (ResourceConsumer, Edge, ActiveHigh, Shared, , , INTR) { 0x5A5A5A5A }
 			})
 		}
 	}

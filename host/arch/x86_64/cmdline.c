@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/arch.h"
+#include "arch/x86_64/boot.h"
 #include "base/cleanup.h"
-#include "machine/internal.h"
-#include "resource/resource.h"
 
 #define DEFAULT_BOOT_ARGS \
 	"reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce"
@@ -29,7 +29,7 @@ static void write_root(FILE *f, const struct vm_config *config)
 }
 
 /* -ENOMEM if a part could not be written. */
-static int cmdline_print(FILE *f, const struct vm_config *config, const struct arch_boot_config *slots)
+static int cmdline_print(FILE *f, const struct vm_config *config, const struct arch_board *board)
 {
 	const char *args = config->boot_source.boot_args ? config->boot_source.boot_args : DEFAULT_BOOT_ARGS;
 	const char *init_args = strstr(args, " -- ");
@@ -38,9 +38,12 @@ static int cmdline_print(FILE *f, const struct vm_config *config, const struct a
 	boot_words_print(f, args, kernel_len);
 	fputs(" pci=off", f);
 	write_root(f, config);
-	for (unsigned int i = 0; i < slots->num_virtio; i++)
-		fprintf(f, " virtio_mmio.device=4K@0x%llx:%u", (unsigned long long)slots->virtio[i].base,
-			slots->virtio[i].gsi);
+	for (unsigned int i = 0; i < board->num_places; i++) {
+		const struct arch_place *place = &board->places[i];
+
+		if (arch_place_is_virtio(place))
+			fprintf(f, " virtio_mmio.device=4K@0x%llx:%u", (unsigned long long)place->base, place->gsi);
+	}
 	if (init_args)
 		fputs(init_args, f);
 	return ferror(f) ? -ENOMEM : 0;
@@ -60,7 +63,7 @@ static int cmdline_check_len(const struct vm_config *config, size_t len, struct 
 		given, max, added, added < max ? max - added : 0);
 }
 
-int machine_cmdline(const struct vm_config *config, const struct arch_boot_config *slots, char **cmdline, struct err *e)
+int cmdline_make(const struct vm_config *config, const struct arch_board *board, char **cmdline, struct err *e)
 {
 	char *line = NULL;
 	size_t len = 0;
@@ -69,7 +72,7 @@ int machine_cmdline(const struct vm_config *config, const struct arch_boot_confi
 
 	if (!f)
 		return err_errno(e, errno, "kernel command line");
-	r = cmdline_print(f, config, slots);
+	r = cmdline_print(f, config, board);
 	if (fclose(f) != 0)
 		r = -ENOMEM;
 	if (r < 0)
@@ -84,12 +87,29 @@ int machine_cmdline(const struct vm_config *config, const struct arch_boot_confi
 	return 0;
 }
 
-int machine_check_boot_args(const struct vm_config *config, struct err *e)
+int arch_check_boot_args(const struct vm_config *config, unsigned int num_virtio, struct err *e)
 {
-	struct arch_boot_config slots = { .num_virtio = resource_num_virtio(config) };
 	_cleanup_free_ char *cmdline = NULL;
+	struct arch_board board = { 0 };
+	int r = arch_board_new_places(&board, num_virtio, e);
 
-	for (unsigned int i = 0; i < slots.num_virtio; i++)
-		slots.virtio[i] = machine_virtio_slot(i);
-	return machine_cmdline(config, &slots, &cmdline, e);
+	return r ? r : cmdline_make(config, &board, &cmdline, e);
+}
+
+int arch_boot(struct vm *vm, const struct vm_config *config, const struct arch_board *board, struct err *e)
+{
+	_cleanup_free_ char *cmdline = NULL;
+	struct boot_config boot = {
+		.kernel_path = config->boot_source.kernel_image_path,
+		.initrd_path = config->boot_source.initrd_path,
+		.board = board,
+	};
+	int r = cmdline_make(config, board, &cmdline, e);
+
+	if (r < 0)
+		return r;
+	if (config->boot_source.boot_args)
+		boot_words_warn(config->boot_source.boot_args);
+	boot.cmdline = cmdline;
+	return boot_machine(vm, &boot, e);
 }

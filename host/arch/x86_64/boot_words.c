@@ -7,12 +7,13 @@
  * driver and dies there: the interrupt that the driver asks for does not exist. firectl gives "noapic" by default, from a
  * time when microVMs had no ACPI, so such words are left out, and the log says so.
  */
+#include "arch/x86_64/boot.h"
+
 #include <ctype.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "machine/internal.h"
 
 static const struct boot_word {
 	const char *word;
