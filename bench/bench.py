@@ -4,6 +4,7 @@ The benchmarks of bench/run. Each function prints its method, then its rows.
 
 Two things that are compared are measured in turns, so that what else the machine does hits both; the figure is the median.
 """
+import itertools
 import json
 import os
 import pathlib
@@ -20,6 +21,8 @@ from snapsafe import Monitor, proc  # noqa: E402
 
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 DEVICES = str(ROOT / "build" / "bench" / "bench" / "bench_devices")
+WAITS = str(ROOT / "build" / "bench" / "bench" / "bench_waits")
+DISK_FOLDER = os.environ.get("SNAPSAFE_BENCH_DISK", "/var/tmp")  # a disk's file system
 DISK = str(ROOT / "build" / "bench" / "bench" / "bench_disk")
 IMAGE = ROOT / "build" / "image"
 COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
@@ -33,6 +36,18 @@ def row(name, values, unit, note=""):
     values = sorted(values)
     print(f"  {name:<44} median {statistics.median(values):>10.3f} {unit:<4} min {values[0]:>10.3f}  "
           f"max {values[-1]:>10.3f}  n={len(values)}  {note}", flush=True)
+
+
+def calls(command):
+    """System calls of a program and its threads, and what it prints: those of them that are not the device's."""
+    with tempfile.NamedTemporaryFile("r") as table:
+        result = subprocess.run(["strace", "-f", "-c", "-o", table.name, *command], check=True, stdout=subprocess.PIPE, text=True)
+        return int(table.readlines()[-1].split()[3]) - int(result.stdout)
+
+
+def calls_a_request(command, rest):
+    few, many = (calls([*command, str(n), *map(str, rest)]) for n in (2000, 4000))
+    return (many - few) / 2000
 
 
 def config(mem_mib, folder, boot_args="panic=1 reboot=k console=ttyS0 quiet"):
@@ -159,10 +174,25 @@ def requests(_):
 
 
 def disk(folder):
-    method("""Requests of 4 KiB at random places of a file of 64 MiB in the page cache, 32 in flight, from the doorbell to the
-              used ring, by each engine of the block device (bench/disk.c, no machine); in turns with pread(2) and pwrite(2) of
-              the same by one thread, which has nothing to hand over.""")
-    program([DISK, f"{folder}/disk"])
+    path = f"{DISK_FOLDER}/snapsafe-bench-disk-{os.getpid()}"
+    try:
+        method("""Requests of 4 KiB at random places of a file of 64 MiB, 32 in flight, from the doorbell to the used ring, by
+                  each engine of the block device (bench/disk.c, no machine; the guest is a thread that sleeps until its
+                  interrupt); in turns with the way before there were engines (inline: each request where it is found, on the
+                  loop, with the device's lock), and with pread(2) and pwrite(2) of the same by one thread. The file is in the
+                  page cache, but for the last rows. Aim: 2 x inline.""")
+        program([DISK, path])
+        method("""System calls a request (strace -c of 4000 requests less those of 2000), without the guest's.""")
+        for way, kind, depth in itertools.product(("inline", "Sync", "Async"), ("read", "write", "flush"), (1, 32)):
+            row(f"{kind}, {way}, {depth} in flight", [calls_a_request([DISK, path, way, kind], [depth])], "calls")
+        for kind in ("entropy", "serial"):
+            row(kind, [calls_a_request([WAITS, path, kind], [])], "calls")
+        method("""Who waits for whom (bench/waits.c, no machine): a register read of a device while a disk works without a break
+                  at writes of 4 KiB and a flush after each; the console's lock while 8 threads read its registers without a
+                  break, as vCPUs would. Aims: 100 us at the 99th percentile, 5 ms at worst.""")
+        program([WAITS, path])
+    finally:
+        pathlib.Path(path).unlink(missing_ok=True)
 
 
 def entropy(folder):

@@ -1,56 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The block device without a machine around it: 4 KiB requests at random places
- * of a file in the page cache, 32 in flight, from the doorbell to the used
- * ring, by each engine; in turns with pread(2) and pwrite(2) of the same by one
- * thread, which has nothing to hand over to anybody.
+ * of a file, 32 in flight, from the doorbell to the used ring (guest.h), in
+ * turns by each engine, by the way that they replaced, and by pread(2) and
+ * pwrite(2) of one thread, which has nothing to hand over to anybody.
  *
- * Usage: bench_disk FILE
+ * Usage: bench_disk FILE                    throughput
+ *        bench_disk FILE WAY TYPE N DEPTH   N requests, and how often the guest rang, on standard output
  *
  * Prints "name: median unit min max" a line, as bench/run wants it.
  */
-#include "virtio/blk.h"
-
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <linux/virtio_blk.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "virtio_driver.h"
+#include "guest.h"
 
-#define DEPTH	   32u
-#define BLOCK	   4096u
-#define FILE_SIZE  (64ull << 20)
-#define ROUNDS	   11
-#define REQUESTS   1024u /* a round */
-#define HEADER_GPA 0x80000u
-#define STATUS_GPA 0x90000u
+#define ROUNDS	 15
+#define REQUESTS 2048u /* a round, of the file in the page cache; a quarter of it from the disk */
+#define PLAIN	 GUEST_NUM_WAYS
 
-struct bench {
-	struct fake_platform fp;
-	struct virtio_driver drv;
+struct series {
+	const char *name;
 	uint32_t type;
-	uint32_t random;
-	unsigned int to_send, to_come;
-	unsigned int slot;
+	bool cold;
 };
 
-static uint64_t next_block(uint32_t *random)
-{
-	*random = *random * 1664525u + 1013904223u;
-	return (*random >> 8) % (FILE_SIZE / BLOCK);
-}
+static const struct series all_series[] = {
+	{ "reads", VIRTIO_BLK_T_IN, false },
+	{ "writes", VIRTIO_BLK_T_OUT, false },
+	{ "reads from the disk", VIRTIO_BLK_T_IN, true },
+};
 
 static int compare(const void *a, const void *b)
 {
@@ -59,122 +45,118 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double report(const char *name, double *values, const char *unit)
+static void report(const char *name, double *values, const char *unit)
 {
 	qsort(values, ROUNDS, sizeof(*values), compare);
 	printf("%s: %.3f %s %.3f %.3f\n", name, values[ROUNDS / 2], unit, values[0], values[ROUNDS - 1]);
-	return values[ROUNDS / 2];
 }
 
-static void send(struct bench *b)
+static void plain_run(int fd, uint32_t type, unsigned int n)
 {
-	unsigned int n = b->slot++ % DEPTH;
-	struct virtio_blk_outhdr header = { .type = b->type, .sector = next_block(&b->random) * (BLOCK / 512) };
-	struct ring_buf head = { HEADER_GPA + n * 64, sizeof(header) }, data = { DRV_DATA_GPA + n * BLOCK, BLOCK };
-	struct ring_buf status = { STATUS_GPA + n, 1 };
-
-	assert_true(mem_write(&b->fp.mem, head.gpa, &header, sizeof(header)));
-	if (b->type == VIRTIO_BLK_T_IN)
-		ring_add(&b->drv.rings[0], &head, 1, (struct ring_buf[]){ data, status }, 2);
-	else
-		ring_add(&b->drv.rings[0], (struct ring_buf[]){ head, data }, 2, &status, 1);
-	b->to_send--;
-}
-
-/* The guest: takes what came back, sends as much again. */
-static int guest_turn(void *ctx)
-{
-	struct bench *b = ctx;
-	unsigned int came = 0;
-	struct ring_used used;
-
-	while (ring_get_used(&b->drv.rings[0], &used))
-		came++;
-	b->to_come -= came;
-	for (unsigned int i = 0; i < came && b->to_send; i++)
-		send(b);
-	if (came)
-		drv_write(&b->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-	if (!b->to_come)
-		loop_stop(b->fp.p.loop, 0);
-	return b->to_come ? -1 : 0;
-}
-
-static double device_kiops(struct bench *b)
-{
-	uint64_t start_ns = clock_now_ns();
-
-	b->to_send = b->to_come = REQUESTS;
-	for (unsigned int i = 0; i < DEPTH; i++)
-		send(b);
-	drv_write(&b->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-	loop_set_hook(b->fp.p.loop, guest_turn, b);
-	(void)loop_run(b->fp.p.loop);
-	loop_set_hook(b->fp.p.loop, NULL, NULL);
-	return REQUESTS * 1e6 / (double)(clock_now_ns() - start_ns);
-}
-
-static double plain_kiops(int fd, uint32_t type)
-{
-	static uint8_t block[BLOCK];
+	static uint8_t block[GUEST_BLOCK];
 	static uint32_t random = 1;
-	uint64_t start_ns = clock_now_ns();
 
-	for (unsigned int i = 0; i < REQUESTS; i++) {
-		off_t at = (off_t)(next_block(&random) * BLOCK);
+	for (unsigned int i = 0; i < n; i++) {
+		off_t at = (off_t)(guest_random_block(&random) * GUEST_BLOCK);
+		ssize_t done = type == VIRTIO_BLK_T_IN ? pread(fd, block, GUEST_BLOCK, at)
+						       : pwrite(fd, block, GUEST_BLOCK, at);
 
-		assert_int_equal(type == VIRTIO_BLK_T_IN ? pread(fd, block, BLOCK, at) : pwrite(fd, block, BLOCK, at),
-				 BLOCK);
+		if (done != (ssize_t)GUEST_BLOCK)
+			exit(EXIT_FAILURE);
 	}
-	return REQUESTS * 1e6 / (double)(clock_now_ns() - start_ns);
 }
 
-static void bench_engine(char *path, int fd, enum io_engine engine, const char *engine_name, uint32_t type)
+/* Thousands of requests a second. */
+static double run(struct guest *g, int fd, const struct series *s)
 {
-	struct drive_config config = { .drive_id = (char[]){ "disk" }, .path_on_host = path, .io_engine = engine };
-	struct bench *b = calloc(1, sizeof(*b));
-	double device[ROUNDS], plain[ROUNDS], ratio[ROUNDS];
-	struct virtio_dev *vdev;
-	char name[64];
-	struct err e;
+	unsigned int n = s->cold ? REQUESTS / 4 : REQUESTS;
+	uint64_t start_ns;
 
-	assert_non_null(b);
-	fake_platform_init(&b->fp);
-	if (blk_new(&config, &b->fp.p, &vdev, &e)) {
-		fprintf(stderr, "%s\n", e.text);
+	if (s->cold && (fdatasync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)))
 		exit(EXIT_FAILURE);
+	start_ns = clock_now_ns();
+	if (g)
+		guest_run(g, s->type, n, GUEST_MAX_DEPTH);
+	else
+		plain_run(fd, s->type, n);
+	return n * 1e6 / (double)(clock_now_ns() - start_ns);
+}
+
+static void bench_series(struct guest *const guests[], int fd, const struct series *s)
+{
+	double values[GUEST_NUM_WAYS + 1][ROUNDS], ratios[GUEST_NUM_WAYS][ROUNDS];
+	char name[64];
+
+	for (int round = -1; round < ROUNDS; round++) {
+		for (int way = 0; way <= PLAIN; way++) {
+			double value = run(way == PLAIN ? NULL : guests[way], fd, s);
+
+			if (round >= 0)
+				values[way][round] = value;
+		}
+		for (int way = GUEST_SYNC; round >= 0 && way < PLAIN; way++)
+			ratios[way][round] = values[way][round] / values[GUEST_INLINE][round];
 	}
-	drv_plug(&b->drv, &b->fp, vdev, "drive.disk");
-	drv_start(&b->drv, 0, 1);
-	b->type = type;
-	for (int round = 0; round < ROUNDS; round++) {
-		device[round] = device_kiops(b);
-		plain[round] = plain_kiops(fd, type);
-		ratio[round] = device[round] / plain[round] * 100;
+	for (int way = 0; way < PLAIN; way++) {
+		snprintf(name, sizeof(name), "%s, %s", s->name, guest_way_name(way));
+		report(name, values[way], "k/s");
+		snprintf(name, sizeof(name), "%s, %s / inline", s->name, guest_way_name(way));
+		if (way != GUEST_INLINE)
+			report(name, ratios[way], "x");
 	}
-	snprintf(name, sizeof(name), "%s, engine %s", type == VIRTIO_BLK_T_IN ? "reads" : "writes", engine_name);
-	report(name, device, "k/s");
-	report(type == VIRTIO_BLK_T_IN ? "pread(2)" : "pwrite(2)", plain, "k/s");
-	report("of it", ratio, "%");
-	drv_unplug(&b->drv);
-	fake_platform_fini(&b->fp);
-	free(b);
+	report(s->type == VIRTIO_BLK_T_IN ? "pread(2)" : "pwrite(2)", values[PLAIN], "k/s");
+}
+
+static int bench_throughput(char *path, int fd)
+{
+	struct guest *guests[GUEST_NUM_WAYS];
+
+	for (int way = 0; way < GUEST_NUM_WAYS; way++)
+		guests[way] = guest_new(path, way);
+	for (size_t i = 0; i < sizeof(all_series) / sizeof(all_series[0]); i++)
+		bench_series(guests, fd, &all_series[i]);
+	for (int way = 0; way < GUEST_NUM_WAYS; way++)
+		guest_free(guests[way]);
+	return EXIT_SUCCESS;
+}
+
+/* For whoever counts system calls: the guest makes none but its rings, which are exits on a real machine. */
+static int run_requests(char *path, char **argv)
+{
+	uint32_t type = !strcmp(argv[1], "read")    ? VIRTIO_BLK_T_IN
+			: !strcmp(argv[1], "write") ? VIRTIO_BLK_T_OUT
+						    : VIRTIO_BLK_T_FLUSH;
+	int way = 0;
+	struct guest *g;
+
+	while (way < GUEST_NUM_WAYS && strcmp(guest_way_name(way), argv[0]) != 0)
+		way++;
+	if (way == GUEST_NUM_WAYS)
+		return EXIT_FAILURE;
+	g = guest_new(path, way);
+	g->spins = true;
+	guest_run(g, type, (unsigned int)atoi(argv[2]), (unsigned int)atoi(argv[3]));
+	printf("%u\n", g->rings);
+	guest_free(g);
+	return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
 {
-	int fd = argc == 2 ? open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+	int fd = argc == 2 || argc == 6 ? open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
 
 	log_set_level(LOG_LEVEL_ERROR);
 	if (fd < 0) {
-		fprintf(stderr, "Usage: bench_disk FILE\n");
+		fprintf(stderr, "Usage: bench_disk FILE [WAY TYPE N DEPTH]\n");
 		return EXIT_FAILURE;
 	}
-	for (uint64_t at = 0; at < FILE_SIZE; at += BLOCK)
-		assert_int_equal(pwrite(fd, (uint8_t[BLOCK]){ 1 }, BLOCK, (off_t)at), BLOCK);
-	bench_engine(argv[1], fd, IO_ENGINE_SYNC, "Sync", VIRTIO_BLK_T_IN);
-	bench_engine(argv[1], fd, IO_ENGINE_SYNC, "Sync", VIRTIO_BLK_T_OUT);
-	bench_engine(argv[1], fd, IO_ENGINE_ASYNC, "Async", VIRTIO_BLK_T_IN);
-	bench_engine(argv[1], fd, IO_ENGINE_ASYNC, "Async", VIRTIO_BLK_T_OUT);
-	return EXIT_SUCCESS;
+	if (argc == 6)
+		return run_requests(argv[1], &argv[2]);
+	for (uint64_t at = 0; at < GUEST_FILE_SIZE; at += GUEST_BLOCK) {
+		static uint8_t block[GUEST_BLOCK] = { 1 };
+
+		if (pwrite(fd, block, sizeof(block), (off_t)at) != sizeof(block))
+			return EXIT_FAILURE;
+	}
+	return bench_throughput(argv[1], fd);
 }

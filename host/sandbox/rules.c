@@ -93,6 +93,7 @@ const struct rule rules[] = {
 
 	/* Open files: descriptors say which, and what they are good for. */
 	CALL(LOOP | STREAM, read, NULL),
+	CALL(IO, read, "timers of a rate limiter, and events that are taken back"),
 	CALL(ALL, write, NULL),
 	CALL(LOOP, pread64, NULL),
 	CALL(LOOP, pwrite64, NULL),
@@ -118,7 +119,7 @@ const struct rule rules[] = {
 	/* io_uring, for drives with the engine Async: what a ring can do is restricted before it is used (virtio/blk_uring.c). */
 	CALL(SETUP, io_uring_setup, ASYNC),
 	CALL(SETUP, io_uring_register, ASYNC),
-	CALL(LOOP, io_uring_enter, ASYNC),
+	CALL(IO, io_uring_enter, ASYNC),
 
 	/* Files by name: what a client names, and the snapshot's temporary files. */
 	CALL(LOOP, openat, NULL),
@@ -139,12 +140,13 @@ const struct rule rules[] = {
 	IOCTL(ALL, TCSETS2, "instead of TCSETS with glibc after 2.41"),
 
 	/* The event loop. */
-	CALL(LOOP, epoll_wait, NULL),
+	CALL(LOOP | IO, epoll_wait, NULL),
 	CALL(LOOP, epoll_ctl, NULL),
 	CALL1(SETUP, eventfd2, IS(1, EFD_CLOEXEC | EFD_NONBLOCK), NULL),
 	CALL2(SETUP, signalfd4, IS(0, -1), IS(3, SFD_CLOEXEC | SFD_NONBLOCK), NULL),
 	CALL2(SETUP, timerfd_create, IS(0, CLOCK_MONOTONIC), IS(1, TFD_CLOEXEC | TFD_NONBLOCK), NULL),
 	CALL1(LOOP, timerfd_settime, IS(1, 0), NULL),
+	CALL1(IO, timerfd_settime, IS(1, 0), "a drive with a rate limiter"),
 
 	/* The API: connections to the socket that listens already. There is no socket(2), no connect(2). */
 	CALL1(LOOP, accept4, IS(3, SOCK_CLOEXEC | SOCK_NONBLOCK), NULL),
@@ -176,7 +178,7 @@ const struct rule rules[] = {
 	CALL1(SETUP, prctl, IS(0, PR_SET_NAME), NULL),
 	CALL2(SETUP, prctl, IS(0, PR_SET_SECCOMP), IS(1, SECCOMP_MODE_FILTER), NULL),
 	CALL1(LOOP | VCPU, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), NULL),
-	CALL1(IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "the loop hands over a request in the same moment"),
+	CALL1(IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "a device's lock that another thread has"),
 	CALL1(LOOP | VCPU | IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), NULL),
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "a lock that another thread has"),
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), "a lock that another thread waits for"),

@@ -4,8 +4,8 @@
  * block device of the host. Its way through the device is in blk_queue.c,
  * what a request does in blk_request.c.
  *
- * Loop thread with the device's lock held, but for config access and reset (any
- * thread).
+ * With the device's lock held. Machine's loop, but for config access and reset
+ * (any thread).
  */
 #include "virtio/blk.h"
 
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,6 +73,7 @@ static int blk_file_open(struct blk_file *file, const char *drive_id, const char
 			 "see them",
 			 drive_id, (unsigned int)(size % BLK_SECTOR_SIZE), path, BLK_SECTOR_SIZE);
 	file->sectors = (uint64_t)size / BLK_SECTOR_SIZE;
+	file->regular = S_ISREG(st.st_mode);
 	blk_file_set_id(file, &st);
 	file->fd = take_fd(&fd);
 	return 0;
@@ -189,7 +191,9 @@ static void blk_free(struct virtio_dev *vdev)
 		log_warn("drive %s: %u requests have not ended", blk->drive_id, blk->in_flight);
 		return;
 	}
+	virtio_dev_fini(vdev);
 	cleanup_close(&blk->file.fd);
+	cleanup_close(&blk->idle_fd);
 	free(blk->pool);
 	free(blk->drive_id);
 	free(blk);
@@ -199,8 +203,10 @@ static const struct virtio_ops blk_ops = {
 	.type = "block",
 	.device_id = VIRTIO_ID_BLOCK,
 	.num_queues = 1,
+	.own_thread = true,
 	.activate = blk_activate,
 	.notify = blk_notify,
+	.work = blk_work,
 	.config_read = blk_config_read,
 	.reset = blk_reset,
 	.settle = blk_settle,
@@ -225,7 +231,7 @@ static uint64_t blk_features(const struct drive_config *config)
 	return offered;
 }
 
-static int blk_init_engine(struct blk *blk, const struct drive_config *config, struct platform *p, struct err *e)
+static int blk_init_engine(struct blk *blk, const struct drive_config *config, struct err *e)
 {
 	int r;
 
@@ -239,23 +245,21 @@ static int blk_init_engine(struct blk *blk, const struct drive_config *config, s
 	if (config->io_engine == IO_ENGINE_ASYNC)
 		r = blk_uring_new(config->drive_id, &blk->engine, e);
 	else
-		r = blk_thread_new(config->drive_id, p, &blk->engine, e);
-	if (r)
+		r = blk_sync_new(config->drive_id, &blk->engine, e);
+	if (r || blk->engine->done_fd < 0)
 		return r;
-	blk->done_source = loop_add(p->loop, blk->engine->done_fd, EPOLLIN, blk_on_done, blk);
+	blk->done_source = loop_add(blk->vdev.loop, blk->engine->done_fd, EPOLLIN, blk_on_done, blk);
 	if (!blk->done_source)
 		return err_errno(e, errno, "drive %s: cannot watch its I/O", config->drive_id);
 	return 0;
 }
 
-static int blk_init(struct blk *blk, const struct drive_config *config, struct platform *p, struct err *e)
+static int blk_init(struct blk *blk, const struct drive_config *config, struct err *e)
 {
 	int r;
 
-	blk->file.fd = -1;
 	blk->read_only = config->is_read_only;
 	blk->writeback = config->cache_type == CACHE_WRITEBACK;
-	virtio_dev_init(&blk->vdev, &blk_ops, p, blk_features(config), BLK_QUEUE_SIZE);
 	rate_limiter_init(&blk->limiter, &config->rate_limiter, clock_now_ns());
 	r = blk_file_open(&blk->file, config->drive_id, config->path_on_host, blk->read_only, e);
 	if (r)
@@ -263,10 +267,13 @@ static int blk_init(struct blk *blk, const struct drive_config *config, struct p
 	blk->drive_id = strdup(config->drive_id);
 	if (!blk->drive_id)
 		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
-	blk->timer = loop_add_timer(p->loop, blk_on_timer, blk);
+	blk->timer = loop_add_timer(blk->vdev.loop, blk_on_timer, blk);
 	if (!blk->timer)
 		return err_errno(e, errno, "drive %s: cannot create a timer", config->drive_id);
-	return blk_init_engine(blk, config, p, e);
+	blk->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (blk->idle_fd < 0)
+		return err_errno(e, errno, "drive %s: cannot create an eventfd", config->drive_id);
+	return blk_init_engine(blk, config, e);
 }
 
 int blk_new(const struct drive_config *config, struct platform *p, struct virtio_dev **vdev, struct err *e)
@@ -277,7 +284,14 @@ int blk_new(const struct drive_config *config, struct platform *p, struct virtio
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
-	r = blk_init(blk, config, p, e);
+	blk->file.fd = -1;
+	blk->idle_fd = -1;
+	r = virtio_dev_init(&blk->vdev, &blk_ops, p, blk_features(config), BLK_QUEUE_SIZE);
+	if (r) {
+		free(blk);
+		return err_errno(e, -r, "drive %s: cannot be created", config->drive_id);
+	}
+	r = blk_init(blk, config, e);
 	if (r) {
 		blk_free(&blk->vdev);
 		return r;
@@ -286,7 +300,26 @@ int blk_new(const struct drive_config *config, struct platform *p, struct virtio
 	return 0;
 }
 
-/* The old file gets what was written to it, or stays. Only the loop thread changes the file, so that the lock is for vCPUs alone. */
+/* While it holds, requests stay in the ring. */
+static void blk_hold(struct blk *blk, bool hold)
+{
+	virtio_lock(&blk->vdev);
+	blk->held = hold;
+	if (!hold)
+		virtio_kick(&blk->vdev, 0);
+	virtio_unlock(&blk->vdev);
+}
+
+/* What is in flight ends, and is in the old file for good. */
+static int blk_leave_file(struct blk *blk, struct err *e)
+{
+	if (!virtio_settle(&blk->vdev, BLK_EXCHANGE_MS))
+		return err_set(e, EBUSY, "drive %s: requests have not ended in %u ms: it keeps its file", blk->drive_id,
+			       BLK_EXCHANGE_MS);
+	return blk_flush_own(blk, "to the file that is to be replaced", e);
+}
+
+/* The old file gets what was written to it, or stays. */
 static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
 {
 	struct blk_file file = { .fd = -1 }, before = blk->file;
@@ -294,22 +327,17 @@ static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
 
 	if (r)
 		return r;
-	if (!virtio_settle(&blk->vdev, BLK_EXCHANGE_MS)) {
-		cleanup_close(&file.fd);
-		return err_set(e, EBUSY, "drive %s: %u requests have not ended in %u ms: it keeps its file",
-			       blk->drive_id, blk->in_flight, BLK_EXCHANGE_MS);
+	blk_hold(blk, true);
+	r = blk_leave_file(blk, e);
+	if (!r) {
+		virtio_lock(&blk->vdev);
+		blk->file = file;
+		virtio_notify_config(&blk->vdev);
+		virtio_unlock(&blk->vdev);
 	}
-	r = blk_flush_own(blk, "to the file that is to be replaced", e);
-	if (r) {
-		cleanup_close(&file.fd);
-		return r;
-	}
-	virtio_lock(&blk->vdev);
-	blk->file = file;
-	virtio_notify_config(&blk->vdev);
-	virtio_unlock(&blk->vdev);
-	cleanup_close(&before.fd);
-	return 0;
+	blk_hold(blk, false);
+	cleanup_close(r ? &file.fd : &before.fd);
+	return r;
 }
 
 int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struct err *e)

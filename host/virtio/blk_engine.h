@@ -1,43 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the block device's requests reach the file: an engine takes them, and
- * gives them back in any order, each when one system call's worth of it has
- * been done. Sync (blk_thread.c) is a thread of the device's own, Async
- * (blk_uring.c) is io_uring. Neither makes anybody wait who holds the device's
- * lock, under which all functions but free are called.
+ * How the block device's requests reach the file. Sync (blk_sync.c) makes one
+ * blocking system call after the other on the device's own thread, Async
+ * (blk_uring.c) is io_uring. Neither is called with a lock held that anybody
+ * else may want, but for reap.
  */
 #ifndef VIRTIO_BLK_ENGINE_H
 #define VIRTIO_BLK_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/err.h"
 
 struct blk_engine;
+struct blk_list;
 struct blk_request;
-struct platform;
 
 #define BLK_ENGINE_MAX_REQUESTS 256u /* at the same time */
 
 struct blk_engine_ops {
-	/* Takes over req until reap() or take_back() returns it. It may wait for kick() before it begins. Loop thread. */
-	void (*submit)(struct blk_engine *engine, struct blk_request *req);
-	void (*kick)(struct blk_engine *engine);
-	/* A request whose req->result says what its system call returned (-errno, or a number of bytes); NULL: none yet. */
+	/*
+	 * Takes requests from the front of todo and makes the next system call of each. Those for which that is done go to done,
+	 * others come from reap() later; req->result says what the call returned (-errno, or a number of bytes). Takes some, if
+	 * there are any, and as many as it likes; none any more when *stop. On the device's loop, without its lock.
+	 */
+	void (*run)(struct blk_engine *engine, struct blk_list *todo, const atomic_bool *stop, struct blk_list *done);
+	/* A request that has ended since; NULL: none. Any thread, with the device's lock. NULL: run() does all. */
 	struct blk_request *(*reap)(struct blk_engine *engine);
-	/* A request that has not begun, and now will not; NULL: there is none, or the engine cannot. */
-	struct blk_request *(*take_back)(struct blk_engine *engine);
 	/* Waits, within a bound, for what has begun. False: something has not ended, and its memory must stay for good. */
 	bool (*free)(struct blk_engine *engine);
 };
 
 struct blk_engine {
 	const struct blk_engine_ops *ops;
-	int done_fd; /* readable while reap() has something to return; the engine's */
+	int done_fd; /* readable while reap() has something to return; the engine's, -1: there is no reap() */
 };
 
-/* name: for errors and the thread's name. */
-int blk_thread_new(const char *name, struct platform *p, struct blk_engine **engine, struct err *e) must_check;
+/* name: for errors. */
+int blk_sync_new(const char *name, struct blk_engine **engine, struct err *e) must_check;
 int blk_uring_new(const char *name, struct blk_engine **engine, struct err *e) must_check;
 
 #endif

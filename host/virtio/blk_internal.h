@@ -3,6 +3,7 @@
 #ifndef VIRTIO_BLK_INTERNAL_H
 #define VIRTIO_BLK_INTERNAL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -36,11 +37,17 @@ struct loop_source;
 /* The backing file: a regular file or a block device. */
 struct blk_file {
 	int fd;			      /* owned, -1: none */
+	bool regular;		      /* not a block device */
 	uint64_t sectors;	      /* whole ones */
 	char id[VIRTIO_BLK_ID_BYTES]; /* what GET_ID tells; padded with NUL, none if it is full */
 };
 
 struct blk_request;
+
+/* First in, first out. */
+struct blk_list {
+	struct blk_request *first, *last;
+};
 
 struct blk {
 	struct virtio_dev vdev; /* must be first */
@@ -51,13 +58,19 @@ struct blk {
 	struct rate_limiter limiter;
 	struct loop_source *timer; /* runs while throttled */
 	bool throttled;
-	bool flush_failed;	   /* a flush of the monitor's own; the guest has not been told yet */
-	struct blk_engine *engine; /* owned */
-	struct loop_source *done_source;
-	struct blk_request *pool; /* owned array of BLK_ENGINE_MAX_REQUESTS */
+	bool flush_failed;		 /* a flush of the monitor's own; the guest has not been told yet */
+	struct blk_engine *engine;	 /* owned */
+	struct loop_source *done_source; /* NULL: the engine does not reap */
+	struct blk_request *pool;	 /* owned array of BLK_ENGINE_MAX_REQUESTS */
 	struct blk_request *unused;
-	unsigned int in_flight; /* with the engine */
+	unsigned int in_flight; /* taken from the ring and not given back */
 	uint64_t in_flight_bytes;
+	struct blk_list todo;  /* of these, what the engine has not been given */
+	atomic_bool stop;      /* nothing more of what is in flight is begun: the driver takes its memory back */
+	int idle_fd;	       /* eventfd, owned: readable after somebody has waited for in_flight to be 0, and it is */
+	bool awaited, told;    /* somebody waits; idle_fd is readable */
+	bool again;	       /* the next look at the ring is one of ours: no event of the guest's */
+	bool held;	       /* nothing is taken from the ring: the file is being exchanged */
 	bool full;	       /* a request waits in the ring for one in flight to end */
 	bool capacity_changed; /* since the snapshot was taken; told when the driver is known to be there */
 };
@@ -69,6 +82,7 @@ static inline struct blk *blk_from_vdev(struct virtio_dev *vdev)
 
 /* blk_queue.c: virtio_ops, and callbacks of the loop. */
 int blk_notify(struct virtio_dev *vdev, unsigned int queue) must_check;
+bool blk_work(struct virtio_dev *vdev) must_check;
 void blk_reset(struct virtio_dev *vdev);
 int blk_settle(struct virtio_dev *vdev);
 void blk_on_done(void *ctx, uint32_t events);
@@ -80,7 +94,7 @@ enum blk_io { BLK_IO_READ, BLK_IO_WRITE, BLK_IO_SYNC, BLK_IO_ALLOCATE };
 
 /* A request: parsed, carried out by the engine, completed. Nothing of the chain is needed after the first step. */
 struct blk_request {
-	struct blk_request *next; /* unused ones, or an engine's queue */
+	struct blk_request *next; /* unused ones, or those of a list */
 	uint16_t head;
 	uint32_t type;	    /* VIRTIO_BLK_T_* */
 	uint64_t sector;    /* in range, with len or range_len */
@@ -91,10 +105,11 @@ struct blk_request {
 	/* The next system call, and how far the earlier ones came. */
 	enum blk_io op;
 	int fd;
-	int mode;	 /* of fallocate(2) */
-	bool sync;	 /* a write that is to be on the disk when it is complete */
-	uint64_t offset; /* in the file */
-	uint64_t done;	 /* bytes of data */
+	int mode;	    /* of fallocate(2) */
+	bool to_page_cache; /* if it is a write: the file is a regular one */
+	bool sync;	    /* a write that is to be on the disk when it is complete */
+	uint64_t offset;    /* in the file */
+	uint64_t done;	    /* bytes of data */
 	int result;
 	struct iovec *at;
 	int num_left; /* entries from at on */
@@ -120,9 +135,34 @@ void blk_request_complete(struct blk *blk, const struct blk_request *req, int st
 
 /* Carries out the next system call, with req->result. Any thread. */
 void blk_io_run(struct blk_request *req);
+/*
+ * The same for requests from the front of todo, which go to done: a batch, since the guest's interrupt costs several times what
+ * 4 KiB from the page cache do. It ends when it is large enough, has taken long enough (on a slow disk, after each request), or *stop.
+ */
+void blk_io_run_batch(struct blk_list *todo, const atomic_bool *stop, struct blk_list *done);
 /* Looks at req->result: is there another system call to make? If not, it is 0 or -errno from then on. */
 bool blk_io_goes_on(struct blk_request *req);
 /* Waits for ms at most, and returns ms. */
 int blk_wait_readable(int fd, int ms);
+
+static inline void blk_list_add(struct blk_list *list, struct blk_request *req)
+{
+	req->next = NULL;
+	if (list->first)
+		list->last->next = req;
+	else
+		list->first = req;
+	list->last = req;
+}
+
+/* The first, or NULL. */
+static inline struct blk_request *blk_list_take(struct blk_list *list)
+{
+	struct blk_request *req = list->first;
+
+	if (req)
+		list->first = req->next;
+	return req;
+}
 
 #endif

@@ -10,7 +10,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "virtio/blk_internal.h"
+
+/* Requests; half of what Linux has in flight, so that guest and device work beside each other. */
+#define BLK_IO_BATCH   16u
+#define BLK_IO_HOLD_NS 300000u /* how long a request that is done may wait for others */
 
 /* Drops n bytes from the front. */
 static void io_advance(struct blk_request *req, size_t n)
@@ -79,6 +84,22 @@ void blk_io_run(struct blk_request *req)
 	ssize_t n = io_call(req);
 
 	req->result = n < 0 ? -errno : (int)n;
+}
+
+void blk_io_run_batch(struct blk_list *todo, const atomic_bool *stop, struct blk_list *done)
+{
+	uint64_t start_ns = clock_now_ns();
+	struct blk_request *req;
+
+	for (unsigned int n = 0; n < BLK_IO_BATCH && !atomic_load(stop); n++) {
+		req = blk_list_take(todo);
+		if (!req)
+			return;
+		blk_io_run(req);
+		blk_list_add(done, req);
+		if (clock_now_ns() - start_ns >= BLK_IO_HOLD_NS)
+			return;
+	}
 }
 
 int blk_wait_readable(int fd, int ms)

@@ -1,24 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The block device's queue: from the ring to the engine and back.
+ * The block device's queue: from the ring to the engine and back. notify takes
+ * what is in the ring, with the lock; work has it carried out, without; then
+ * both again until there is nothing, so that a guest which is as fast as its
+ * disk need not ring, and waits for no other thread of ours.
  *
  * A throttled request, and one for which there is no room in flight, goes back
- * into the ring. So what the device holds is what the engine has, and a device
- * that has been drained holds nothing that the ring does not.
+ * into the ring. So a device that has been drained holds nothing that the ring
+ * does not.
  *
  * Completions come in any order. Those of a device that was reset meanwhile, or
  * needs to be, are dropped: its rings are not the device's to write to any more.
  * A reset is complete when the engine has nothing left, so that no system call
  * writes into memory that the driver has taken back.
  *
- * All with the device's lock held. Loop thread, but for settling and reset.
+ * On the device's loop, but for settling and reset; with the device's lock held,
+ * but for work.
  */
+#include <sys/eventfd.h>
+
 #include "base/clock.h"
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "virtio/blk_internal.h"
 
-#define BLK_BATCH 64 /* requests a turn: others want the loop, too */
+#define BLK_BATCH 64 /* requests that are taken at a time */
 
 /* The chain goes back and is seen again when the limiter has had time to recover. */
 static void blk_throttle(struct blk *blk)
@@ -44,11 +50,17 @@ static bool blk_has_room(const struct blk *blk)
 
 static void blk_begin(struct blk *blk, struct blk_request *req)
 {
+	eventfd_t ignored;
+
+	if (blk->told)
+		(void)eventfd_read(blk->idle_fd, &ignored);
+	blk->told = false;
 	blk->unused = req->next;
 	blk->in_flight++;
 	blk->in_flight_bytes += req->len;
+	atomic_store(&blk->stop, false); /* a reset is complete before there is another request */
 	blk_request_begin(blk, req);
-	blk->engine->ops->submit(blk->engine, req);
+	blk_list_add(&blk->todo, req);
 }
 
 static void blk_end(struct blk *blk, struct blk_request *req)
@@ -87,45 +99,64 @@ static int blk_serve(struct blk *blk, const struct virtq_chain *chain)
 	return 1;
 }
 
-/* The driver notifies only of what comes after our last look. */
-static int blk_next(struct virtq *q, struct virtq_chain *chain)
+/* The driver notifies only of what comes after our last look, and that is when we have nothing else to do. */
+static int blk_next(const struct blk *blk, struct virtq *q, struct virtq_chain *chain)
 {
 	int r = virtq_pop(q, chain);
 
-	if (r)
+	if (r || blk->todo.first)
 		return r;
 	virtq_enable_notify(q);
 	return virtq_pop(q, chain);
 }
 
-/* What has ended, or goes on with its next system call. */
+/* A system call of the request has been made: it has ended, or goes on with the next. */
+static void blk_advance(struct blk *blk, struct blk_request *req)
+{
+	if (blk_io_goes_on(req) && blk->vdev.driver_ok) {
+		blk_list_add(&blk->todo, req);
+		return;
+	}
+	if (blk->vdev.driver_ok)
+		blk_request_complete(blk, req, blk_request_status(blk, req));
+	blk_end(blk, req);
+}
+
 static void blk_reap(struct blk *blk)
 {
-	struct blk_engine *engine = blk->engine;
-	struct virtio_dev *vdev = &blk->vdev;
 	struct blk_request *req;
-	bool again = false;
 
-	while ((req = engine->ops->reap(engine))) {
-		if (blk_io_goes_on(req) && vdev->driver_ok) {
-			engine->ops->submit(engine, req);
-			again = true;
-			continue;
-		}
-		if (vdev->driver_ok)
-			blk_request_complete(blk, req, blk_request_status(blk, req));
+	while (blk->engine->ops->reap && (req = blk->engine->ops->reap(blk->engine)))
+		blk_advance(blk, req);
+}
+
+static void blk_drop(struct blk *blk, struct blk_list *list)
+{
+	struct blk_request *req;
+
+	while ((req = blk_list_take(list)))
 		blk_end(blk, req);
-	}
-	if (again)
-		engine->ops->kick(engine);
+}
+
+/* After some have ended: who is told? */
+static void blk_tell(struct blk *blk)
+{
+	struct virtio_dev *vdev = &blk->vdev;
+
 	if (blk->full && blk_has_room(blk)) {
 		blk->full = false;
 		virtio_kick(vdev, 0);
 	}
 	if (vdev->driver_ok)
 		virtio_notify_used(vdev, &vdev->queues[0]);
-	if (!blk->in_flight)
-		virtio_settled(vdev);
+	if (blk->in_flight)
+		return;
+	if (blk->awaited) {
+		(void)eventfd_write(blk->idle_fd, 1);
+		blk->told = true;
+	}
+	blk->awaited = false;
+	virtio_settled(vdev);
 }
 
 int blk_notify(struct virtio_dev *vdev, unsigned int queue)
@@ -136,27 +167,58 @@ int blk_notify(struct virtio_dev *vdev, unsigned int queue)
 	unsigned int n;
 	int r = 1;
 
-	metric_inc(block, queue_event_count);
-	for (n = 0; n < BLK_BATCH && !blk->throttled; n++) {
+	if (!blk->again)
+		metric_inc(block, queue_event_count);
+	for (n = 0; n < BLK_BATCH && !blk->throttled && !blk->held; n++) {
 		blk->full = !blk_has_room(blk);
 		if (blk->full)
 			break;
-		r = blk_next(q, &chain);
+		r = blk_next(blk, q, &chain);
 		if (r > 0)
 			r = blk_serve(blk, &chain);
 		if (r <= 0)
 			break;
 	}
-	if (n == 0 && r == 0 && !blk->throttled)
+	if (n == 0 && r == 0 && !blk->throttled && !blk->again)
 		metric_inc(block, no_avail_buffer);
+	blk->again = false;
 	if (r < 0)
 		metric_inc(block, event_fails);
-	if (blk->in_flight)
-		blk->engine->ops->kick(blk->engine);
-	blk_reap(blk);
-	if (r > 0 && !blk->throttled && !blk->full)
+	virtio_notify_used(vdev, q);
+	/* Full of what work will not carry out at once, or of nothing that it carries out at all. */
+	if (n == BLK_BATCH && !blk->todo.first)
 		virtio_kick(vdev, queue);
 	return r < 0 ? r : 0;
+}
+
+bool blk_work(struct virtio_dev *vdev)
+{
+	struct blk *blk = blk_from_vdev(vdev);
+	struct blk_list todo, done = { NULL, NULL };
+	bool worked = false;
+
+	virtio_lock(vdev);
+	while (blk->todo.first) {
+		struct blk_request *req;
+
+		todo = blk->todo;
+		blk->todo.first = NULL;
+		virtio_unlock(vdev);
+		blk->engine->ops->run(blk->engine, &todo, &blk->stop, &done);
+		virtio_lock(vdev);
+		while ((req = blk_list_take(&done)))
+			blk_advance(blk, req);
+		while ((req = blk_list_take(&todo)))
+			blk_list_add(&blk->todo, req);
+		if (atomic_load(&blk->stop))
+			blk_drop(blk, &blk->todo);
+		blk_reap(blk);
+		blk_tell(blk);
+		worked = true;
+	}
+	blk->again = worked;
+	virtio_unlock(vdev);
+	return worked;
 }
 
 int blk_settle(struct virtio_dev *vdev)
@@ -164,7 +226,11 @@ int blk_settle(struct virtio_dev *vdev)
 	struct blk *blk = blk_from_vdev(vdev);
 
 	blk_reap(blk);
-	return blk->in_flight ? blk->engine->done_fd : -1;
+	if (blk->todo.first)
+		virtio_kick(vdev, 0); /* a system call is for the device's loop to make */
+	blk_tell(blk);
+	blk->awaited = blk->in_flight;
+	return blk->in_flight ? blk->idle_fd : -1;
 }
 
 void blk_on_done(void *ctx, uint32_t events)
@@ -174,7 +240,10 @@ void blk_on_done(void *ctx, uint32_t events)
 	(void)events;
 	virtio_lock(&blk->vdev);
 	blk_reap(blk);
+	blk_tell(blk);
 	virtio_unlock(&blk->vdev);
+	if (blk_work(&blk->vdev))
+		virtio_kick(&blk->vdev, 0);
 }
 
 /* The throttled request, if it is still there, is tried again. */
@@ -202,10 +271,9 @@ void blk_on_timer(void *ctx, uint32_t events)
 void blk_reset(struct virtio_dev *vdev)
 {
 	struct blk *blk = blk_from_vdev(vdev);
-	struct blk_request *req;
 
 	blk->throttled = false;
 	blk->full = false;
-	while ((req = blk->engine->ops->take_back(blk->engine)))
-		blk_end(blk, req);
+	atomic_store(&blk->stop, true);
+	blk_drop(blk, &blk->todo);
 }

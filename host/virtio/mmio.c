@@ -4,13 +4,14 @@
  * doorbells and its interrupt. The registers are in mmio_regs.c, the snapshot
  * in mmio_state.c.
  *
- * The device type sees its queues only while this holds: the machine runs, the
- * driver has set DRIVER_OK, nothing is wrong (vdev->driver_ok) and the queue is
- * ready.
+ * The device type sees its queues only while virtio_may_use() holds.
  *
- * Threads: doorbells ring on the loop thread, which takes the device's lock. A
+ * Threads: doorbells ring on the device's loop, which takes the device's lock. A
  * notification that reaches the registers (no doorbell took it) rings the
- * doorbell, so that queues are served on the loop thread only.
+ * doorbell, so that queues are served there only.
+ *
+ * Doorbells are edge-triggered: each ring is an event of its own, and the count
+ * behind it means nothing and is never read.
  */
 #include "virtio/mmio.h"
 
@@ -27,6 +28,8 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "virtio/mmio_internal.h"
+
+#define MMIO_TURNS 64 /* of a queue, before others on the same loop have theirs */
 
 static struct virtio_mmio *mmio_from_dev(struct device *dev)
 {
@@ -88,7 +91,7 @@ static void mmio_notify(struct virtio_mmio *t, unsigned int q)
 	struct virtio_dev *vdev = t->vdev;
 	int r;
 
-	if (!t->running || !vdev->driver_ok || !vdev->queues[q].ready)
+	if (!virtio_may_use(vdev, q))
 		return;
 	r = vdev->ops->notify(vdev, q);
 	if (r < 0) {
@@ -100,14 +103,17 @@ static void mmio_notify(struct virtio_mmio *t, unsigned int q)
 static void mmio_doorbell_rings(void *ctx, uint32_t events)
 {
 	struct virtio_mmio_doorbell *doorbell = ctx;
-	eventfd_t count;
+	struct virtio_mmio *t = doorbell->t;
 
 	(void)events;
-	if (eventfd_read(doorbell->fd, &count))
-		return;
-	device_lock(&doorbell->t->dev);
-	mmio_notify(doorbell->t, doorbell->q);
-	device_unlock(&doorbell->t->dev);
+	for (unsigned int i = 0; i < MMIO_TURNS; i++) {
+		device_lock(&t->dev);
+		mmio_notify(t, doorbell->q);
+		device_unlock(&t->dev);
+		if (!t->vdev->ops->work || !t->vdev->ops->work(t->vdev))
+			return;
+	}
+	virtio_mmio_kick(t, doorbell->q);
 }
 
 static int mmio_leak(struct device *dev, struct err *e)
@@ -135,19 +141,26 @@ static void mmio_pause(struct device *dev)
 {
 	struct virtio_mmio *t = mmio_from_dev(dev);
 
-	t->running = false;
+	t->vdev->running = false;
 	if (t->vdev->ops->pause)
 		t->vdev->ops->pause(t->vdev);
 }
 
-/* Doorbells that rang meanwhile were drained and ignored, so every queue may have work. */
+/*
+ * Doorbells that rang meanwhile were ignored, so every queue may have work. What a device does beside its lock is not for this
+ * thread: its loop has the turn.
+ */
 static void mmio_resume(struct device *dev)
 {
 	struct virtio_mmio *t = mmio_from_dev(dev);
 
-	t->running = true;
-	for (unsigned int q = 0; q < t->vdev->ops->num_queues; q++)
-		mmio_notify(t, q);
+	t->vdev->running = true;
+	for (unsigned int q = 0; q < t->vdev->ops->num_queues; q++) {
+		if (t->vdev->ops->work)
+			virtio_mmio_kick(t, q);
+		else
+			mmio_notify(t, q);
+	}
 	/* An edge may have been lost between save and load; one too many does no harm. */
 	if (atomic_load(&t->interrupt_status))
 		t->p->ops->irq_raise_when_open(t->p, &t->irq);
@@ -156,14 +169,22 @@ static void mmio_resume(struct device *dev)
 static void mmio_free(struct device *dev)
 {
 	struct virtio_mmio *t = mmio_from_dev(dev);
+	bool stopped = virtio_stop_loop(t->vdev);
 
 	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++) {
 		struct virtio_mmio_doorbell *doorbell = &t->doorbells[q];
 
-		loop_remove(doorbell->source);
 		if (doorbell->connected)
 			t->p->ops->doorbell_remove(t->p, t->base + VIRTIO_MMIO_QUEUE_NOTIFY, q, doorbell->fd);
-		cleanup_close(&doorbell->fd);
+	}
+	/* A thread that waits for what does not answer keeps what it works with until the process ends. */
+	if (!stopped) {
+		log_warn("%s: its thread has not ended", dev->name);
+		return;
+	}
+	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++) {
+		loop_remove(t->doorbells[q].source);
+		cleanup_close(&t->doorbells[q].fd);
 	}
 	cleanup_close(&t->irq.fd);
 	t->vdev->ops->free(t->vdev);
@@ -191,7 +212,7 @@ static int mmio_connect_doorbell(struct virtio_mmio *t, struct virtio_mmio_doorb
 	doorbell->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (doorbell->fd < 0)
 		return err_errno(e, errno, "device %s: cannot create an eventfd", t->dev.name);
-	doorbell->source = loop_add(t->p->loop, doorbell->fd, EPOLLIN, mmio_doorbell_rings, doorbell);
+	doorbell->source = loop_add(t->vdev->loop, doorbell->fd, EPOLLIN | EPOLLET, mmio_doorbell_rings, doorbell);
 	if (!doorbell->source)
 		return err_errno(e, errno, "device %s: cannot watch an eventfd", t->dev.name);
 	r = t->p->ops->doorbell(t->p, t->base + VIRTIO_MMIO_QUEUE_NOTIFY, doorbell->q, doorbell->fd, e);
@@ -216,6 +237,9 @@ static int mmio_plug(struct virtio_mmio *t, struct err *e)
 		if (r)
 			return r;
 	}
+	r = virtio_start_loop(t->vdev, t->p, t->dev.name, e);
+	if (r)
+		return r;
 	/* Last, since a bus keeps its devices for good. */
 	r = bus_add(t->p->bus, BUS_MMIO, t->base, VIRTIO_MMIO_WINDOW, &t->dev);
 	if (r)

@@ -33,7 +33,6 @@ struct virtio_mmio {
 	struct irq_line irq;
 	struct virtio_mmio_doorbell doorbells[VIRTIO_MAX_QUEUES];
 
-	bool running;	/* between resume and pause */
 	bool resetting; /* the driver has written status 0, and something is still in flight */
 	uint32_t status;
 	/*

@@ -235,6 +235,7 @@ static void rng_free(struct virtio_dev *vdev)
 
 	loop_remove(rng->timer);
 	rng_leak_fini(&rng->leak);
+	virtio_dev_fini(&rng->vdev);
 	free(rng);
 }
 
@@ -260,14 +261,19 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 {
 	struct rng *rng = calloc(1, sizeof(*rng));
 	uint64_t offered = 1ull << VIRTIO_RING_F_INDIRECT_DESC;
+	int r;
 
 	if (!rng)
 		return err_set(e, ENOMEM, "entropy device: out of memory");
 	if (config->leak_reporting)
 		offered |= 1ull << VIRTIO_RNG_F_LEAK | 1ull << VIRTIO_RNG_F_LEAK_COUNT;
-	virtio_dev_init(&rng->vdev, &rng_ops, p, offered, RNG_QUEUE_SIZE);
+	r = virtio_dev_init(&rng->vdev, &rng_ops, p, offered, RNG_QUEUE_SIZE);
+	if (r) {
+		free(rng);
+		return err_errno(e, -r, "entropy device: cannot be created");
+	}
 	rate_limiter_init(&rng->limiter, &config->rate_limiter, clock_now_ns());
-	rng->timer = loop_add_timer(p->loop, rng_retry, rng);
+	rng->timer = loop_add_timer(rng->vdev.loop, rng_retry, rng);
 	if (!rng->timer || rng_leak_init(&rng->leak)) {
 		int errnum = errno;
 

@@ -5,8 +5,13 @@
  * status machine, doorbells and interrupts; the device type owns what its
  * queues mean. Adding a device: HACKING.md.
  *
- * All ops but free run with the device's lock held. notify, leak and timers run
- * on the loop thread; config access and reset may run on a vCPU thread.
+ * Where a device's work runs is a line in its description: on the machine's
+ * loop, or (own_thread) on a loop of its own with a thread, for what waits for
+ * files or peers. There its notify, work, timers and descriptors run.
+ *
+ * All ops but work and free run with the device's lock held. notify and timers
+ * run on the device's loop; leak, pause, flush, save and load on the machine's;
+ * config access, reset and settle may run on a vCPU thread.
  */
 #ifndef VIRTIO_VIRTIO_H
 #define VIRTIO_VIRTIO_H
@@ -29,6 +34,7 @@ struct virtio_ops {
 	unsigned int num_queues; /* with every feature negotiated */
 	/* Feature bits without which queue q does not exist for the driver: its QueueSizeMax reads 0. */
 	uint64_t queue_needs[VIRTIO_MAX_QUEUES];
+	bool own_thread; /* the device's loop has a thread of its own (filter "io", sandbox/rules.c) */
 
 	/* The driver has set DRIVER_OK (or a snapshot was loaded in that state): features and queues are final. Optional. */
 	void (*activate)(struct virtio_dev *vdev);
@@ -38,6 +44,12 @@ struct virtio_ops {
 	 * work (the guest can add buffers as fast as they are used) and asks for another turn with virtio_kick().
 	 */
 	int (*notify)(struct virtio_dev *vdev, unsigned int q);
+	/*
+	 * After each notify, on the device's loop, without the lock, which it takes when it needs it: what notify has found to do
+	 * and may take its time. True: more may have come meanwhile, notify is called again. Also called while the machine is
+	 * being paused: what was begun ends. Optional.
+	 */
+	bool (*work)(struct virtio_dev *vdev);
 	/* Device configuration space; offset + len may lie outside it: read zeros, ignore writes. Optional. */
 	void (*config_read)(struct virtio_dev *vdev, uint64_t offset, void *data, unsigned int len);
 	void (*config_write)(struct virtio_dev *vdev, uint64_t offset, const void *data, unsigned int len);
@@ -73,8 +85,14 @@ struct virtio_dev {
 	const struct virtio_ops *ops;
 	uint64_t offered;  /* feature bits of the device type; the transport adds none */
 	uint64_t features; /* what the driver accepted; valid from FEATURES_OK on */
+	bool running;	   /* between resume and pause */
 	bool driver_ok;	   /* DRIVER_OK is set and the device does not need a reset */
 	struct virtq queues[VIRTIO_MAX_QUEUES];
+
+	struct loop *loop; /* the device's: the machine's, or owned (ops->own_thread) */
+	bool owns_loop;
+	bool has_thread;
+	pthread_t thread; /* runs the loop, if it is the device's own */
 
 	/* Set by the transport when it adopts the device. */
 	struct device *dev; /* borrowed; its lock guards all of this */
@@ -93,9 +111,24 @@ static inline bool virtio_has(const struct virtio_dev *vdev, unsigned int bit)
 	return vdev->features >> bit & 1;
 }
 
-/* Sets up ops, features and queues (each of queue_size entries at most). */
-void virtio_dev_init(struct virtio_dev *vdev, const struct virtio_ops *ops, const struct platform *p, uint64_t offered,
-		     uint16_t queue_size);
+/* The gate: may the device type touch this queue now? The machine runs, and the driver has set up device and queue. */
+static inline bool virtio_may_use(const struct virtio_dev *vdev, unsigned int q)
+{
+	return vdev->running && vdev->driver_ok && vdev->queues[q].ready;
+}
+
+/*
+ * Sets up ops, features, queues (each of queue_size entries at most) and the loop. -errno, of the loop: vdev needs no
+ * virtio_dev_fini() then.
+ */
+int virtio_dev_init(struct virtio_dev *vdev, const struct virtio_ops *ops, const struct platform *p, uint64_t offered,
+		    uint16_t queue_size) must_check;
+/* The device type's last call, when its sources are out of the loop. */
+void virtio_dev_fini(struct virtio_dev *vdev);
+
+/* For the transport: starts the thread of a loop of the device's own, and ends it. False: it is stuck, and everything that it uses must stay. */
+int virtio_start_loop(struct virtio_dev *vdev, struct platform *p, const char *name, struct err *e) must_check;
+bool virtio_stop_loop(struct virtio_dev *vdev) must_check;
 
 /* For callbacks of the device type's own. */
 static inline void virtio_lock(struct virtio_dev *vdev)
@@ -115,7 +148,7 @@ static inline void virtio_notify_used(struct virtio_dev *vdev, struct virtq *q)
 		vdev->interrupt(vdev->transport, VIRTIO_INT_USED);
 }
 
-/* As if the driver had notified queue q: its notify op runs in the next round of the loop, if it may. */
+/* As if the driver had notified queue q: its notify op runs in the next round of the device's loop, if it may. Any thread. */
 static inline void virtio_kick(struct virtio_dev *vdev, unsigned int q)
 {
 	vdev->kick(vdev->transport, q);

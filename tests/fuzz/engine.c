@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Takes the place of virtio/blk_thread.c: the same calls on the file, without a
- * thread, so that an input does the same each time. What is done is given back
- * last first, and only at every third look: completions that are late and in
- * another order than the requests.
+ * Takes the place of virtio/blk_sync.c: the same calls on the file. What is done
+ * is given back last first, and only at every third look: completions that are
+ * late and in another order than the requests.
  */
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -17,26 +16,17 @@
 
 struct engine {
 	struct blk_engine engine; /* must be first */
-	struct blk_request *todo, *done;
+	struct blk_request *done;
 	unsigned int looks;
 };
 
-static void engine_submit(struct blk_engine *engine, struct blk_request *req)
+static void engine_run(struct blk_engine *engine, struct blk_list *todo, const atomic_bool *stop, struct blk_list *done)
 {
 	struct engine *e = (struct engine *)engine;
+	struct blk_request *req;
 
-	req->next = e->todo;
-	e->todo = req;
-}
-
-static void engine_kick(struct blk_engine *engine)
-{
-	struct engine *e = (struct engine *)engine;
-
-	while (e->todo) {
-		struct blk_request *req = e->todo;
-
-		e->todo = req->next;
+	(void)done;
+	while (!atomic_load(stop) && (req = blk_list_take(todo))) {
 		blk_io_run(req);
 		req->next = e->done;
 		e->done = req;
@@ -60,16 +50,6 @@ static struct blk_request *engine_reap(struct blk_engine *engine)
 	return req;
 }
 
-static struct blk_request *engine_take_back(struct blk_engine *engine)
-{
-	struct engine *e = (struct engine *)engine;
-	struct blk_request *req = e->todo;
-
-	if (req)
-		e->todo = req->next;
-	return req;
-}
-
 static bool engine_free(struct blk_engine *engine)
 {
 	cleanup_close(&engine->done_fd);
@@ -78,19 +58,16 @@ static bool engine_free(struct blk_engine *engine)
 }
 
 static const struct blk_engine_ops engine_ops = {
-	.submit = engine_submit,
-	.kick = engine_kick,
+	.run = engine_run,
 	.reap = engine_reap,
-	.take_back = engine_take_back,
 	.free = engine_free,
 };
 
-int blk_thread_new(const char *name, struct platform *p, struct blk_engine **engine, struct err *e)
+int blk_sync_new(const char *name, struct blk_engine **engine, struct err *e)
 {
 	struct engine *made = calloc(1, sizeof(*made));
 
 	(void)name;
-	(void)p;
 	(void)e;
 	fuzz_expect(made);
 	made->engine.ops = &engine_ops;

@@ -136,6 +136,7 @@ void fake_platform_init(struct fake_platform *fp)
 	(void)r;
 	fp->p.ops = &fake_ops;
 	fp->p.loop = loop_new();
+	fp->p.one_loop = true;
 	fp->p.bus = &fp->bus;
 	fp->p.mem = &fp->mem;
 	assert(fp->p.loop);

@@ -2,7 +2,8 @@
 /*
  * A machine without KVM for device tests: guest memory in two regions with a
  * gap, a bus, a loop, interrupts that are counted and doorbells that ring when
- * the "guest" writes where they are.
+ * the "guest" writes where they are. Devices that would have a thread of their
+ * own have none (p.one_loop), unless a test says so before it makes them.
  */
 #ifndef FAKE_PLATFORM_H
 #define FAKE_PLATFORM_H

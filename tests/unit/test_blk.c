@@ -57,7 +57,7 @@ int fdatasync(int fd)
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned int reads_begun;
 
-/* Takes the place of the C library's, in the thread of the engine Sync. */
+/* Takes the place of the C library's, in the device's thread with the engine Sync. */
 ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
 {
 	atomic_fetch_add(&reads_begun, 1);
@@ -71,7 +71,8 @@ struct fixture {
 	struct virtio_driver drv;
 	char dir[64], disk[80], other[80];
 	struct drive_config config;
-	uint16_t slot; /* where the next request's header and status are */
+	bool own_thread; /* the device has one */
+	uint16_t slot;	 /* where the next request's header and status are */
 };
 
 /* Each sector says its number; `mark` tells two files apart. */
@@ -96,6 +97,7 @@ static void plug(struct fixture *f)
 	struct virtio_dev *vdev;
 	struct err e;
 
+	f->fp.p.one_loop = !f->own_thread;
 	assert_int_equal(blk_new(&f->config, &f->fp.p, &vdev, &e), 0);
 	drv_plug(&f->drv, &f->fp, vdev, "drive.test");
 }
@@ -110,7 +112,7 @@ static void replug(struct fixture *f)
 	f->slot = 0;
 }
 
-static int setup_engine(void **state, enum io_engine engine)
+static int setup_engine(void **state, enum io_engine engine, bool own_thread)
 {
 	const char *tmp = getenv("TMPDIR");
 	static char id[] = "test";
@@ -124,6 +126,7 @@ static int setup_engine(void **state, enum io_engine engine)
 	f->config.drive_id = id;
 	f->config.path_on_host = f->disk;
 	f->config.io_engine = engine;
+	f->own_thread = own_thread;
 	fake_platform_init(&f->fp);
 	plug(f);
 	*state = f;
@@ -132,12 +135,22 @@ static int setup_engine(void **state, enum io_engine engine)
 
 static int setup(void **state)
 {
-	return setup_engine(state, IO_ENGINE_SYNC);
+	return setup_engine(state, IO_ENGINE_SYNC, false);
+}
+
+static int setup_thread(void **state)
+{
+	return setup_engine(state, IO_ENGINE_SYNC, true);
 }
 
 static int setup_async(void **state)
 {
-	return setup_engine(state, IO_ENGINE_ASYNC);
+	return setup_engine(state, IO_ENGINE_ASYNC, false);
+}
+
+static int setup_async_thread(void **state)
+{
+	return setup_engine(state, IO_ENGINE_ASYNC, true);
 }
 
 static int teardown(void **state)
@@ -940,14 +953,12 @@ static void ranges_that_are_wrong_are_refused(void **state)
 static void begin_slow_read(struct fixture *f, unsigned int num)
 {
 	struct ring_buf data = buf(DATA_GPA, 512);
-
 	unsigned int before = atomic_load(&reads_begun);
 
 	pthread_mutex_lock(&gate);
 	for (unsigned int i = 0; i < num; i++)
 		submit(f, VIRTIO_BLK_T_IN, i, &data, 1);
 	drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-	fake_run(&f->fp);
 	while (atomic_load(&reads_begun) == before)
 		usleep(1000);
 	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 0);
@@ -1008,7 +1019,7 @@ static void file_in_use_is_not_exchanged(void **state)
 	drv_start(&f->drv, 0, 1);
 	begin_slow_read(f, 1);
 	assert_int_equal(blk_update(f->drv.vdev, &u, &e), -EBUSY);
-	assert_non_null(strstr(e.text, "1 requests"));
+	assert_non_null(strstr(e.text, "requests have not ended"));
 	pthread_mutex_unlock(&gate);
 	assert_int_equal(blk_update(f->drv.vdev, &u, &e), 0);
 	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1); /* of the old file */
@@ -1028,11 +1039,19 @@ static void registers_answer_while_a_disk_does_not(void **state)
 	assert_int_equal(ring_used_idx(&f->drv.rings[0]), 1);
 }
 
-/* More than can be in flight, of every kind, with a reset in the middle of it. */
+/* The device has a thread: it answers in its own time. */
+static void await_used(struct fixture *f, uint16_t idx)
+{
+	while (ring_used_idx(&f->drv.rings[0]) != idx)
+		usleep(100);
+}
+
+/* As many as fit, of every kind, with a reset in the middle of it. */
 static void many_requests_are_all_answered(void **state)
 {
 	struct fixture *f = *state;
 	struct ring_buf data = buf(DATA_GPA, 4096);
+	uint16_t answered = 0;
 
 	drv_start(&f->drv, FLUSH & f->drv.vdev->offered, 1);
 	for (unsigned int round = 0; round < 50; round++) {
@@ -1040,25 +1059,92 @@ static void many_requests_are_all_answered(void **state)
 			submit(f, i % 3 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, i % 56, &data, 1);
 		drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 		if (round % 10 == 5) {
-			fake_run(&f->fp);
 			drv_reset(&f->drv);
-			drv_settle(&f->drv);
-			assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_STATUS), 0);
+			while (drv_read(&f->drv, VIRTIO_MMIO_STATUS))
+				usleep(100);
 			drv_start(&f->drv, FLUSH & f->drv.vdev->offered, 1);
+			answered = 0;
 			continue;
 		}
-		drv_settle(&f->drv);
-		for (unsigned int i = 0; i < 64; i++) {
-			struct ring_used used;
-
-			assert_true(ring_get_used(&f->drv.rings[0], &used));
-		}
+		answered = (uint16_t)(answered + 64);
+		await_used(f, answered);
 	}
 	for (uint16_t slot = (uint16_t)(f->slot - 64); slot != f->slot; slot++)
 		assert_int_equal(*at(f, status_gpa(slot)), VIRTIO_BLK_S_OK);
 }
 
+/* The guest rings once and adds more while the device works: it is seen without another ring, or asked for one. */
+static void guest_that_keeps_adding_need_not_ring(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data = buf(DATA_GPA, 512);
+	struct ring_driver *ring = &f->drv.rings[0];
+
+	drv_start(&f->drv, EVENT_IDX, 1);
+	for (unsigned int n = 0; n < 3000; n++) {
+		uint16_t old = ring->avail_idx;
+
+		submit(f, VIRTIO_BLK_T_IN, n % SECTORS, &data, 1);
+		/* As Linux does: the index first, then what the device asks for. */
+		if ((uint16_t)(ring->avail_idx - ring_avail_event(ring) - 1) < (uint16_t)(ring->avail_idx - old))
+			drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		if (n % 64 == 63)
+			await_used(f, (uint16_t)(n + 1));
+	}
+	await_used(f, 3000);
+}
+
+static void machine_is_paused_and_resumed_while_a_disk_works(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data = buf(DATA_GPA, 512);
+
+	drv_start(&f->drv, EVENT_IDX, 1);
+	for (uint16_t n = 0; n < 100; n++) {
+		uint16_t used;
+
+		submit(f, VIRTIO_BLK_T_IN, 0, &data, 1);
+		drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		drv_pause(&f->drv);
+		used = ring_used_idx(&f->drv.rings[0]);
+		usleep(100);
+		assert_int_equal(ring_used_idx(&f->drv.rings[0]), used);
+		drv_resume(&f->drv);
+		await_used(f, (uint16_t)(n + 1));
+	}
+}
+
+static void file_is_exchanged_while_the_guest_reads(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data = buf(DATA_GPA, 512);
+	struct err e;
+
+	make_disk(f->other, SECTORS * 512, 0xd2);
+	drv_start(&f->drv, EVENT_IDX, 1);
+	for (uint16_t n = 0; n < 50; n++) {
+		struct drive_update u = { .path_on_host = n % 2 ? f->disk : f->other };
+
+		submit(f, VIRTIO_BLK_T_IN, 0, &data, 1);
+		drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		assert_int_equal(blk_update(f->drv.vdev, &u, &e), 0);
+		await_used(f, (uint16_t)(2 * n + 1));
+		submit(f, VIRTIO_BLK_T_IN, 0, &data, 1);
+		drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		await_used(f, (uint16_t)(2 * n + 2));
+		assert_int_equal(*at(f, DATA_GPA + 1), n % 2 ? 0xd1 : 0xd2);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define THREAD(name)                                                     \
+	{                                                                \
+		"own thread: " #name, name, setup_thread, teardown, NULL \
+	}
+#define ASYNC_THREAD(name)                                                            \
+	{                                                                             \
+		"async, own thread: " #name, name, setup_async_thread, teardown, NULL \
+	}
 #define ASYNC(name)                                                \
 	{                                                          \
 		"async: " #name, name, setup_async, teardown, NULL \
@@ -1095,11 +1181,14 @@ int main(void)
 		T(disk_survives_a_snapshot),
 		T(ranges_are_discarded_and_zeroed),
 		T(ranges_that_are_wrong_are_refused),
-		T(registers_answer_while_a_disk_does_not),
-		T(reset_is_complete_when_nothing_is_in_flight),
-		T(draining_has_a_bound),
-		T(file_in_use_is_not_exchanged),
-		T(many_requests_are_all_answered),
+		THREAD(registers_answer_while_a_disk_does_not),
+		THREAD(reset_is_complete_when_nothing_is_in_flight),
+		THREAD(draining_has_a_bound),
+		THREAD(file_in_use_is_not_exchanged),
+		THREAD(many_requests_are_all_answered),
+		THREAD(guest_that_keeps_adding_need_not_ring),
+		THREAD(machine_is_paused_and_resumed_while_a_disk_works),
+		THREAD(file_is_exchanged_while_the_guest_reads),
 		ASYNC(sectors_are_read_and_written),
 		ASYNC(request_may_be_cut_anywhere),
 		ASYNC(largest_request_has_254_segments),
@@ -1117,7 +1206,10 @@ int main(void)
 		ASYNC(disk_survives_a_snapshot),
 		ASYNC(ranges_are_discarded_and_zeroed),
 		ASYNC(ranges_that_are_wrong_are_refused),
-		ASYNC(many_requests_are_all_answered),
+		ASYNC_THREAD(many_requests_are_all_answered),
+		ASYNC_THREAD(guest_that_keeps_adding_need_not_ring),
+		ASYNC_THREAD(machine_is_paused_and_resumed_while_a_disk_works),
+		ASYNC_THREAD(file_is_exchanged_while_the_guest_reads),
 	};
 
 	return cmocka_run_group_tests_name("blk", tests, NULL, NULL);

@@ -119,7 +119,7 @@ static struct probe *probe_new(struct fixture *f, bool *freed)
 {
 	struct probe *probe = calloc(1, sizeof(*probe));
 
-	virtio_dev_init(&probe->vdev, &probe_ops, &f->fp.p, PROBE_OFFERED, 128);
+	assert_int_equal(virtio_dev_init(&probe->vdev, &probe_ops, &f->fp.p, PROBE_OFFERED, 128), 0);
 	probe->freed = freed;
 	return probe;
 }
