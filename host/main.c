@@ -38,8 +38,17 @@ struct process {
 	struct loop_source *metrics_timer;
 	struct vmm vmm;
 	struct api_server *server;
-	int code; /* the exit status */
+	uint64_t began_us; /* CLOCK_MONOTONIC */
+	int code;	   /* the exit status, or minus the signal to die by */
 };
+
+static uint64_t now_us(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000;
+}
 
 static void on_signal(void *ctx, uint32_t events)
 {
@@ -49,8 +58,15 @@ static void on_signal(void *ctx, uint32_t events)
 	(void)events;
 	if (read(p->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	log_info("Shutting down after signal %u.", info.ssi_signo);
-	loop_stop(p->loop, info.ssi_signo == SIGHUP ? EXIT_CODE_SIGHUP : EXIT_CODE_OK);
+	if (info.ssi_signo == SIGPIPE) {
+		metric_inc(signals, sigpipe);
+		log_error("Received signal %u, code %d.", info.ssi_signo, info.ssi_code);
+		return;
+	}
+	log_info("Shutting down VM after intercepting signal %u, code %d.", info.ssi_signo, info.ssi_code);
+	if (info.ssi_signo == SIGHUP)
+		metric_inc(signals, sighup);
+	loop_stop(p->loop, info.ssi_signo == SIGHUP ? EXIT_CODE_SIGHUP : -(int)info.ssi_signo);
 }
 
 static void on_metrics_timer(void *ctx, uint32_t events)
@@ -88,29 +104,32 @@ static void ending_signals(sigset_t *set)
 }
 
 /*
- * Before any other thread exists: what is blocked here stays blocked in all. A write beyond a file-size limit or to a closed
- * pipe is an error of that write, no reason to die; neither is a terminal that is touched from the background one to stop
- * (base/terminal.h). SIGCONT is read by whoever has the terminal.
+ * Before any other thread exists: what is blocked here stays blocked in all. A write to a closed pipe is an error of that
+ * write (base/outlet.c counts it), no reason to die; neither is a terminal that is touched from the background one to stop
+ * (base/terminal.h). SIGCONT is read by whoever has the terminal. What we shall die by must be able to kill us, whatever the
+ * parent has ignored.
  */
 static void block_signals(void)
 {
 	sigset_t set;
 
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
 	ending_signals(&set);
+	sigaddset(&set, SIGPIPE);
 	sigaddset(&set, SIGTTIN);
 	sigaddset(&set, SIGTTOU);
 	sigaddset(&set, SIGCONT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Signals that end the process are taken from the loop, so that the terminal and the socket are put right. */
+/* Signals that end the process are taken from the loop, so that the terminal and the socket are put right. SIGPIPE is noted. */
 static int process_init_signals(struct process *p, struct err *e)
 {
 	sigset_t set;
 
 	ending_signals(&set);
+	sigaddset(&set, SIGPIPE);
 	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signal_fd < 0)
 		return err_errno(e, errno, "cannot watch signals");
@@ -127,6 +146,8 @@ static int process_init_log(const struct args *args, struct err *e)
 	log_set_id(args->id);
 	log_set_level(args->level);
 	log_set_show(args->show_level, args->show_log_origin);
+	if (args->module)
+		log_set_module(args->module);
 	r = args->log_path ? log_set_path(args->log_path, e) : log_start(e);
 	if (r < 0)
 		return args->log_path ? err_wrap(e, -EINVAL, "log-path") : r;
@@ -135,13 +156,20 @@ static int process_init_log(const struct args *args, struct err *e)
 	return 0;
 }
 
-static void record_startup_time(void)
+static uint64_t time_since(uint64_t now, uint64_t then)
 {
-	struct timespec ts;
+	return now > then ? now - then : 0;
+}
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+/* Whoever has started us, such as a jailer, knows since when, and what it has used itself. */
+static void record_startup_time(const struct process *p)
+{
+	const struct args *args = &p->args;
+	uint64_t began_us = args->has_start_time ? args->start_time_us : p->began_us;
+
+	metric_set(api_server, process_startup_time_us, time_since(now_us(CLOCK_MONOTONIC), began_us));
 	metric_set(api_server, process_startup_time_cpu_us,
-		   (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000);
+		   time_since(now_us(CLOCK_PROCESS_CPUTIME_ID), args->start_time_cpu_us) + args->parent_cpu_time_us);
 }
 
 static bool enter_stream_sandbox(void)
@@ -166,6 +194,11 @@ static int process_init(struct process *p, struct err *e)
 	r = process_init_log(&p->args, e);
 	if (r < 0)
 		return r;
+	log_info("Running Firecracker v%s", VMM_API_VERSION);
+	log_info("It is snapsafe-vmm v%s that runs, with the API of that version.", SNAPSAFE_VERSION);
+	r = args_check_idle(&p->args, e);
+	if (r < 0)
+		return r;
 	p->loop = loop_new();
 	if (!p->loop)
 		return err_errno(e, errno, "cannot create the event loop");
@@ -187,7 +220,7 @@ static int process_init(struct process *p, struct err *e)
 	r = sandbox_enter(SANDBOX_SETUP, e);
 	if (r < 0)
 		return r;
-	record_startup_time();
+	record_startup_time(p);
 	return p->args.config_file ? vmm_run_config_file(&p->vmm, p->args.config_file, e) : 0;
 }
 
@@ -228,6 +261,21 @@ static void print_error(const char *text)
 	fprintf(stderr, "Error: %s\n", text);
 }
 
+/*
+ * Whoever waits for us sees that we were killed, and not that the guest has ended. The first process of a PID namespace does
+ * not die of its own signals; its status is what a shell would make of it.
+ */
+static int die_by_signal(int number)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	raise(number);
+	return 128 + number;
+}
+
 static void process_run(void *ctx)
 {
 	struct process *p = ctx;
@@ -236,15 +284,20 @@ static void process_run(void *ctx)
 	p->code = EXIT_CODE_GENERIC;
 	if (process_init(p, &e) < 0) {
 		log_error("%s", e.text);
+		log_error("Firecracker exiting with error. exit_code=%d", p->code);
 		process_fini(p);
 		print_error(e.text);
 		return;
 	}
-	log_info("snapsafe-vmm %s is running.", SNAPSAFE_VERSION);
 	if (metrics_flush(&e) < 0)
 		log_warn("Metrics: %s", e.text);
 	p->code = loop_run(p->loop);
-	log_info("snapsafe-vmm is stopping, exit code %d.", p->code);
+	if (p->code == EXIT_CODE_OK) {
+		log_info("Vmm is stopping.");
+		log_info("Firecracker exiting successfully. exit_code=%d", p->code);
+	} else if (p->code > 0) {
+		log_error("Firecracker exiting with error. exit_code=%d", p->code);
+	}
 	process_fini(p);
 }
 
@@ -263,7 +316,7 @@ static int describe_snapshot(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct process p = { .signal_fd = -1 };
+	struct process p = { .signal_fd = -1, .began_us = now_us(CLOCK_MONOTONIC) };
 	enum exit_code code;
 	struct err e;
 
@@ -280,7 +333,8 @@ int main(int argc, char **argv)
 		return EXIT_CODE_OK;
 	}
 	if (p.args.version) {
-		printf("snapsafe-vmm v%s\n", SNAPSAFE_VERSION);
+		/* Clients look for a version of Firecracker's in the first line. */
+		printf("Firecracker v%s\nsnapsafe-vmm v%s\n", VMM_API_VERSION, SNAPSAFE_VERSION);
 		return EXIT_CODE_OK;
 	}
 	if (p.args.snapshot_version) {
@@ -294,5 +348,5 @@ int main(int argc, char **argv)
 		print_error(e.text);
 		return EXIT_CODE_GENERIC;
 	}
-	return p.code;
+	return p.code < 0 ? die_by_signal(-p.code) : p.code;
 }

@@ -49,6 +49,7 @@ def printer(name):
 
 
 def start(name, sock, *args):
+    args += ("--log-path", f"./{name}.log")  # else it goes to standard output, which is the guest's console
     say(f"\n$ {BINARY} --api-sock {sock} {' '.join(args)}".rstrip())
     monitor = Monitor(*args, binary=BINARY, api_sock=sock, echo=printer(name))
     monitor.wait_api()
@@ -139,7 +140,7 @@ Type Ctrl-A x to end, Ctrl-A s for a shell on the host side (leave it with exit)
 # resume: the counter changes
 {curl_command(sock, "PATCH", "/vm", '{"state": "Resumed"}')}
 # a clone, with its console on your terminal
-{BINARY} --api-sock /tmp/clone.sock &
+{BINARY} --api-sock /tmp/clone.sock --log-path ./clone.log &
 {curl_command("/tmp/clone.sock", "PUT", "/snapshot/load", LOAD)}
 """)
     from terminal import attach  # a module beside this one

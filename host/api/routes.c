@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/metrics.h"
 #include "config/json_fields.h"
 
 /* "/vm" of "http://localhost/vm" and of "/vm", without the slash. */
@@ -61,14 +63,24 @@ static void route_count(_Atomic uint64_t *counter)
 		atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+static bool route_note_deprecated(const char *method, const char *path, const struct action *action)
+{
+	if (!action->deprecated)
+		return false;
+	metric_inc(deprecated_api, deprecated_http_api_calls);
+	log_warn("%s /%s: field \"%s\" is deprecated.", method, path, action->deprecated);
+	return true;
+}
+
 int api_route_request(struct vmm *vmm, const char *method, const char *target, const char *body, size_t len,
-		      json_t **reply, struct err *e)
+		      json_t **reply, bool *deprecated, struct err *e)
 {
 	const char *id, *path = route_path(target);
 	struct endpoint ep;
 	struct action action;
 	int r;
 
+	*deprecated = false;
 	if (!endpoint_find(method, path, &ep, &id))
 		return route_refuse(method, path, e);
 	if (ep.kind == ENDPOINT_LATER)
@@ -76,6 +88,7 @@ int api_route_request(struct vmm *vmm, const char *method, const char *target, c
 	route_count(ep.counters.count);
 	r = route_parse(&ep, id, body, len, &action, e);
 	if (!r) {
+		*deprecated = route_note_deprecated(method, path, &action);
 		r = vmm_do(vmm, &action, reply, e);
 		action_fini(&action);
 	}

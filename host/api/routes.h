@@ -3,6 +3,7 @@
 #ifndef API_ROUTES_H
 #define API_ROUTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <jansson.h>
@@ -12,9 +13,10 @@
 
 /*
  * Carries out one request. target is as the client wrote it ("/drives/rootfs"); body may be NULL if len is 0.
- * 0: *reply is the answer to a GET (a new reference), or NULL. Otherwise -errno and the sentence for the client.
+ * 0: *reply is the answer to a GET (a new reference), or NULL. Otherwise -errno and the sentence for the client. In either case
+ * *deprecated says whether the body had a field that clients should not use any more.
  */
 int api_route_request(struct vmm *vmm, const char *method, const char *target, const char *body, size_t len,
-		      json_t **reply, struct err *e) must_check;
+		      json_t **reply, bool *deprecated, struct err *e) must_check;
 
 #endif

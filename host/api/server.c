@@ -28,6 +28,7 @@
 #include "api/routes.h"
 #include "api/socket.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -66,8 +67,13 @@ static json_t *api_text_to_json(const char *text)
 	return json_string(copy);
 }
 
-/* body is given away. With close_after nothing more is read from the connection. */
-static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int status, char *body, bool close_after)
+enum api_send_flags {
+	API_CLOSE_AFTER = 1 << 0, /* nothing more is read from the connection */
+	API_DEPRECATED = 1 << 1,  /* the request had a field that clients should not use any more */
+};
+
+/* body is given away. */
+static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int status, char *body, unsigned int flags)
 {
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer(body ? strlen(body) : 0, body, MHD_RESPMEM_MUST_FREE);
@@ -77,11 +83,13 @@ static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int 
 		free(body);
 		return MHD_NO;
 	}
-	if (close_after)
+	if (flags & API_CLOSE_AFTER)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	else
 		MHD_set_response_options(response, MHD_RF_SEND_KEEP_ALIVE_HEADER, MHD_RO_END);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_SERVER, "Firecracker API");
+	if (flags & API_DEPRECATED)
+		MHD_add_response_header(response, "Deprecation", "true");
 	if (body)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
 	result = MHD_queue_response(connection, status, response);
@@ -89,14 +97,14 @@ static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int 
 	return result;
 }
 
-static enum MHD_Result api_send_error(struct MHD_Connection *connection, const char *text, bool close_after)
+static enum MHD_Result api_send_error(struct MHD_Connection *connection, const char *text, unsigned int flags)
 {
 	json_t *fault = json_pack("{so}", "fault_message", api_text_to_json(text));
 	char *body = fault ? json_to_text(fault, JSON_COMPACT) : NULL;
 
 	json_decref(fault);
 	log_error("Received Error. Status code: 400 Bad Request. Message: %s", text);
-	return body ? api_send(connection, MHD_HTTP_BAD_REQUEST, body, close_after) : MHD_NO;
+	return body ? api_send(connection, MHD_HTTP_BAD_REQUEST, body, flags) : MHD_NO;
 }
 
 static enum MHD_Result api_send_too_large(struct api_server *server, struct MHD_Connection *connection,
@@ -106,7 +114,7 @@ static enum MHD_Result api_send_too_large(struct api_server *server, struct MHD_
 
 	err_set(&e, EFBIG, "Request payload with size %llu is larger than the limit of %zu allowed by server.", size,
 		server->max_payload);
-	return api_send_error(connection, e.text, false);
+	return api_send_error(connection, e.text, 0);
 }
 
 /* "Put" for "PUT": as clients of Firecracker find it in the log. */
@@ -126,6 +134,9 @@ static void api_log_request(const char *method, const struct api_request *reques
 static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connection *connection, const char *method,
 				  const struct api_request *request)
 {
+	uint64_t start_ns = clock_now_ns();
+	unsigned int flags;
+	bool deprecated;
 	json_t *reply;
 	struct err e;
 	char *body;
@@ -134,19 +145,22 @@ static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connecti
 	if (request->received > server->max_payload)
 		return api_send_too_large(server, connection, request->received);
 	api_log_request(method, request);
-	r = api_route_request(server->vmm, method, request->target, request->body, request->len, &reply, &e);
+	r = api_route_request(server->vmm, method, request->target, request->body, request->len, &reply, &deprecated,
+			      &e);
+	log_debug("Total previous API call duration: %llu us.", (unsigned long long)(clock_now_ns() - start_ns) / 1000);
+	flags = deprecated ? API_DEPRECATED : 0;
 	if (r)
-		return api_send_error(connection, e.text, false);
+		return api_send_error(connection, e.text, flags);
 	if (!reply) {
 		log_info("The request was executed successfully. Status code: 204 No Content.");
-		return api_send(connection, MHD_HTTP_NO_CONTENT, NULL, false);
+		return api_send(connection, MHD_HTTP_NO_CONTENT, NULL, flags);
 	}
 	body = json_to_text(reply, JSON_COMPACT);
 	json_decref(reply);
 	if (!body)
 		return MHD_NO;
 	log_info("The request was executed successfully. Status code: 200 OK.");
-	return api_send(connection, MHD_HTTP_OK, body, false);
+	return api_send(connection, MHD_HTTP_OK, body, flags);
 }
 
 /*
@@ -162,7 +176,7 @@ static enum MHD_Result api_begin(struct api_server *server, struct MHD_Connectio
 
 	request->begun = true;
 	if (api_check_framing(connection, &size, &e) < 0)
-		return api_send_error(connection, e.text, true);
+		return api_send_error(connection, e.text, API_CLOSE_AFTER);
 	if (size > server->max_payload && (expect || size - server->max_payload > API_DISCARD_MAX))
 		return api_send_too_large(server, connection, size);
 	return MHD_YES;
@@ -327,6 +341,7 @@ static int api_server_start(struct api_server *server, struct err *e)
 		return err_errno(e, errno, "cannot start the API server");
 	loop_set_hook(server->loop, api_before_wait, server);
 	server->hooked = true;
+	log_info("API server started.");
 	return 0;
 }
 

@@ -3,7 +3,8 @@
  * The log. One of the two process-wide objects (metrics.h is the other).
  * Line format, as clients of Firecracker know it:
  *   2026-08-21T11:30:10.123456789 [id:thread:LEVEL:file:line] text
- * LEVEL and file:line only when asked for. Goes to stderr until a path is set.
+ * LEVEL and file:line only when asked for. Goes to stdout until a path is set
+ * (before log_start(): to stderr).
  * Thread-safe. Each call site prints at most 10 lines in 5 s; the rest is
  * counted in the metric logger.rate_limited_log_count.
  */
@@ -14,6 +15,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
+
+#define LOG_MODULE_MAX 64
 
 enum log_level {
 	LOG_LEVEL_OFF,
@@ -36,8 +39,8 @@ struct log_site {
 void log_set_id(const char *id);
 
 /*
- * From here on whoever logs does not wait: a thread of the log's own writes, to stderr until a path is set. Before this a line
- * is written at once. For a process that has others to answer to.
+ * From here on whoever logs does not wait: a thread of the log's own writes, to stdout until a path is set. Before this a line
+ * is written at once, to stderr. For a process that has others to answer to.
  */
 int log_start(struct err *e) must_check;
 /* Opens (creates, never truncates; a FIFO without reader is fine) path and logs there, as after log_start(). On error nothing changes. */
@@ -45,6 +48,13 @@ int log_set_path(const char *path, struct err *e) must_check;
 /* Waits at most ms until what has been logged is written: true if it is. */
 bool log_drain(unsigned int ms);
 void log_set_level(enum log_level level);
+/*
+ * From here on only lines from that part of the source are logged: a folder of host/ ("virtio") or a file ("virtio/blk" or
+ * "virtio::blk"), or one of Firecracker's crates: "api_server" (api/), "firecracker" (main.c), "vmm" (the rest). Copied.
+ */
+void log_set_module(const char *module);
+/* 1 to LOG_MODULE_MAX characters. */
+bool log_module_is_valid(const char *module);
 void log_set_show(bool show_level, bool show_origin);
 void log_get_show(bool *show_level, bool *show_origin);
 enum log_level log_get_level(void);

@@ -35,6 +35,7 @@
 	COUNT(block, read_count)                                                                   \
 	COUNT(block, write_count)                                                                  \
 	COUNT(block, rate_limiter_throttled_events)                                                \
+	COUNT(deprecated_api, deprecated_http_api_calls)                                           \
 	COUNT(entropy, activate_fails)                                                             \
 	COUNT(entropy, entropy_event_fails)                                                        \
 	COUNT(entropy, entropy_event_count)                                                        \
@@ -88,10 +89,12 @@
 	COUNT(patch_api_requests, machine_cfg_fails)                                               \
 	COUNT(seccomp, num_faults)                                                                 \
 	COUNT(signals, sigbus)                                                                     \
+	COUNT(signals, sighup)                                                                     \
 	COUNT(signals, sigill)                                                                     \
 	COUNT(signals, sigpipe)                                                                    \
 	COUNT(signals, sigsegv)                                                                    \
 	COUNT(signals, sigxcpu)                                                                    \
+	COUNT(signals, sigxfsz)                                                                    \
 	COUNT(uart, error_count)                                                                   \
 	COUNT(uart, flush_count)                                                                   \
 	COUNT(uart, missed_read_count)                                                             \

@@ -28,6 +28,7 @@
 
 #include "base/io_thread.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #define OUTLET_CHUNK	4096u /* for bytes; a page, which is also what a pipe takes at once */
 #define OUTLET_RETRY_MS 100
@@ -68,10 +69,15 @@ static ssize_t outlet_write(struct outlet *o, const char *data, size_t len)
 			return n;
 		if (n == 0)
 			return -EIO;
-		if (errno == EAGAIN)
+		if (errno == EAGAIN) {
 			(void)poll(&p, 1, -1);
-		else if (errno != EINTR)
-			return -errno;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno == EPIPE) /* SIGPIPE is blocked, or ignored */
+			metric_inc(signals, sigpipe);
+		return -errno;
 	}
 }
 

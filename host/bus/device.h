@@ -61,7 +61,7 @@ struct device_ops {
 	/* Only read, write and free must be there; a NULL elsewhere means that there is nothing to do. */
 };
 
-#define DEVICE_NAME_SIZE 64
+#define DEVICE_NAME_SIZE 88
 
 struct device {
 	struct fair_lock lock; /* guards the device's state */

@@ -27,11 +27,18 @@ enum option_id {
 	OPT_ID,
 	OPT_LOG_PATH,
 	OPT_LEVEL,
+	OPT_MODULE,
 	OPT_SHOW_LEVEL,
 	OPT_SHOW_LOG_ORIGIN,
 	OPT_METRICS_PATH,
 	OPT_BOOT_TIMER,
+	OPT_START_TIME,
+	OPT_START_CPU_TIME,
+	OPT_PARENT_CPU_TIME,
 	OPT_MAX_PAYLOAD,
+	OPT_METADATA,
+	OPT_MMDS_SIZE_LIMIT,
+	OPT_ENABLE_PCI,
 	OPT_NO_SECCOMP,
 	OPT_SECCOMP_FILTER,
 	OPT_VERSION,
@@ -53,13 +60,21 @@ static const struct {
 	{ "config-file", "PATH", "JSON file with a machine to start at once" },
 	{ "no-api", NULL, "serve no API; needs --config-file" },
 	{ "id", "ID", "name of this instance: 1 to 64 letters, digits and '-' [" DEFAULT_ID "]" },
-	{ "log-path", "PATH", "file or FIFO for the log [standard error]" },
+	{ "log-path", "PATH", "file or FIFO for the log [standard output]" },
 	{ "level", "LEVEL", "off, error, warn, info, debug or trace [info]" },
+	{ "module", "MODULE", "log what this module of the source says, and nothing else" },
 	{ "show-level", NULL, "put the level into each log line" },
 	{ "show-log-origin", NULL, "put file and line into each log line" },
 	{ "metrics-path", "PATH", "file or FIFO for the metrics" },
 	{ "boot-timer", NULL, "add the device by which a guest reports its boot time" },
+	{ "start-time-us", "TIME", "when the process was asked for, by the monotonic clock" },
+	{ "start-time-cpu-us", "TIME",
+	  "how much time of a processor the process had used when it became this program" },
+	{ "parent-cpu-time-us", "TIME", "how much its parent had used" },
 	{ "http-api-max-payload-size", "BYTES", "largest request body [51200]" },
+	{ "metadata", "PATH", "JSON file for the metadata service, which is not there yet: it is checked only" },
+	{ "mmds-size-limit", "BYTES", "largest metadata [http-api-max-payload-size]" },
+	{ "enable-pci", NULL, "accepted; devices are on MMIO all the same" },
 	{ "no-seccomp", NULL, "do without the system call filters" },
 	{ "seccomp-filter", "PATH", "not supported yet" },
 	{ "version", NULL, "print the version and exit" },
@@ -121,19 +136,39 @@ static int check_words(int argc, char **argv, struct err *e)
 	return 0;
 }
 
-static int parse_size(const char *text, size_t *size, struct err *e)
+static int parse_number(enum option_id id, const char *text, uint64_t min, uint64_t max, uint64_t *number,
+			struct err *e)
 {
 	char *end;
 	uintmax_t value;
 
 	errno = 0;
 	value = strtoumax(text, &end, 10);
-	if (errno || end == text || *end || text[0] == '-' || value == 0 || value > MAX_MAX_PAYLOAD)
-		return err_set(e, EINVAL,
-			       "The argument 'http-api-max-payload-size' is '%s', allowed are 1 to %u (bytes).", text,
-			       MAX_MAX_PAYLOAD);
-	*size = value;
+	/* strtoumax(3) takes blanks and signs, too. */
+	if (errno || *end || text[0] < '0' || text[0] > '9' || value < min || value > max)
+		return err_set(e, EINVAL, "The argument '%s' is '%s', allowed are %llu to %llu.",
+			       options[id - OPT_API_SOCK].name, text, (unsigned long long)min, (unsigned long long)max);
+	*number = value;
 	return 0;
+}
+
+/* The options whose value is a number. */
+static int take_number(struct args *args, enum option_id id, const char *value, struct err *e)
+{
+	switch (id) {
+	case OPT_START_TIME:
+		return parse_number(id, value, 0, UINT64_MAX, &args->start_time_us, e);
+	case OPT_START_CPU_TIME:
+		return parse_number(id, value, 0, UINT64_MAX, &args->start_time_cpu_us, e);
+	case OPT_PARENT_CPU_TIME:
+		return parse_number(id, value, 0, UINT64_MAX, &args->parent_cpu_time_us, e);
+	case OPT_MAX_PAYLOAD:
+		return parse_number(id, value, 1, MAX_MAX_PAYLOAD, &args->http_api_max_payload_size, e);
+	case OPT_MMDS_SIZE_LIMIT:
+		return parse_number(id, value, 1, MAX_MAX_PAYLOAD, &args->mmds_size_limit, e);
+	default:
+		return 0;
+	}
 }
 
 static int take_option(struct args *args, enum option_id id, const char *value, struct err *e)
@@ -157,6 +192,9 @@ static int take_option(struct args *args, enum option_id id, const char *value, 
 	case OPT_LEVEL:
 		args->level_name = value;
 		break;
+	case OPT_MODULE:
+		args->module = value;
+		break;
 	case OPT_SHOW_LEVEL:
 		args->show_level = true;
 		break;
@@ -169,8 +207,20 @@ static int take_option(struct args *args, enum option_id id, const char *value, 
 	case OPT_BOOT_TIMER:
 		args->boot_timer = true;
 		break;
+	case OPT_START_TIME:
+		args->has_start_time = true;
+		return take_number(args, id, value, e);
+	case OPT_START_CPU_TIME:
+	case OPT_PARENT_CPU_TIME:
 	case OPT_MAX_PAYLOAD:
-		return parse_size(value, &args->http_api_max_payload_size, e);
+	case OPT_MMDS_SIZE_LIMIT:
+		return take_number(args, id, value, e);
+	case OPT_METADATA:
+		args->metadata = value;
+		break;
+	case OPT_ENABLE_PCI:
+		args->enable_pci = true;
+		break;
 	case OPT_NO_SECCOMP:
 		args->no_seccomp = true;
 		break;
@@ -217,6 +267,11 @@ static int check_values(struct args *args, enum exit_code *code, struct err *e)
 	if (args->level_name && !log_level_parse(args->level_name, &args->level))
 		return err_set(e, EINVAL, "level is \"%s\", allowed are off, error, warn, info, debug and trace",
 			       args->level_name);
+	if (args->module && !log_module_is_valid(args->module))
+		return err_set(e, EINVAL, "module is \"%.80s\", allowed are 1 to %d characters", args->module,
+			       LOG_MODULE_MAX);
+	if (!args->mmds_size_limit)
+		args->mmds_size_limit = args->http_api_max_payload_size;
 	r = instance_id_check(args->id, e);
 	return r < 0 ? err_wrap(e, r, "id") : 0;
 }

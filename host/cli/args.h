@@ -4,7 +4,7 @@
 #define CLI_ARGS_H
 
 #include <stdbool.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/err.h"
@@ -28,11 +28,20 @@ struct args {
 	const char *log_path;
 	const char *level_name;
 	enum log_level level;
+	const char *module;
 	bool show_level;
 	bool show_log_origin;
 	const char *metrics_path;
 	bool boot_timer;
-	size_t http_api_max_payload_size;
+	bool has_start_time;
+	uint64_t start_time_us; /* CLOCK_MONOTONIC, when somebody asked for the process */
+	uint64_t
+		start_time_cpu_us; /* CLOCK_PROCESS_CPUTIME_ID, when the process became this program; 0: from its beginning */
+	uint64_t parent_cpu_time_us; /* what the process that made this one had used until then */
+	uint64_t http_api_max_payload_size;
+	const char *metadata;
+	uint64_t mmds_size_limit; /* bytes */
+	bool enable_pci;
 	bool no_seccomp;
 	bool version;
 	bool snapshot_version;
@@ -47,5 +56,11 @@ struct args {
 int args_parse(int argc, char **argv, struct args *args, enum exit_code *code, struct err *e) must_check;
 
 void args_print_help(FILE *out);
+
+/*
+ * Says in the log which options have no effect. --metadata is checked all the same: a JSON object of at most mmds_size_limit
+ * bytes.
+ */
+int args_check_idle(const struct args *args, struct err *e) must_check;
 
 #endif

@@ -18,7 +18,7 @@
 #define CONFIG_MAX_DRIVES      16
 #define CONFIG_DEFAULT_MEM_MIB 128
 #define CONFIG_ID_MAX	       64
-#define CONFIG_RESOURCE_ID_MAX 57 /* "drive.<id>" is the name of a device (bus/device.h) */
+#define CONFIG_RESOURCE_ID_MAX 80 /* "drive.<id>" is the name of a device (bus/device.h) */
 #define CONFIG_PATH_MAX	       4095
 
 struct boot_source_config {
@@ -34,8 +34,8 @@ struct machine_config {
 	uint32_t vcpu_count;
 	uint64_t mem_size_mib;
 	bool smt;
-	bool track_dirty_pages;
-	enum huge_pages huge_pages; /* only NONE is accepted so far; the others are refused in one sentence */
+	bool track_dirty_pages;	    /* stored and shown; nothing is tracked so far */
+	enum huge_pages huge_pages; /* 2M is not accepted so far */
 	bool vm_generation_id;	    /* extension, default true: the machine has a VM Generation ID device */
 };
 
@@ -83,6 +83,7 @@ struct logger_config {
 	char *log_path; /* NULL: unchanged */
 	bool has_level;
 	enum log_level level;
+	char *module; /* NULL: unchanged */
 	bool has_show_level, show_level;
 	bool has_show_log_origin, show_log_origin;
 };
@@ -111,10 +112,19 @@ struct snapshot_create_config {
 	char *mem_file_path;
 };
 
+/* What a restored machine's memory is made of: the pages that the snapshot's had, or others. */
+enum load_huge_pages {
+	LOAD_HUGE_PAGES_SNAPSHOT,
+	LOAD_HUGE_PAGES_NONE,
+	LOAD_HUGE_PAGES_TRANSPARENT,
+	LOAD_HUGE_PAGES_2M
+};
+
 struct snapshot_load_config {
 	char *snapshot_path;
-	char *mem_file_path; /* from mem_file_path or mem_backend.backend_path */
-	bool track_dirty_pages;
+	char *mem_file_path;	/* from mem_file_path or mem_backend.backend_path */
+	bool track_dirty_pages; /* or enable_diff_snapshots */
+	enum load_huge_pages huge_pages;
 	bool resume_vm;
 	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
 };

@@ -67,8 +67,6 @@ static int json_field_refuse_later(const struct field *f, const char *name, json
 
 	if (!(f->flags & FIELD_REQUIRED))
 		len += (size_t)snprintf(allowed, sizeof(allowed), "null, ");
-	if (f->type == FIELD_BOOL || f->flags & FIELD_MAY_BE_FALSE)
-		len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "false, ");
 	if (f->flags & FIELD_MAY_BE_EMPTY)
 		len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "[], ");
 	for (size_t i = 0; f->names && f->names[i] && len < sizeof(allowed); i++) {
@@ -170,8 +168,6 @@ static int json_decode_bool(const struct field *f, const char *name, json_t *val
 {
 	if (!json_is_boolean(value))
 		return json_field_refuse_value(f, name, value, e);
-	if (f->flags & FIELD_ONLY_FALSE && json_is_true(value))
-		return json_field_refuse_later(f, name, value, e);
 	*at = json_is_true(value);
 	return 0;
 }
@@ -180,8 +176,6 @@ static int json_decode_later(const struct field *f, const char *name, json_t *va
 {
 	const char *text = json_string_value(value);
 
-	if (f->flags & FIELD_MAY_BE_FALSE && json_is_false(value))
-		return 0;
 	if (f->flags & FIELD_MAY_BE_EMPTY && json_is_array(value) && !json_array_size(value))
 		return 0;
 	for (size_t i = 0; text && f->names && f->names[i]; i++) {
@@ -306,6 +300,18 @@ int json_fields_decode(const struct field_table *table, json_t *obj, void *out, 
 		return err_set(e, EINVAL, "%s is not allowed here: expected a JSON object", shown);
 	}
 	return json_fields_decode_at(table, obj, out, "", e);
+}
+
+const char *json_fields_deprecated(const struct field_table *table, json_t *obj)
+{
+	for (size_t i = 0; i < table->num_fields; i++) {
+		const struct field *f = &table->fields[i];
+		json_t *value = f->flags & FIELD_DEPRECATED ? json_object_get(obj, f->key) : NULL;
+
+		if (value && !json_is_null(value))
+			return f->key;
+	}
+	return NULL;
 }
 
 static bool json_is_all_null(json_t *obj)

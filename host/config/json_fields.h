@@ -29,13 +29,12 @@ enum field_type {
 
 enum field_flags {
 	FIELD_REQUIRED = 1 << 0,
-	FIELD_ONLY_FALSE = 1 << 1,  /* FIELD_BOOL: true is not supported yet */
+	FIELD_DEPRECATED = 1 << 1,  /* clients should use something else: whoever gives it is told so */
 	FIELD_ZERO_NULL = 1 << 2,   /* numbers: 0 is written as null; FIELD_OBJECT: so is one of nothing but nulls */
 	FIELD_NOT_WRITTEN = 1 << 3, /* the encoder leaves it out */
 	FIELD_OURS = 1 << 6,  /* FIELD_BOOL that Firecracker does not have: written only if it is not the default */
 	FIELD_OWNED = 1 << 7, /* FIELD_CUSTOM: what is stored is a malloc'ed string */
-	/* FIELD_LATER: values that ask for nothing and are accepted, besides null. */
-	FIELD_MAY_BE_FALSE = 1 << 4,
+	/* FIELD_LATER: a value that asks for nothing and is accepted, besides null. */
 	FIELD_MAY_BE_EMPTY = 1 << 5, /* [] */
 };
 
@@ -96,6 +95,9 @@ int json_fields_new(const struct field_table *table, json_t *obj, void **out, st
 /* Frees what the struct owns and zeroes it; json_fields_free() the struct as well. NULL is fine. */
 void json_fields_fini(const struct field_table *table, void *obj);
 void json_fields_free(const struct field_table *table, void *obj);
+
+/* The key of a field of obj that is given, and not null, and deprecated; NULL if there is none. Deeper tables are not looked at. */
+const char *json_fields_deprecated(const struct field_table *table, json_t *obj);
 
 /* A new reference; NULL only when out of memory. */
 json_t *json_fields_encode(const struct field_table *table, const void *in);

@@ -111,6 +111,8 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 		return r;
 	arch_mem_layout(file->mem_size, &layout);
 	r = mem_init_file(&m->mem, &layout, fd, e);
+	if (!r && m->config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
+		r = mem_use_huge_pages(&m->mem, e);
 	if (r < 0)
 		return r;
 	m->boot_timer = dec_bool(file->state, "boot_timer");
@@ -125,6 +127,20 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 		return r;
 	r = load_state(m, file->state, load->clock_realtime, e);
 	return r < 0 ? err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path) : 0;
+}
+
+/* What the request decides, not the snapshot. */
+static void load_choose_memory(const struct snapshot_load_config *load, struct machine_config *config)
+{
+	static const enum huge_pages pages[] = {
+		[LOAD_HUGE_PAGES_NONE] = HUGE_PAGES_NONE,
+		[LOAD_HUGE_PAGES_TRANSPARENT] = HUGE_PAGES_TRANSPARENT,
+		[LOAD_HUGE_PAGES_2M] = HUGE_PAGES_2M,
+	};
+
+	config->track_dirty_pages = load->track_dirty_pages;
+	if (load->huge_pages != LOAD_HUGE_PAGES_SNAPSHOT)
+		config->huge_pages = pages[load->huge_pages];
 }
 
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
@@ -142,6 +158,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		statefile_fini(&file);
 		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
 	}
+	load_choose_memory(load, &loaded.machine);
 	vm_config_move_own(&loaded, config);
 	m = machine_alloc(&loaded, loop);
 	r = m ? load_machine(m, load, &file, e) : err_errno(e, ENOMEM, "cannot create the machine");

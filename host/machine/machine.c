@@ -67,6 +67,8 @@ int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *l
 	m->boot_timer = boot_timer;
 	arch_mem_layout(config->machine.mem_size_mib << 20, &layout);
 	r = mem_init_anonymous(&m->mem, &layout, e);
+	if (!r && config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
+		r = mem_use_huge_pages(&m->mem, e);
 	if (!r)
 		r = machine_build(m, e);
 	if (!r)

@@ -113,6 +113,15 @@ int mem_init_file(struct guest_mem *mem, const struct mem_layout *layout, int fd
 	return mem_init(mem, layout, fd, e);
 }
 
+int mem_use_huge_pages(const struct guest_mem *mem, struct err *e)
+{
+	for (unsigned int i = 0; i < mem->num_regions; i++) {
+		if (madvise(mem->regions[i].host, (size_t)mem->regions[i].size, MADV_HUGEPAGE) < 0)
+			return err_errno(e, errno, "huge_pages is Transparent, which this host's kernel does not have");
+	}
+	return 0;
+}
+
 void mem_fini(struct guest_mem *mem)
 {
 	/* Zeroed and never initialised: backing_fd 0 is not ours. */

@@ -51,6 +51,8 @@ int mem_init_anonymous(struct guest_mem *mem, const struct mem_layout *layout, s
  * Takes over fd, also when it fails.
  */
 int mem_init_file(struct guest_mem *mem, const struct mem_layout *layout, int fd, struct err *e) must_check;
+/* Asks for transparent huge pages. In a file's mapping the kernel has them for some file systems only, and not for changed pages. */
+int mem_use_huge_pages(const struct guest_mem *mem, struct err *e) must_check;
 void mem_fini(struct guest_mem *mem); /* accepts half-built */
 
 /* The host address of [gpa, gpa + len), or NULL unless all of it lies in one region. len 0 gives NULL. */

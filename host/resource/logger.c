@@ -16,6 +16,8 @@ static int logger_apply(const void *config, const char *instance_id, struct err 
 		if (r)
 			return r;
 	}
+	if (c->module)
+		log_set_module(c->module);
 	if (c->has_level)
 		log_set_level(c->level);
 	log_get_show(&show_level, &show_origin);
@@ -45,7 +47,8 @@ static const struct field logger_fields[] = {
 	  .help = "Show the level in each line." },
 	{ "show_log_origin", FIELD_BOOL, 0, FIELD_AT(logger_config, show_log_origin),
 	  FIELD_GIVEN(logger_config, has_show_log_origin), .help = "Show file and line in each line." },
-	{ "module", FIELD_LATER, .help = "Only lines of this module." },
+	{ "module", FIELD_STRING, 0, FIELD_AT(logger_config, module), .min = 1, .max = LOG_MODULE_MAX,
+	  .help = "Only lines from this folder or file of the source, or from this crate of Firecracker's." },
 };
 static const struct field_table logger_table = FIELD_TABLE(logger_config, logger_fields);
 

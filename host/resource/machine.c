@@ -24,20 +24,19 @@ static int machine_check(const void *config, struct err *e)
 #define VCPU_COUNT  .min = 1, .max = CONFIG_MAX_VCPUS, .help = "Number of vCPUs; 1 or even with smt."
 #define MEM_SIZE    .min = 1, .max = ARCH_MAX_MEM_MIB, .help = "Memory, in MiB."
 #define SMT	    .help = "Two vCPUs are the threads of one core."
-#define TRACK_DIRTY .help = "Track the pages that the guest writes, for Diff snapshots."
-#define HUGE_PAGES                                                                              \
-	.names = huge_pages_names, .later = 1u << HUGE_PAGES_TRANSPARENT | 1u << HUGE_PAGES_2M, \
-	.help = "Pages that the guest's memory is made of."
-#define CPU_TEMPLATE .names = no_template_names, .help = "A static CPU template (deprecated)."
+#define TRACK_DIRTY .help = "Meant for Diff snapshots: shown, and without effect so far."
+#define HUGE_PAGES \
+	.names = huge_pages_names, .later = 1u << HUGE_PAGES_2M, .help = "Pages that the guest's memory is made of."
+#define CPU_TEMPLATE .names = no_template_names, .help = "A static CPU template."
 #define GENERATION   .help = "The machine has a VM Generation ID device."
 
 static const struct field machine_fields[] = {
 	{ "vcpu_count", FIELD_U32, FIELD_REQUIRED, FIELD_AT(machine_config, vcpu_count), VCPU_COUNT },
 	{ "mem_size_mib", FIELD_U64, FIELD_REQUIRED, FIELD_AT(machine_config, mem_size_mib), MEM_SIZE },
 	{ "smt", FIELD_BOOL, 0, FIELD_AT(machine_config, smt), SMT },
-	{ "track_dirty_pages", FIELD_BOOL, FIELD_ONLY_FALSE, FIELD_AT(machine_config, track_dirty_pages), TRACK_DIRTY },
+	{ "track_dirty_pages", FIELD_BOOL, 0, FIELD_AT(machine_config, track_dirty_pages), TRACK_DIRTY },
 	{ "huge_pages", FIELD_ENUM, 0, FIELD_AT(machine_config, huge_pages), HUGE_PAGES },
-	{ "cpu_template", FIELD_LATER, FIELD_NOT_WRITTEN, CPU_TEMPLATE },
+	{ "cpu_template", FIELD_LATER, FIELD_NOT_WRITTEN | FIELD_DEPRECATED, CPU_TEMPLATE },
 	{ "vm_generation_id", FIELD_BOOL, FIELD_OURS, FIELD_AT(machine_config, vm_generation_id), GENERATION },
 };
 
@@ -60,9 +59,9 @@ static const struct field machine_patch_fields[] = {
 	{ "vcpu_count", FIELD_U32, 0, PATCH_OF(vcpu_count), VCPU_COUNT },
 	{ "mem_size_mib", FIELD_U64, 0, PATCH_OF(mem_size_mib), MEM_SIZE },
 	{ "smt", FIELD_BOOL, 0, PATCH_OF(smt), SMT },
-	{ "track_dirty_pages", FIELD_BOOL, FIELD_ONLY_FALSE, PATCH_OF(track_dirty_pages), TRACK_DIRTY },
+	{ "track_dirty_pages", FIELD_BOOL, 0, PATCH_OF(track_dirty_pages), TRACK_DIRTY },
 	{ "huge_pages", FIELD_ENUM, 0, PATCH_OF(huge_pages), HUGE_PAGES },
-	{ "cpu_template", FIELD_LATER, 0, CPU_TEMPLATE },
+	{ "cpu_template", FIELD_LATER, FIELD_DEPRECATED, CPU_TEMPLATE },
 	{ "vm_generation_id", FIELD_BOOL, 0, PATCH_OF(vm_generation_id), GENERATION },
 };
 static const struct field_table machine_patch_table = FIELD_TABLE(machine_config_patch, machine_patch_fields);

@@ -39,6 +39,7 @@ static const struct crash_signal {
 	{ SIGSEGV, true, CRASH_EXIT_SIGSEGV, &metrics.signals_sigsegv },
 	{ SIGILL, true, CRASH_EXIT_SIGILL, &metrics.signals_sigill },
 	{ SIGXCPU, false, CRASH_EXIT_SIGXCPU, &metrics.signals_sigxcpu },
+	{ SIGXFSZ, false, CRASH_EXIT_SIGXFSZ, &metrics.signals_sigxfsz },
 };
 
 /* In the thread's own storage, so that it goes with the thread. */

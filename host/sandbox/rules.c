@@ -166,6 +166,7 @@ const struct rule rules[] = {
 	CALL(LOOP, brk, NULL),
 	CALL1(OTHER, madvise, IS(2, MADV_DONTNEED), NULL),
 	CALL1(SETUP, madvise, IS(2, MADV_DONTDUMP), NULL),
+	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),
 	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NO_PAGEMAP),
 	CALL(LOOP, getrandom, NULL),
 
@@ -193,6 +194,8 @@ const struct rule rules[] = {
 	CALL(LOOP, rt_sigreturn, "the kick signal, if another process sends it"),
 	CALL(LOOP, getpid, NULL),
 	CALL2(LOOP, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, KICK_SIGNAL), NULL),
+	CALL2(LOOP, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, SIGTERM), NULL),
+	CALL2(LOOP, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, SIGINT), "the process dies by the signal that has ended it"),
 	CALL(ALL, restart_syscall, "poll(2) that a stopped process goes on with"),
 
 	/* The end, good or bad. */

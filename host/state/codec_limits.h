@@ -9,7 +9,7 @@
 
 #define CODEC_MAX_SIZE	(16u * 1024 * 1024) /* bytes of the whole map */
 #define CODEC_MAX_DEPTH 16		    /* nested maps and arrays */
-#define CODEC_MAX_KEY	64		    /* bytes of a key */
+#define CODEC_MAX_KEY	96		    /* bytes of a key; 64 up to v1.1 of the format */
 #define CODEC_MAX_KEYS	512		    /* keys of one map: duplicates are looked for pair by pair */
 #define CODEC_MAX_ITEMS (512u * 1024)	    /* keys and values altogether */
 

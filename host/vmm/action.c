@@ -24,6 +24,22 @@ static int action_check(const struct endpoint *ep, const char *id, void *body, s
 	return r;
 }
 
+/* A PATCH that names nothing but the instance, and a change to nothing, is a mistake of its sender. */
+static bool action_changes_nothing(const struct endpoint *ep, json_t *body)
+{
+	const struct field_table *table = ep->fields;
+
+	for (size_t i = 0; i < table->num_fields; i++) {
+		const struct field *f = &table->fields[i];
+		json_t *value = json_object_get(body, f->key);
+		bool is_id = ep->has_id && f->type == FIELD_STRING && f->offset == ep->id_offset;
+
+		if (value && !json_is_null(value) && !is_id)
+			return false;
+	}
+	return true;
+}
+
 int action_from_json(const struct endpoint *endpoint, const char *id, json_t *body, struct action *action,
 		     struct err *e)
 {
@@ -40,12 +56,18 @@ int action_from_json(const struct endpoint *endpoint, const char *id, json_t *bo
 		r = json_fields_new(endpoint->fields, body, &decoded, e);
 		if (!r)
 			r = action_check(endpoint, id, decoded, e);
+		if (!r && endpoint->kind == ENDPOINT_PATCH && action_changes_nothing(endpoint, body))
+			r = err_set(e, EINVAL, "Empty PATCH request.");
 		if (r) {
 			json_fields_free(endpoint->fields, decoded);
 			return r;
 		}
 	}
-	*action = (struct action){ .endpoint = *endpoint, .body = decoded };
+	*action = (struct action){
+		.endpoint = *endpoint,
+		.body = decoded,
+		.deprecated = endpoint->fields ? json_fields_deprecated(endpoint->fields, body) : NULL,
+	};
 	return 0;
 }
 

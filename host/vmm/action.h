@@ -14,7 +14,8 @@
 
 struct action {
 	struct endpoint endpoint;
-	void *body; /* owned; the struct of endpoint.fields, or NULL if there are none */
+	void *body;		/* owned; the struct of endpoint.fields, or NULL if there are none */
+	const char *deprecated; /* NULL, or a field that the body has and that clients should not use any more */
 };
 
 /*

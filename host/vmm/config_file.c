@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/fdio.h"
+#include "base/log.h"
 #include "resource/resource.h"
 #include "vmm/operation.h"
 #include "vmm/vmm.h"
@@ -164,5 +165,7 @@ int vmm_run_config_file(struct vmm *vmm, const char *path, struct err *e)
 	for (size_t i = 0; !r && i < list.num; i++)
 		r = vmm_do(vmm, &list.actions[i], &reply, e);
 	action_list_fini(&list);
+	if (!r)
+		log_info("Successfully started microvm that was configured from one single json");
 	return r ? err_wrap(e, r, "config file \"%s\"", path) : 0;
 }

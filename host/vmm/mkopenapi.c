@@ -58,8 +58,6 @@ static void print_type(const struct field *f, int indent)
 		break;
 	case FIELD_BOOL:
 		printf("%*stype: boolean\n", indent, "");
-		if (f->flags & FIELD_ONLY_FALSE)
-			printf("%*senum: [false]\n", indent, "");
 		break;
 	case FIELD_U32:
 	case FIELD_U64:
@@ -90,6 +88,8 @@ static void print_field(const struct field *f, const void *defaults, int indent)
 		print_text(indent + 2, "x-snapsafe", "an extension");
 	print_type(f, indent + 2);
 	print_default(f, defaults, indent + 2);
+	if (f->flags & FIELD_DEPRECATED)
+		printf("%*sdeprecated: true\n", indent + 2, "");
 	if (!(f->flags & FIELD_REQUIRED))
 		printf("%*snullable: true\n", indent + 2, "");
 }

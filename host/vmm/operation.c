@@ -7,9 +7,6 @@
 #include "vmm/snapshot_request.h"
 #include "vmm/vmm.h"
 
-/* The release of Firecracker whose API this is; clients compare it as a semantic version. */
-#define VMM_API_VERSION "1.17.0"
-
 static int reply_with(json_t *value, json_t **reply, struct err *e)
 {
 	*reply = value;
@@ -21,6 +18,7 @@ struct instance_info {
 	unsigned int state;
 	const char *vmm_version;
 	const char *app_name;
+	const char *implementation;
 };
 
 static const char *const vmm_state_names[] = {
@@ -36,9 +34,11 @@ static const struct field instance_info_fields[] = {
 	{ "state", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(instance_info, state), .names = vmm_state_names,
 	  .help = "The state of the machine." },
 	{ "vmm_version", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(instance_info, vmm_version), .max = CONFIG_ID_MAX,
-	  .help = "The version of app_name." },
+	  .help = "The release of Firecracker whose API this is." },
 	{ "app_name", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(instance_info, app_name), .max = CONFIG_ID_MAX,
-	  .help = "The program that answers." },
+	  .help = "The program whose API this is." },
+	{ "implementation", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(instance_info, implementation), .max = CONFIG_ID_MAX,
+	  .help = "The program that answers, and its version. Ours." },
 };
 static const struct field_table instance_info_table = FIELD_TABLE(instance_info, instance_info_fields);
 
@@ -47,8 +47,9 @@ static int get_instance_info(struct vmm *vmm, void *body, json_t **reply, struct
 	const struct instance_info info = {
 		.id = vmm->instance_id,
 		.state = vmm_state(vmm),
-		.vmm_version = SNAPSAFE_VERSION,
-		.app_name = "snapsafe-vmm",
+		.vmm_version = VMM_API_VERSION,
+		.app_name = "Firecracker",
+		.implementation = "snapsafe-vmm " SNAPSAFE_VERSION,
 	};
 
 	(void)body;

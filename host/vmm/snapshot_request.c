@@ -5,9 +5,11 @@
 
 static const char *const snapshot_type_names[] = { "Full", "Diff", NULL };
 static const char *const backend_type_names[] = { "File", "Uffd", NULL };
-static const char *const same_pages_names[] = { "Snapshot", "None", NULL };
+static const char *const load_huge_pages_names[] = { "Snapshot", "None", "Transparent", "2M", NULL };
 
-_Static_assert(sizeof(enum snapshot_type) == sizeof(unsigned int), "json_fields.c stores an unsigned int");
+_Static_assert(sizeof(enum snapshot_type) == sizeof(unsigned int) &&
+		       sizeof(enum load_huge_pages) == sizeof(unsigned int),
+	       "json_fields.c stores an unsigned int");
 
 static const struct field snapshot_create_fields[] = {
 	{ "snapshot_type", FIELD_ENUM, 0, FIELD_AT(snapshot_create_config, type), .names = snapshot_type_names,
@@ -34,6 +36,7 @@ int snapshot_create_check(const void *body, struct err *e)
 /* The memory file may be named in two ways; only one of them is stored in the configuration. */
 struct load_request {
 	struct snapshot_load_config load;
+	bool enable_diff_snapshots;
 	bool has_backend;
 	unsigned int backend_type;
 	char *backend_path;
@@ -50,19 +53,21 @@ static const struct field_table mem_backend_table = FIELD_SUBTABLE(mem_backend_f
 static const struct field snapshot_load_fields[] = {
 	{ "snapshot_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(load_request, load.snapshot_path), FIELD_PATH,
 	  .help = "The state file." },
-	{ "mem_file_path", FIELD_STRING, 0, FIELD_AT(load_request, load.mem_file_path), FIELD_PATH,
+	{ "mem_file_path", FIELD_STRING, FIELD_DEPRECATED, FIELD_AT(load_request, load.mem_file_path), FIELD_PATH,
 	  .help = "The memory file; this or mem_backend." },
 	{ "mem_backend", FIELD_OBJECT, 0, 0, FIELD_GIVEN(load_request, has_backend), .sub = &mem_backend_table,
 	  .help = "Where the memory comes from; this or mem_file_path." },
-	{ "track_dirty_pages", FIELD_BOOL, FIELD_ONLY_FALSE, FIELD_AT(load_request, load.track_dirty_pages),
-	  .help = "Track the pages that the guest writes, for Diff snapshots." },
-	{ "enable_diff_snapshots", FIELD_LATER, FIELD_MAY_BE_FALSE, .help = "As track_dirty_pages (deprecated)." },
+	{ "track_dirty_pages", FIELD_BOOL, 0, FIELD_AT(load_request, load.track_dirty_pages),
+	  .help = "Meant for Diff snapshots: shown, and without effect so far." },
+	{ "enable_diff_snapshots", FIELD_BOOL, FIELD_DEPRECATED, FIELD_AT(load_request, enable_diff_snapshots),
+	  .help = "As track_dirty_pages." },
 	{ "resume_vm", FIELD_BOOL, 0, FIELD_AT(load_request, load.resume_vm), .help = "Resume the machine at once." },
 	{ "clock_realtime", FIELD_BOOL, 0, FIELD_AT(load_request, load.clock_realtime),
 	  .help = "Advance the guest's clock by the host time since the snapshot." },
 	{ "network_overrides", FIELD_LATER, FIELD_MAY_BE_EMPTY, .help = "Other taps for network interfaces." },
 	{ "vsock_override", FIELD_LATER, .help = "Another socket path for the vsock device." },
-	{ "huge_pages", FIELD_LATER, .names = same_pages_names, .help = "Pages that the guest's memory is made of." },
+	{ "huge_pages", FIELD_ENUM, 0, FIELD_AT(load_request, load.huge_pages), .names = load_huge_pages_names,
+	  .later = 1u << LOAD_HUGE_PAGES_2M, .help = "Pages that the guest's memory is made of; Snapshot: as before." },
 };
 const struct field_table snapshot_load_table = FIELD_TABLE(load_request, snapshot_load_fields);
 
@@ -84,5 +89,6 @@ struct snapshot_load_config *snapshot_load_request_config(void *body)
 
 	if (c->has_backend && c->backend_path)
 		c->load.mem_file_path = take_ptr(c->backend_path);
+	c->load.track_dirty_pages |= c->enable_diff_snapshots;
 	return &c->load;
 }

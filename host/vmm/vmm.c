@@ -55,9 +55,14 @@ static int vmm_check_state(unsigned int allowed, const char *error, enum vmm_sta
 
 int vmm_start(struct vmm *vmm, struct err *e)
 {
+	int r;
+
 	if (!vmm->config.boot_source.present)
 		return err_set(e, EINVAL, "Cannot start microvm without kernel configuration.");
-	return machine_boot(&vmm->config, vmm->boot_timer, vmm->loop, &vmm->machine, e);
+	r = machine_boot(&vmm->config, vmm->boot_timer, vmm->loop, &vmm->machine, e);
+	if (!r)
+		log_info("Successfully started microvm.");
+	return r;
 }
 
 int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct err *e)

@@ -16,6 +16,9 @@
 #include "machine/machine.h"
 #include "vmm/action.h"
 
+/* The release of Firecracker whose API this is; clients compare it as a semantic version. */
+#define VMM_API_VERSION "1.17.0"
+
 struct vmm {
 	struct loop *loop;	 /* borrowed */
 	const char *instance_id; /* borrowed */

@@ -113,7 +113,9 @@ static struct vmm vmm;
 
 static int request_carry_out(const struct request *r, json_t **reply, struct err *e)
 {
-	return api_route_request(&vmm, r->method, r->path, r->body, strlen(r->body), reply, e);
+	bool deprecated;
+
+	return api_route_request(&vmm, r->method, r->path, r->body, strlen(r->body), reply, &deprecated, e);
 }
 
 static void request_must_succeed(const struct request *r)

@@ -85,6 +85,7 @@ static void play_request(struct vmm *vmm, struct fuzz_input *in)
 	const uint8_t *end;
 	struct err e = { "" };
 	json_t *reply = NULL;
+	bool deprecated;
 	char *body;
 	size_t len;
 	int r;
@@ -98,7 +99,7 @@ static void play_request(struct vmm *vmm, struct fuzz_input *in)
 	memcpy(body, fuzz_bytes(in, len, &len), len);
 	(void)fuzz_u8(in);
 	body = realloc(body, len ? len : 1);
-	r = api_route_request(vmm, method, target, len ? body : NULL, len, &reply, &e);
+	r = api_route_request(vmm, method, target, len ? body : NULL, len, &reply, &deprecated, &e);
 	fuzz_expect(r == 0 || (r < 0 && e.text[0] && !reply));
 	json_decref(reply);
 	free(body);

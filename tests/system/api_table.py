@@ -31,6 +31,7 @@ BACKEND = {"snapshot_path": "{folder}/state", "mem_backend": {"backend_path": "{
 AFTER = r"^The requested operation is not supported after starting the microVM\.$"
 BEFORE = r"^The requested operation is not supported before starting the microVM\.$"
 CONFIGURED = r"^Load snapshot error: Loading a microVM snapshot not allowed after configuring boot-specific resources\.$"
+EMPTY_PATCH = r"^Empty PATCH request\.$"
 LATER = r"is not supported yet"
 
 
@@ -67,7 +68,8 @@ GETS = [
     (phase, "GET", path, None, 200, pattern)
     for phase, state in (("new", "Not started"), ("running", "Running"), ("paused", "Paused"))
     for path, pattern in (
-        ("/", f'"state":"{state}","vmm_version":"[0-9.]+","app_name":"snapsafe-vmm"'),
+        ("/", f'"state":"{state}","vmm_version":"1[.]17[.]0","app_name":"Firecracker",'
+              r'"implementation":"snapsafe-vmm [0-9.]+"}$'),
         ("/version", r'^\{"firecracker_version":"1\.[0-9]+\.[0-9]+"\}$'),
         ("/machine-config", r'^\{"vcpu_count":1,"mem_size_mib":128,"smt":false,"track_dirty_pages":false,'
                             r'"huge_pages":"None"\}$'),
@@ -86,6 +88,10 @@ PATHS = [
     ("new", "PUT", "/drives/a-b", DRIVE, 400, "alphanumeric characters and underscores"),
     ("new", "PUT", "/drives/other", DRIVE, 400, "The id from the path .other. does not match the id from the body"),
     ("running", "PATCH", "/drives/other", {"drive_id": "rootfs"}, 400, "does not match the id from the body"),
+    ("running", "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, 400, EMPTY_PATCH),
+    ("running", "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": None}, 400, EMPTY_PATCH),
+    ("new", "PATCH", "/machine-config", {}, 400, EMPTY_PATCH),
+    ("new", "PATCH", "/machine-config", {"smt": None}, 400, EMPTY_PATCH),
 ] + [
     ("new", method, path, None, 400, f"^{method} {re.escape(path)} is not supported yet: ")
     for method, path in (
@@ -127,6 +133,9 @@ MACHINE_CONFIG = [
     ("new", "GET", "/machine-config", None, 200, '"vcpu_count":2,"mem_size_mib":4096,"smt":true'),
     ("new", "PUT", "/machine-config", MACHINE, 204, None),
     ("new", "GET", "/machine-config", None, 200, '"vcpu_count":1,"mem_size_mib":128,"smt":false'),
+    ("new", "PATCH", "/machine-config", {"track_dirty_pages": True, "huge_pages": "Transparent"}, 204, None),
+    ("new", "GET", "/machine-config", None, 200, '"track_dirty_pages":true,"huge_pages":"Transparent"}$'),
+    ("new", "PUT", "/machine-config", MACHINE, 204, None),
     ("new", "PATCH", "/machine-config", {"vm_generation_id": False}, 204, None),
     ("new", "PATCH", "/machine-config", {"vcpu_count": 2}, 204, None),
     ("new", "GET", "/machine-config", None, 200, '"vcpu_count":2.*"vm_generation_id":false'),
@@ -138,8 +147,8 @@ MACHINE_CONFIG = [
         *wrong_values("new", method, "/machine-config", MACHINE, "mem_size_mib", [0, -1, 261121, 2 ** 62, "128", 1.0]),
         *wrong_values("new", method, "/machine-config", MACHINE, "smt", [0, "true"]),
         *wrong_values("new", method, "/machine-config", MACHINE, "vm_generation_id", [1, "no"]),
-        *wrong_values("new", method, "/machine-config", MACHINE, "track_dirty_pages", [True], LATER),
-        *wrong_values("new", method, "/machine-config", MACHINE, "huge_pages", ["2M", "Transparent"], LATER),
+        *wrong_values("new", method, "/machine-config", MACHINE, "track_dirty_pages", [1, "yes"]),
+        *wrong_values("new", method, "/machine-config", MACHINE, "huge_pages", ["2M"], LATER),
         *wrong_values("new", method, "/machine-config", MACHINE, "huge_pages", ["1G", False]),
         *wrong_values("new", method, "/machine-config", MACHINE, "cpu_template", ["T2", "C3"], LATER),
         *bad_bodies(method, "/machine-config", MACHINE),
@@ -166,7 +175,7 @@ DRIVES = [
     ("new", "PUT", "/drives/tty", {**DRIVE, "drive_id": "tty", "is_root_device": False, "path_on_host": "/dev/null"}, 400,
      "must be a regular file or a block device"),
     *missing("new", "PUT", "/drives/rootfs", DRIVE, "drive_id", "path_on_host", "is_root_device"),
-    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "drive_id", [None, "", 1, "x" * 58]),
+    *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "drive_id", [None, "", 1, "x" * 81]),
     *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "path_on_host", [None, "", 1]),
     *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "is_root_device", [None, 1, "true"]),
     *wrong_values("new", "PUT", "/drives/rootfs", DRIVE, "is_read_only", [1, "no"]),
@@ -183,16 +192,16 @@ DRIVES = [
     *bad_bodies("PUT", "/drives/rootfs", DRIVE),
     ("running", "PUT", "/drives/rootfs", DRIVE, 400, AFTER),
     ("paused", "PUT", "/drives/rootfs", DRIVE, 400, AFTER),
-    ("new", "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, 400, BEFORE),
+    ("new", "PUT", "/drives/" + "x" * 80, {**DRIVE, "drive_id": "x" * 80, "is_root_device": False}, 204, None),
+    ("new", "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{disk}"}, 400, BEFORE),
     *[row for phase in ("running", "paused") for row in (
-        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, 204, None),
         (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{disk}"}, 204, None),
         (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "rate_limiter": {"ops": BUCKET}}, 204, None),
         (phase, "GET", "/vm/config", None, 200, '"ops":{"size":1000000,"one_time_burst":5000,"refill_time":100}'),
         (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "rate_limiter": {"ops": {"size": 0, "refill_time": 0}}},
          204, None),
         (phase, "GET", "/vm/config", None, 200, '"rate_limiter":null'),
-        (phase, "PATCH", "/drives/other", {"drive_id": "other"}, 400,
+        (phase, "PATCH", "/drives/other", {"drive_id": "other", "path_on_host": "{disk}"}, 400,
          '^Unable to patch the block device: drive "other" does not exist'),
         (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{folder}/none"}, 400,
          "^Unable to patch the block device: .*No such file or directory"),
@@ -237,7 +246,7 @@ LOGGER = [
     *wrong_values("new", "PUT", "/logger", {}, "show_level", [1, "yes"]),
     *wrong_values("new", "PUT", "/logger", {}, "show_log_origin", [1, "yes"]),
     *wrong_values("new", "PUT", "/logger", {}, "log_path", ["", 1]),
-    *wrong_values("new", "PUT", "/logger", {}, "module", ["api"], LATER),
+    *wrong_values("new", "PUT", "/logger", {}, "module", ["", 1, "x" * 65]),
     *bad_bodies("PUT", "/logger", {}),
     ("running", "PUT", "/logger", {}, 400, AFTER),
     ("paused", "PUT", "/logger", {}, 400, AFTER),
@@ -307,8 +316,8 @@ SNAPSHOT_LOAD = [
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "snapshot_path", [None, "", 1]),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "resume_vm", [1, "yes"]),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "clock_realtime", [1, "yes"]),
-    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "track_dirty_pages", [True], LATER),
-    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "enable_diff_snapshots", [True], LATER),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "track_dirty_pages", [1, "yes"]),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "enable_diff_snapshots", [1, "yes"]),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "network_overrides",
                   [[{"iface_id": "1", "host_dev_name": "tap0"}]], LATER),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "vsock_override", [{"uds_path": "/v"}], LATER),
@@ -331,6 +340,8 @@ SNAPSHOT_LOAD = [
     ("load", "PUT", "/snapshot/load", {**BACKEND, "resume_vm": True, "enable_diff_snapshots": False,
                                        "track_dirty_pages": False, "network_overrides": [], "vsock_override": None,
                                        "huge_pages": "Snapshot"}, 204, None),
+    ("load", "PUT", "/snapshot/load", {**BACKEND, "track_dirty_pages": True, "huge_pages": "Transparent"}, 204, None),
+    ("load", "PUT", "/snapshot/load", {**BACKEND, "enable_diff_snapshots": True, "huge_pages": "None"}, 204, None),
 ]
 
 # GETS come first: they show the defaults.

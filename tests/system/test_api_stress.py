@@ -96,7 +96,7 @@ def kinds(state):
     patch = (204, "") if state == "Running" else (400, when)
     return [
         (request("GET", "/"), 200, f'"state":"{state}"'),
-        (request("GET", "/"), 200, '"app_name":"snapsafe-vmm"'),
+        (request("GET", "/"), 200, '"app_name":"Firecracker"'),
         (request("GET", "/version"), 200, "firecracker_version"),
         (request("GET", "/machine-config"), 200, "vcpu_count"),
         (request("GET", "/vm/config"), 200, "machine-config"),

@@ -75,6 +75,7 @@ def test_a_forbidden_call_ends_the_process(snapshot_of, restore, tmp_path, threa
 @pytest.mark.parametrize("number, status, metric", [
     (signal.SIGBUS, 149, "sigbus"),
     (signal.SIGSEGV, 150, "sigsegv"),
+    (signal.SIGXFSZ, 151, "sigxfsz"),
     (signal.SIGXCPU, 154, "sigxcpu"),
     (signal.SIGILL, 157, "sigill"),
 ])
@@ -186,7 +187,7 @@ def restore_and_save(wrapper, tmp_path):
         wait_handled(m, 1, 300)
         m.api.pause()
         m.api.snapshot("state", "mem")
-        assert m.stop(60) == 0
+        assert m.stop(60) == -signal.SIGTERM
 
 
 def test_every_allowed_call_is_used_or_has_a_reason(traced, tmp_path):

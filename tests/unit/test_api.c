@@ -206,9 +206,9 @@ static void answers_look_like_firecrackers(void **state)
 
 	(void)state;
 	assert_status(r, 200);
-	assert_string_equal(r.body,
-			    "{\"id\":\"test-instance\",\"state\":\"Not started\",\"vmm_version\":\"" SNAPSAFE_VERSION
-			    "\",\"app_name\":\"snapsafe-vmm\"}");
+	assert_string_equal(
+		r.body, "{\"id\":\"test-instance\",\"state\":\"Not started\",\"vmm_version\":\"1.17.0\",\"app_name\":"
+			"\"Firecracker\",\"implementation\":\"snapsafe-vmm " SNAPSAFE_VERSION "\"}");
 	assert_status(once("GET", "/version", NULL), 200);
 	assert_status(once("GET", "/machine-config", NULL), 200);
 	assert_status(once("GET", "/vm/config", NULL), 200);
@@ -290,6 +290,9 @@ static void wrong_requests_are_refused_with_a_sentence(void **state)
 		{ "PUT", "/drives/a", "{'drive_id':'b','path_on_host':'disk','is_root_device':true}",
 		  "The id from the path [a] does not match the id from the body [b]!" },
 		{ "PATCH", "/drives/a", "{'drive_id':'b'}", "The id from the path [a] does not match" },
+		{ "PATCH", "/machine-config", "{}", "Empty PATCH request." },
+		{ "PATCH", "/machine-config", "{'smt':null}", "Empty PATCH request." },
+		{ "PATCH", "/drives/a", "{'drive_id':'a'}", "Empty PATCH request." },
 		{ "PUT", "/balloon", "{'amount_mib':1}",
 		  "PUT /balloon is not supported yet: there is no balloon device." },
 		{ "GET", "/balloon/statistics", NULL, "GET /balloon/statistics is not supported yet" },
@@ -671,6 +674,37 @@ static void requests_are_counted(void **state)
 	assert_int_equal(metrics.get_api_requests_instance_info_count, gets + 1);
 }
 
+static void whoever_uses_a_deprecated_field_is_told(void **state)
+{
+	static const struct {
+		const char *method, *path, *body;
+		bool deprecated;
+	} rows[] = {
+		{ "PUT", "/machine-config", "{'vcpu_count':1,'mem_size_mib':128,'cpu_template':'None'}", true },
+		{ "PUT", "/machine-config", "{'vcpu_count':1,'mem_size_mib':128,'cpu_template':null}", false },
+		{ "PATCH", "/machine-config", "{'cpu_template':'None'}", true },
+		{ "GET", "/machine-config", NULL, false },
+		{ "PUT", "/snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}",
+		  true }, /* refused, all the same */
+		{ "PUT", "/snapshot/load",
+		  "{'snapshot_path':'s','mem_backend':{'backend_path':'m','backend_type':'File'}}", false },
+		{ "PUT", "/snapshot/load",
+		  "{'snapshot_path':'s','mem_backend':{'backend_path':'m','backend_type':'File'},"
+		  "'enable_diff_snapshots':false}",
+		  true },
+	};
+	uint64_t calls = metrics.deprecated_api_deprecated_http_api_calls;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct reply r = once(rows[i].method, rows[i].path, rows[i].body);
+
+		assert_true(r.status > 0);
+		assert_int_equal(strstr(r.head, "\r\nDeprecation: true\r\n") != NULL, rows[i].deprecated);
+	}
+	assert_int_equal(metrics.deprecated_api_deprecated_http_api_calls, calls + 4);
+}
+
 static void the_log_has_the_lines_that_tools_look_for(void **state)
 {
 	static const char *const lines[] = {
@@ -678,6 +712,7 @@ static void the_log_has_the_lines_that_tools_look_for(void **state)
 		"The request was executed successfully. Status code: 204 No Content.",
 		"The API server received a Get request on \"/version\".",
 		"Received Error. Status code: 400 Bad Request. Message: Empty PUT request.",
+		"Total previous API call duration: ",
 	};
 	char text[8192] = "";
 	struct err e;
@@ -685,7 +720,7 @@ static void the_log_has_the_lines_that_tools_look_for(void **state)
 
 	(void)state;
 	assert_int_equal(log_set_path("log", &e), 0);
-	log_set_level(LOG_LEVEL_INFO);
+	log_set_level(LOG_LEVEL_DEBUG);
 	assert_status(once("PUT", "/entropy", "{}"), 204);
 	assert_status(once("GET", "/version", NULL), 200);
 	assert_fault(once("PUT", "/entropy", NULL), "Empty PUT request.");
@@ -733,6 +768,7 @@ int main(void)
 		TEST(clients_that_vanish_leave_nothing_behind),
 		TEST(errors_are_json_whatever_the_client_sent),
 		TEST(requests_are_counted),
+		TEST(whoever_uses_a_deprecated_field_is_told),
 		TEST(the_log_has_the_lines_that_tools_look_for),
 		TEST(a_second_server_on_the_socket_is_refused),
 	};

@@ -61,6 +61,31 @@ static void a_value_follows_as_a_word_or_behind_an_equals_sign(void **state)
 	assert_int_equal(res.args.level, LOG_LEVEL_WARN);
 }
 
+static void what_a_jailer_says_of_the_start_is_taken(void **state)
+{
+	struct result res =
+		PARSE("--start-time-us", "18446744073709551615", "--start-time-cpu-us=7", "--parent-cpu-time-us", "0");
+
+	(void)state;
+	assert_int_equal(res.r, 0);
+	assert_true(res.args.has_start_time);
+	assert_int_equal(res.args.start_time_us, UINT64_MAX);
+	assert_int_equal(res.args.start_time_cpu_us, 7);
+	assert_int_equal(res.args.parent_cpu_time_us, 0);
+	assert_false(PARSE("--show-level").args.has_start_time);
+}
+
+static void the_metadatas_limit_is_the_bodys_if_it_is_not_given(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("--http-api-max-payload-size", "1000").args.mmds_size_limit, 1000);
+	assert_int_equal(PARSE("--mmds-size-limit", "5", "--http-api-max-payload-size", "1000").args.mmds_size_limit,
+			 5);
+	assert_string_equal(PARSE("--metadata", "file").args.metadata, "file");
+	assert_true(PARSE("--enable-pci", "--module", "api_server").args.enable_pci);
+	assert_string_equal(PARSE("--module", "api_server").args.module, "api_server");
+}
+
 static void no_seccomp_is_taken(void **state)
 {
 	(void)state;
@@ -103,6 +128,15 @@ static void mistakes_are_named_and_give_firecrackers_status(void **state)
 		{ { "--no-api" }, "Argument 'config-file' required, but not found.", EXIT_CODE_BAD_ARGS },
 		{ { "--http-api-max-payload-size", "-1" }, "'-1', allowed are 1 to", EXIT_CODE_BAD_ARGS },
 		{ { "--http-api-max-payload-size=9k" }, "'9k', allowed are 1 to", EXIT_CODE_BAD_ARGS },
+		{ { "--start-time-us", "" },
+		  "'start-time-us' is '', allowed are 0 to 18446744073709551615.",
+		  EXIT_CODE_BAD_ARGS },
+		{ { "--start-time-cpu-us", "18446744073709551616" }, "'start-time-cpu-us' is", EXIT_CODE_BAD_ARGS },
+		{ { "--parent-cpu-time-us", " 1" }, "'parent-cpu-time-us' is ' 1'", EXIT_CODE_BAD_ARGS },
+		{ { "--mmds-size-limit", "0" }, "'mmds-size-limit' is '0', allowed are 1 to", EXIT_CODE_BAD_ARGS },
+		{ { "--metadata" }, "'metadata' requires a value", EXIT_CODE_BAD_ARGS },
+		{ { "--enable-pci=yes" }, "'enable-pci' takes no value", EXIT_CODE_BAD_ARGS },
+		{ { "--module", "" }, "module is \"\", allowed are 1 to 64 characters", EXIT_CODE_BAD_CONFIG },
 		{ { "--seccomp-filter", "f" },
 		  "The argument 'seccomp-filter' is not supported yet",
 		  EXIT_CODE_BAD_ARGS },
@@ -139,6 +173,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_given_means_firecrackers_defaults),
 		cmocka_unit_test(a_value_follows_as_a_word_or_behind_an_equals_sign),
+		cmocka_unit_test(what_a_jailer_says_of_the_start_is_taken),
+		cmocka_unit_test(the_metadatas_limit_is_the_bodys_if_it_is_not_given),
 		cmocka_unit_test(no_seccomp_is_taken),
 		cmocka_unit_test(words_after_two_dashes_are_ignored),
 		cmocka_unit_test(help_and_version_win_over_mistakes),

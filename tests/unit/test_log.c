@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "tmpdir.h"
@@ -264,6 +265,41 @@ static void threads_write_whole_lines(void **state)
 	assert_int_equal(lines, THREADS * LINES_PER_THREAD);
 }
 
+static void only_the_module_that_was_asked_for_is_logged(void **state)
+{
+	static struct log_site sites[] = {
+		{ .file = "../../host/virtio/blk.c" }, { .file = "host/virtio/blk_io.c" },
+		{ .file = "../host/api/server.c" },    { .file = "host/main.c" },
+		{ .file = "host/vmm/vmm.c" },
+	};
+	/* Which of the sites; the last row says everything again. */
+	static const struct {
+		const char *module, *logged;
+	} rows[] = {
+		{ "virtio", "01" }, { "virtio/blk", "0" },     { "virtio::blk", "0" }, { "virt", "" },
+		{ "main", "3" },    { "firecracker", "3" },    { "api_server", "2" },  { "api_server::x", "2" },
+		{ "vmm", "014" },   { "vmm::devices", "014" }, { "elsewhere", "" },    { "", "01234" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char logged[ARRAY_SIZE(sites) + 1] = "";
+		char name[16];
+
+		snprintf(name, sizeof(name), "module%zu", i);
+		start_log(name);
+		log_set_module(rows[i].module);
+		for (size_t s = 0; s < ARRAY_SIZE(sites); s++) {
+			sites[s].in_window = 0;
+			log_write(&sites[s], LOG_LEVEL_INFO, "%zu", s);
+		}
+		read_log(name);
+		for (char *line = strtok(log_text, "\n"); line; line = strtok(NULL, "\n"))
+			strncat(logged, line + strlen(line) - 1, 1);
+		assert_string_equal(logged, rows[i].logged);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +314,7 @@ int main(void)
 		cmocka_unit_test(a_path_that_cannot_be_opened_changes_nothing),
 		cmocka_unit_test(a_fifo_without_a_reader_never_blocks),
 		cmocka_unit_test(threads_write_whole_lines),
+		cmocka_unit_test(only_the_module_that_was_asked_for_is_logged),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -8,10 +8,12 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "mem/mem.h"
 
 #define MIB (1024ull * 1024)
@@ -180,6 +182,41 @@ static void memory_costs_nothing_before_it_is_used(void **state)
 	mem_fini(&big);
 }
 
+/* Whether the kernel has the flag "hg" for the mapping that host lies in. */
+static bool is_advised(const uint8_t *host)
+{
+	_cleanup_free_ char *line = NULL;
+	FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long long start, end;
+	bool found = false, advised = false;
+	size_t size = 0;
+
+	assert_non_null(f);
+	while (getline(&line, &size, f) > 0) {
+		if (sscanf(line, "%llx-%llx ", &start, &end) == 2) /* neighbours may be one to the kernel */
+			found = start <= (uintptr_t)host && (uintptr_t)host < end;
+		else if (found && !strncmp(line, "VmFlags:", 8))
+			advised = strstr(line, " hg") != NULL;
+	}
+	fclose(f);
+	return advised;
+}
+
+static void huge_pages_are_asked_for_in_each_region(void **state)
+{
+	struct err e;
+
+	(void)state;
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK) < 0) {
+		assert_true(mem_use_huge_pages(&mem, &e) < 0);
+		skip();
+	}
+	assert_false(is_advised(mem.regions[0].host));
+	assert_int_equal(mem_use_huge_pages(&mem, &e), 0);
+	for (unsigned int i = 0; i < mem.num_regions; i++)
+		assert_true(is_advised(mem.regions[i].host));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +228,7 @@ int main(void)
 		cmocka_unit_test(a_failed_mapping_closes_the_file),
 		cmocka_unit_test(zeroed_memory_can_be_finished),
 		cmocka_unit_test(memory_costs_nothing_before_it_is_used),
+		cmocka_unit_test(huge_pages_are_asked_for_in_each_region),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

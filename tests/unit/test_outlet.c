@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/inlet.h"
+#include "base/metrics.h"
 #include "base/outlet.h"
 
 #define MS	     1000000ull
@@ -114,6 +115,23 @@ static void a_full_disk_loses_and_says_why(void **state)
 	assert_int_equal(outlet_take_error(o), -ENOSPC);
 	assert_int_equal(outlet_take_error(o), 0);
 	assert_int_equal(lost - before, 5);
+	outlet_free(o, 1000);
+}
+
+static void a_reader_that_has_gone_is_counted(void **state)
+{
+	uint64_t before = metrics.signals_sigpipe;
+	struct outlet *o;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	close(fds[0]);
+	o = outlet_of(fds[1], false, 0);
+	assert_int_equal(outlet_put(o, "hello", 5), 0);
+	assert_true(outlet_drain(o, 5000));
+	assert_int_equal(outlet_take_error(o), -EPIPE);
+	assert_int_equal(metrics.signals_sigpipe, before + 1);
 	outlet_free(o, 1000);
 }
 
@@ -260,6 +278,7 @@ int main(void)
 		cmocka_unit_test(a_socket_that_nobody_reads),
 		cmocka_unit_test(a_terminal_that_nobody_reads),
 		cmocka_unit_test(a_full_disk_loses_and_says_why),
+		cmocka_unit_test(a_reader_that_has_gone_is_counted),
 		cmocka_unit_test(bytes_arrive_in_order_round_the_rings_end),
 		cmocka_unit_test(what_was_put_is_written_before_the_end),
 		cmocka_unit_test(a_burst_of_bytes_is_few_writes),

@@ -217,6 +217,7 @@ static void arguments_are_checked(void **state)
 		{ "rt_sigaction(SIGSYS)", SYS_rt_sigaction, { SIGSYS } },
 		{ "SIGABRT to another process", SYS_tgkill, { getpid(), getpid(), SIGABRT } },
 		{ "the kick to another process", SYS_tgkill, { getpid(), getpid(), SIGUSR1 } },
+		{ "SIGTERM to another process", SYS_tgkill, { getpid(), getpid(), SIGTERM } },
 		{ "another process's memory", SYS_process_vm_readv, { getpid(), 0, 0, 0, 0, 0 } },
 		{ "writev to what is not stderr", SYS_writev, { 1, 0, 0 } },
 	};
@@ -483,7 +484,7 @@ static void fatal_signals_have_firecrackers_exit_statuses(void **state)
 	} cases[] = {
 		{ SIGSYS, false, CRASH_EXIT_SIGSYS },	{ SIGBUS, true, CRASH_EXIT_SIGBUS },
 		{ SIGSEGV, true, CRASH_EXIT_SIGSEGV },	{ SIGILL, true, CRASH_EXIT_SIGILL },
-		{ SIGXCPU, false, CRASH_EXIT_SIGXCPU },
+		{ SIGXCPU, false, CRASH_EXIT_SIGXCPU }, { SIGXFSZ, false, CRASH_EXIT_SIGXFSZ },
 	};
 	char line[96];
 

@@ -213,9 +213,9 @@ static void replies_have_the_fields_that_clients_read(void **state)
 
 	(void)state;
 	assert_int_equal(run("GET ", "{}", &text), 0);
-	assert_string_equal(text,
-			    "{\"id\":\"test-instance\",\"state\":\"Not started\",\"vmm_version\":\"" SNAPSAFE_VERSION
-			    "\",\"app_name\":\"snapsafe-vmm\"}");
+	assert_string_equal(
+		text, "{\"id\":\"test-instance\",\"state\":\"Not started\",\"vmm_version\":\"" VMM_API_VERSION
+		      "\",\"app_name\":\"Firecracker\",\"implementation\":\"snapsafe-vmm " SNAPSAFE_VERSION "\"}");
 	free(text);
 	assert_int_equal(run("GET version", "{}", &text), 0);
 	assert_string_equal(text, "{\"firecracker_version\":\"1.17.0\"}");
@@ -308,7 +308,7 @@ static void loading_is_refused_after_boot_specific_configuration(void **state)
 	} rows[] = {
 		{ "PUT boot-source", "{'kernel_image_path':'kernel'}", true },
 		{ "PUT machine-config", "{'vcpu_count':1,'mem_size_mib':128}", true },
-		{ "PATCH machine-config", "{}", true },
+		{ "PATCH machine-config", "{'smt':false}", true },
 		{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'disk','is_root_device':false}", true },
 		{ "PUT entropy", "{}", true },
 		{ "PUT serial", "{}", false },

@@ -16,7 +16,8 @@ from .patience import Deadline
 
 class Monitor:
     """
-    Starts the monitor; `with Monitor(...) as m:` ends it. `m.api`, `m.console`, `m.stderr()` (its log).
+    Starts the monitor; `with Monitor(...) as m:` ends it. `m.api`, `m.console`, `m.stderr()` (its log, and what it wrote to
+    standard error). The log has a file of its own, unless the arguments say where it goes: the terminal is the guest's.
     terminal=False gives it pipes instead of a terminal, as a service would have.
     """
 
@@ -35,6 +36,11 @@ class Monitor:
                 preexec()
 
         command = [binary]
+        if "--log-path" in args:
+            self.log_path = os.path.join(cwd or "", args[args.index("--log-path") + 1])
+        else:
+            self.log_path = os.path.join(self.folder.name, "log")
+            command += ["--log-path", self.log_path]
         if "--no-api" not in args and not any(a.startswith("--api-sock") for a in args):
             command += ["--api-sock", self.api_sock]
         self.process = subprocess.Popen(command + list(args), stdin=slave, stdout=slave, stderr=self.log_file, cwd=cwd,
@@ -51,8 +57,12 @@ class Monitor:
     def stderr(self):
         if self.last_log is not None:
             return self.last_log
-        with open(self.log_file.name, errors="replace") as f:
-            return f.read()
+        text = ""
+        for path in (self.log_path, self.log_file.name):
+            if os.path.isfile(path):
+                with open(path, errors="replace") as f:
+                    text += f.read()
+        return text
 
     def wait_api(self, timeout=60):
         """Returns once the API answers; fails early when the process is gone."""
