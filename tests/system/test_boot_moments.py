@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from conftest import BINARY, BOOT_ARGS, Snapshot, machine_config
+from conftest import BINARY, IMAGE, Snapshot, machine_config
 from snapsafe import Monitor
 
 GUESTS = int(os.environ.get("SNAPSAFE_TEST_GUESTS", 2))
@@ -39,7 +39,8 @@ def boots():
 
 def start(m, kernel, generation_id, vcpus):
     """Returns when the guest has begun to run."""
-    config = machine_config(kernel=kernel, vcpus=vcpus, boot_args=BOOT_ARGS)
+    config = machine_config(kernel=kernel, vcpus=vcpus)
+    config["boot-source"]["kernel_image_path"] = str(IMAGE / f"vmlinuz-{kernel}-cloud")  # it decompresses itself: moments too
     config["machine-config"]["vm_generation_id"] = generation_id
     m.wait_api()
     for drive in config.pop("drives"):

@@ -27,10 +27,11 @@ def test_vm_generation_id_can_be_left_out_and_a_snapshot_keeps_that(snapshot_of,
     assert ("VMGENCTR" in devices) is there and ("ACPI0013" in devices) is there, devices
 
 
-def test_uncompressed_vmlinux_boots(boot):
-    config = machine_config()
-    config["boot-source"]["kernel_image_path"] = str(IMAGE / "vmlinux-6.1-cloud")
-    assert boot(config).console.run("uname -r").startswith("6.1")
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_compressed_vmlinuz_boots(boot, kernel):
+    config = machine_config(kernel)
+    config["boot-source"]["kernel_image_path"] = str(IMAGE / f"vmlinuz-{kernel}-cloud")
+    assert boot(config).console.run("uname -r").startswith(kernel)
 
 
 def test_the_arguments_that_firectl_gives_by_default_boot(boot):
@@ -163,7 +164,7 @@ def test_patched_drive_shows_its_new_file(boot, tmp_path):
 def test_partuuid_goes_onto_the_command_line(monitor, tmp_path):
     import json
 
-    config = machine_config()
+    config = machine_config(boot_args=BOOT_ARGS.replace(" quiet", ""))
     config["drives"][0]["partuuid"] = "0eaa91a0-01"
     (tmp_path / "config.json").write_text(json.dumps(config))
     m = monitor("--config-file", str(tmp_path / "config.json"))

@@ -56,7 +56,7 @@ def debian(snapshot_of, drive, restore):
     def start(kernel="6.1"):
         grow(drive)
         m = restore(snapshot_of(
-            kernel=kernel, mem_mib=160, boot_args=BOOT_ARGS + " quiet init=/usr/local/sbin/overlay-init",
+            kernel=kernel, mem_mib=160, boot_args=BOOT_ARGS + " init=/usr/local/sbin/overlay-init",
             drives=[{"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs-debian.ext4"), "is_root_device": True,
                      "is_read_only": True},
                     {"drive_id": "out", "path_on_host": str(drive), "is_root_device": False, "is_read_only": False}]))
