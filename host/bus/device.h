@@ -3,14 +3,26 @@
  * THE device contract. Everything that a guest can talk to is a struct device
  * with a const table of these functions, embedded first in its own struct.
  *
- * Life: created by its constructor (arch_board_devices has the boot order)
- * -> [load] -> resume -> (read | write | loop callbacks)* -> pause ->
- * [flush -> save] -> ... -> free. Between pause and resume nothing touches guest memory:
- * devices keep quiet, so that a snapshot sees one moment.
+ * Life. A constructor makes it (arch_board_devices has the boot order), free ends
+ * it at any time; in between:
+ *
+ *   created --load--> loaded --------------------save------------------.
+ *      |                 |                                              v
+ *      +--resume----+----+                                              |
+ *                   v                                                   |
+ *     .--------> running --pause--> pausing --drain--> quiet --save--> saved
+ *     |                                |                 |              |
+ *     '------------------resume--------+-----------------+--------------'
+ *
+ * leak before each resume that needs it, flush before each save; what is saved
+ * may be saved again. Guests read and write, and callbacks run, while it is running.
+ * What has begun ends while it is pausing (a drain that fails leaves it there).
+ * When it is quiet nothing touches guest memory, so that a snapshot sees one
+ * moment. device.c is where a step that the state does not allow is caught.
  *
  * Threads: read and write run on vCPU threads, and take the device's lock
  * themselves where they need it; everything else runs on the loop thread, with
- * the lock held, except free. A device's callbacks on the loop thread take it.
+ * the lock held, except free. A device's callbacks on its loop take it.
  *
  * Lock order: a device's lock is the innermost but for the log's and the
  * metrics'. Who holds it takes no other device's and no vCPU's, and does not
@@ -36,7 +48,7 @@ struct device_ops {
 
 	/*
 	 * A snapshot is about to be taken: what the guest believes to be on a medium outside of its memory gets there. An error
-	 * is the snapshot's, which is not created then. Between pause and save.
+	 * is the snapshot's, which is not created then. Before save.
 	 */
 	int (*flush)(struct device *dev, struct err *e);
 
@@ -61,11 +73,21 @@ struct device_ops {
 	/* Only read, write and free must be there; a NULL elsewhere means that there is nothing to do. */
 };
 
+enum device_state {
+	DEVICE_CREATED,
+	DEVICE_LOADED,
+	DEVICE_RUNNING,
+	DEVICE_PAUSING,
+	DEVICE_QUIET,
+	DEVICE_SAVED,
+};
+
 #define DEVICE_NAME_SIZE 88
 
 struct device {
 	struct fair_lock lock; /* guards the device's state */
 	const struct device_ops *ops;
+	enum device_state state; /* changed by the calls below */
 	char name
 		[DEVICE_NAME_SIZE]; /* unique in the machine; key of its state in a snapshot: "entropy", "drive.rootfs", "serial" */
 	struct device *next; /* the machine's list, in boot order */
@@ -78,7 +100,7 @@ void device_fini(struct device *dev);
 void device_lock(struct device *dev);
 void device_unlock(struct device *dev);
 
-/* The calls of the contract, with the lock. save and load: only for devices that have them. */
+/* The calls of the contract, with the lock; asserts that the state allows them. save and load: only for devices that have them. */
 int device_flush(struct device *dev, struct err *e) must_check;
 void device_save(struct device *dev, struct enc *enc);
 void device_load(struct device *dev, struct dec *dec);

@@ -90,15 +90,19 @@ void board_fini(struct board *b)
 
 void board_pause(struct board *b)
 {
+	struct err e;
+
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
 		device_pause(b->devices[i]);
+		fuzz_expect(device_drain(b->devices[i], 60000, &e) == 0);
 	}
 }
 
 void board_resume(struct board *b)
 {
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
-		device_resume(b->devices[i]);
+		if (b->devices[i]->state != DEVICE_RUNNING) /* drv_plug() has let them run */
+			device_resume(b->devices[i]);
 	}
 }
 
@@ -127,6 +131,7 @@ void board_load(struct board *b, struct dec *devices)
 	for (unsigned int i = 0; i < BOARD_NUM; i++) {
 		struct dec *own;
 
+		b->devices[i]->state = DEVICE_CREATED; /* as a new machine's: that it is an old one is the point */
 		if (!b->devices[i]->ops->load)
 			continue;
 		own = dec_map(devices, b->devices[i]->name);

@@ -469,7 +469,12 @@ static void flush_is_carried_out_for_writeback(void **state)
 
 static int flush_for_snapshot(struct fixture *f, struct err *e)
 {
-	return device_flush(f->drv.dev, e);
+	int r;
+
+	drv_pause(&f->drv);
+	r = device_flush(f->drv.dev, e);
+	drv_resume(&f->drv);
+	return r;
 }
 
 static void flush_that_fails_at_a_snapshot_is_its_error_and_the_guest_learns_of_it(void **state)

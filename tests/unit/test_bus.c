@@ -7,8 +7,12 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bus/bus.h"
 
@@ -50,6 +54,119 @@ static int setup(void **state)
 	bus_init(&bus);
 	a.reads = a.writes = b.reads = b.writes = 0;
 	return 0;
+}
+
+enum step { LOAD, RESUME, PAUSE, DRAIN, FLUSH, SAVE, LEAK, NUM_STEPS };
+
+static void nothing_to_save(struct device *dev, struct enc *enc)
+{
+	(void)dev;
+	(void)enc;
+}
+
+static void nothing_to_load(struct device *dev, struct dec *dec)
+{
+	(void)dev;
+	(void)dec;
+}
+
+/* While it is true, a request does not end. */
+static bool is_stuck;
+
+static int drain(struct device *dev, unsigned int ms, struct err *e)
+{
+	(void)dev;
+	(void)ms;
+	return is_stuck ? err_set(e, ETIMEDOUT, "stuck") : 0;
+}
+
+static void take_step(struct device *dev, enum step step)
+{
+	struct err e;
+
+	switch (step) {
+	case LOAD:
+		device_load(dev, NULL);
+		break;
+	case RESUME:
+		device_resume(dev);
+		break;
+	case PAUSE:
+		device_pause(dev);
+		break;
+	case DRAIN:
+		(void)!device_drain(dev, 0, &e);
+		break;
+	case FLUSH:
+		(void)!device_flush(dev, &e);
+		break;
+	case SAVE:
+		device_save(dev, NULL);
+		break;
+	default:
+		(void)!device_leak(dev, &e);
+		break;
+	}
+}
+
+/* In a child, which an assertion ends. */
+static bool step_is_caught(struct device *dev, enum step step)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		close(STDERR_FILENO);
+		signal(SIGABRT, SIG_DFL);
+		take_step(dev, step);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+/* The picture in device.h, as a table: how to get there, and what may come next. */
+static void an_order_that_the_contract_does_not_have_is_caught(void **state)
+{
+	static const struct device_ops ops = { .save = nothing_to_save, .load = nothing_to_load, .drain = drain };
+	static const struct {
+		enum device_state state;
+		enum step way[4];
+		unsigned int num;
+		bool stuck;
+		unsigned int next;
+	} cases[] = {
+		{ DEVICE_CREATED, { 0 }, 0, false, 1u << LOAD | 1u << RESUME | 1u << LEAK },
+		{ DEVICE_LOADED, { LOAD }, 1, false, 1u << FLUSH | 1u << SAVE | 1u << LEAK | 1u << RESUME },
+		{ DEVICE_RUNNING, { RESUME }, 1, false, 1u << PAUSE },
+		{ DEVICE_RUNNING, { LOAD, LEAK, RESUME }, 3, false, 1u << PAUSE },
+		{ DEVICE_PAUSING, { RESUME, PAUSE }, 2, false, 1u << DRAIN | 1u << RESUME },
+		{ DEVICE_PAUSING, { RESUME, PAUSE, DRAIN }, 3, true, 1u << DRAIN | 1u << RESUME },
+		{ DEVICE_QUIET,
+		  { RESUME, PAUSE, DRAIN },
+		  3,
+		  false,
+		  1u << FLUSH | 1u << SAVE | 1u << LEAK | 1u << RESUME },
+		{ DEVICE_SAVED,
+		  { RESUME, PAUSE, DRAIN, SAVE },
+		  4,
+		  false,
+		  1u << FLUSH | 1u << SAVE | 1u << LEAK | 1u << RESUME },
+	};
+	struct device dev;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		device_init(&dev, &ops, "probe");
+		is_stuck = cases[i].stuck;
+		for (unsigned int n = 0; n < cases[i].num; n++)
+			take_step(&dev, cases[i].way[n]);
+		assert_int_equal(dev.state, cases[i].state);
+		for (unsigned int step = 0; step < NUM_STEPS; step++)
+			assert_int_equal(step_is_caught(&dev, step), !(cases[i].next >> step & 1));
+		device_fini(&dev);
+	}
 }
 
 static int teardown(void **state)
@@ -155,6 +272,7 @@ int main(void)
 		TEST(what_belongs_to_nobody_reads_as_ones),
 		TEST(overlaps_and_impossible_ranges_are_refused),
 		TEST(a_full_table_in_any_order_is_searched_right),
+		TEST(an_order_that_the_contract_does_not_have_is_caught),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,10 +42,14 @@ static void out8(struct rig *rig, uint64_t port, uint8_t value)
 
 static void resume(struct rig *rig, bool on)
 {
-	if (on)
+	struct err e;
+
+	if (on) {
 		device_resume(rig->dev);
-	else
-		device_pause(rig->dev);
+		return;
+	}
+	device_pause(rig->dev);
+	assert_int_equal(device_drain(rig->dev, 0, &e), 0);
 }
 
 /* A console on pipes: standard input is a pipe, output goes to a file. */

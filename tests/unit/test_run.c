@@ -71,6 +71,8 @@ static int setup(void **state)
 	memset(&m, 0, sizeof(m));
 	bus_init(&m.bus);
 	m.devices = &first;
+	for (struct device *dev = m.devices; dev; dev = dev->next)
+		dev->state = DEVICE_CREATED;
 	m.paused = true;
 	leak_error = 0;
 	calls[0] = '\0';
@@ -136,7 +138,8 @@ static void signalled_leak_stops_a_running_machine_for_its_event(void **state)
 	struct err e;
 
 	(void)state;
-	m.paused = false;
+	assert_int_equal(machine_resume(&m, &e), 0);
+	assert_calls("a:resume b:resume run ");
 	assert_int_equal(machine_signal_leak(&m, &e), 0);
 	assert_calls("stop a:pause b:pause a:leak b:leak a:resume b:resume run ");
 	assert_false(m.paused);

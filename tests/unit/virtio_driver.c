@@ -130,6 +130,8 @@ void drv_pause(struct virtio_driver *drv)
 	struct err e;
 	int r;
 
+	if (drv->dev->state != DEVICE_RUNNING)
+		return;
 	device_pause(drv->dev);
 	r = device_drain(drv->dev, 60000, &e);
 	assert(!r);
@@ -150,9 +152,13 @@ uint8_t *drv_save(struct virtio_driver *drv, size_t *len)
 {
 	struct enc *enc = enc_new();
 	uint8_t *data = NULL;
+	bool running = drv->dev->state == DEVICE_RUNNING;
 	int r;
 
+	drv_pause(drv);
 	device_save(drv->dev, enc);
+	if (running)
+		drv_resume(drv);
 	r = enc_finish(enc, &data, len);
 	assert(r == 0);
 	(void)r;
@@ -167,6 +173,7 @@ int drv_load(struct virtio_driver *to, const struct virtio_driver *from, const u
 
 	if (r)
 		return r;
+	to->dev->state = DEVICE_CREATED; /* as a new machine's; ours ran when it was plugged in */
 	device_load(to->dev, dec);
 	r = dec_error(dec, e);
 	dec_free(dec);

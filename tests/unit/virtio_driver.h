@@ -53,7 +53,7 @@ bool drv_is_busy(struct virtio_driver *drv);
 /* Lets the loop serve what there is, until nothing is in flight and nothing more can be begun. */
 void drv_settle(struct virtio_driver *drv);
 
-/* As the machine does. */
+/* As the machine does: what is paused stays so. */
 void drv_pause(struct virtio_driver *drv);
 void drv_resume(struct virtio_driver *drv);
 int drv_leak(struct virtio_driver *drv, struct err *e);
