@@ -9,7 +9,6 @@
 
 #include <linux/virtio_blk.h>
 
-#include "base/clock.h"
 #include "base/loop.h"
 #include "virtio/blk.h"
 #include "virtio/blk_internal.h"
@@ -64,7 +63,7 @@ static int inline_notify(struct virtio_dev *vdev, unsigned int queue)
 		if (r <= 0)
 			break;
 		status = blk_request_parse(blk, &chain, req);
-		guest_expect(status == VIRTIO_BLK_S_OK && rate_limiter_take(&blk->limiter, req->len, clock_now_ns()),
+		guest_expect(status == VIRTIO_BLK_S_OK && throttle_take(&blk->throttle, 0, req->len),
 			     "a request was refused");
 		blk_request_begin(blk, req);
 		do

@@ -24,7 +24,6 @@
 #include <linux/virtio_ring.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/metrics.h"
@@ -112,10 +111,7 @@ static void blk_config_read(struct virtio_dev *vdev, uint64_t offset, void *data
 
 static void blk_pause(struct virtio_dev *vdev)
 {
-	struct blk *blk = blk_from_vdev(vdev);
-
-	blk->throttled = false;
-	loop_set_timer(blk->timer, 0, 0);
+	throttle_pause(&blk_from_vdev(vdev)->throttle);
 }
 
 /* A flush that no guest has asked for. */
@@ -162,7 +158,7 @@ static void blk_save(struct virtio_dev *vdev, struct enc *enc)
 	struct blk_state state;
 
 	state.sectors = blk->file.sectors;
-	rate_limiter_get(&blk->limiter, &state.rate_limiter, clock_now_ns());
+	throttle_get(&blk->throttle, &state.rate_limiter);
 	state_save(&blk_table, &state, enc);
 }
 
@@ -172,7 +168,7 @@ static void blk_load(struct virtio_dev *vdev, struct dec *dec)
 	struct blk_state state;
 
 	state_load(&blk_table, &state, dec);
-	limiter_load(&blk->limiter, &state.rate_limiter, dec, clock_now_ns());
+	throttle_load(&blk->throttle, &state.rate_limiter, dec);
 	if (state.sectors == blk->file.sectors)
 		return;
 	log_warn("drive %s: it has %llu sectors now and had %llu when the snapshot was taken; the guest is told",
@@ -184,7 +180,7 @@ static void blk_free(struct virtio_dev *vdev)
 {
 	struct blk *blk = blk_from_vdev(vdev);
 
-	loop_remove(blk->timer);
+	throttle_fini(&blk->throttle);
 	loop_remove(blk->done_source);
 	/* A request that does not end, of a disk that does not answer, keeps what it works with until the process ends. */
 	if (blk->engine && !blk->engine->ops->free(blk->engine)) {
@@ -260,16 +256,16 @@ static int blk_init(struct blk *blk, const struct drive_config *config, struct e
 
 	blk->read_only = config->is_read_only;
 	blk->writeback = config->cache_type == CACHE_WRITEBACK;
-	rate_limiter_init(&blk->limiter, &config->rate_limiter, clock_now_ns());
 	r = blk_file_open(&blk->file, config->drive_id, config->path_on_host, blk->read_only, e);
 	if (r)
 		return r;
 	blk->drive_id = strdup(config->drive_id);
 	if (!blk->drive_id)
 		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
-	blk->timer = loop_add_timer(blk->vdev.loop, blk_on_timer, blk);
-	if (!blk->timer)
-		return err_errno(e, errno, "drive %s: cannot create a timer", config->drive_id);
+	r = throttle_init(&blk->throttle, &blk->vdev, &config->rate_limiter,
+			  &metrics.block_rate_limiter_throttled_events, &metrics.block_rate_limiter_event_count);
+	if (r)
+		return err_errno(e, -r, "drive %s: cannot create a timer", config->drive_id);
 	blk->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (blk->idle_fd < 0)
 		return err_errno(e, errno, "drive %s: cannot create an eventfd", config->drive_id);
@@ -343,7 +339,6 @@ static int blk_exchange_file(struct blk *blk, const char *path, struct err *e)
 int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struct err *e)
 {
 	struct blk *blk = blk_from_vdev(vdev);
-	uint64_t now_ns;
 	int r;
 
 	metric_inc(block, update_count);
@@ -355,12 +350,8 @@ int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struc
 		}
 	}
 	virtio_lock(vdev);
-	now_ns = clock_now_ns();
-	if (update->has_bandwidth)
-		token_bucket_init(&blk->limiter.bandwidth, &update->rate_limiter.bandwidth, now_ns);
-	if (update->has_ops)
-		token_bucket_init(&blk->limiter.ops, &update->rate_limiter.ops, now_ns);
-	blk_retry(blk);
+	throttle_set(&blk->throttle, update->has_bandwidth ? &update->rate_limiter.bandwidth : NULL,
+		     update->has_ops ? &update->rate_limiter.ops : NULL);
 	virtio_unlock(vdev);
 	return 0;
 }

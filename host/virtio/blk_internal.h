@@ -10,9 +10,9 @@
 
 #include <linux/virtio_blk.h>
 
-#include "base/rate_limiter.h"
 #include "virtio/blk_engine.h"
 #include "virtio/queue.h"
+#include "virtio/throttle.h"
 #include "virtio/virtio.h"
 
 struct loop_source;
@@ -55,9 +55,7 @@ struct blk {
 	char *drive_id;
 	bool read_only;
 	bool writeback; /* the guest's flushes reach the disk; else they are not offered */
-	struct rate_limiter limiter;
-	struct loop_source *timer; /* runs while throttled */
-	bool throttled;
+	struct throttle throttle;
 	bool flush_failed;		 /* a flush of the monitor's own; the guest has not been told yet */
 	struct blk_engine *engine;	 /* owned */
 	struct loop_source *done_source; /* NULL: the engine does not reap */
@@ -86,9 +84,6 @@ bool blk_work(struct virtio_dev *vdev) must_check;
 void blk_reset(struct virtio_dev *vdev);
 int blk_settle(struct virtio_dev *vdev);
 void blk_on_done(void *ctx, uint32_t events);
-void blk_on_timer(void *ctx, uint32_t events);
-/* Tries again what was throttled. With the lock held. */
-void blk_retry(struct blk *blk);
 
 enum blk_io { BLK_IO_READ, BLK_IO_WRITE, BLK_IO_SYNC, BLK_IO_ALLOCATE };
 

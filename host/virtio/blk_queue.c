@@ -19,28 +19,17 @@
  */
 #include <sys/eventfd.h>
 
-#include "base/clock.h"
-#include "base/loop.h"
 #include "base/metrics.h"
 #include "virtio/blk_internal.h"
 
 #define BLK_BATCH 64 /* requests that are taken at a time */
-
-/* The chain goes back and is seen again when the limiter has had time to recover. */
-static void blk_throttle(struct blk *blk)
-{
-	virtq_unpop(&blk->vdev.queues[0]);
-	blk->throttled = true;
-	loop_set_timer(blk->timer, RATE_LIMITER_RETRY_NS, 0);
-	metric_inc(block, rate_limiter_throttled_events);
-}
 
 /* Transfers cost their bytes and an operation, GET_ID nothing, everything else an operation. */
 static bool blk_may_begin(struct blk *blk, const struct blk_request *req)
 {
 	if (req->type == VIRTIO_BLK_T_GET_ID)
 		return true;
-	return rate_limiter_take(&blk->limiter, req->len, clock_now_ns());
+	return throttle_take(&blk->throttle, 0, req->len);
 }
 
 static bool blk_has_room(const struct blk *blk)
@@ -85,10 +74,8 @@ static int blk_serve(struct blk *blk, const struct virtq_chain *chain)
 		blk_request_complete(blk, req, status);
 		return 1;
 	}
-	if (!blk_may_begin(blk, req)) {
-		blk_throttle(blk);
+	if (!blk_may_begin(blk, req))
 		return 0;
-	}
 	if (blk_request_needs_file(req)) {
 		blk_begin(blk, req);
 		return 1;
@@ -169,7 +156,7 @@ int blk_notify(struct virtio_dev *vdev, unsigned int queue)
 
 	if (!blk->again)
 		metric_inc(block, queue_event_count);
-	for (n = 0; n < BLK_BATCH && !blk->throttled && !blk->held; n++) {
+	for (n = 0; n < BLK_BATCH && !throttle_holds(&blk->throttle, 0) && !blk->held; n++) {
 		blk->full = !blk_has_room(blk);
 		if (blk->full)
 			break;
@@ -179,7 +166,7 @@ int blk_notify(struct virtio_dev *vdev, unsigned int queue)
 		if (r <= 0)
 			break;
 	}
-	if (n == 0 && r == 0 && !blk->throttled && !blk->again)
+	if (n == 0 && r == 0 && !throttle_holds(&blk->throttle, 0) && !blk->again)
 		metric_inc(block, no_avail_buffer);
 	blk->again = false;
 	if (r < 0)
@@ -246,33 +233,11 @@ void blk_on_done(void *ctx, uint32_t events)
 		virtio_kick(&blk->vdev, 0);
 }
 
-/* The throttled request, if it is still there, is tried again. */
-void blk_retry(struct blk *blk)
-{
-	if (!blk->throttled)
-		return;
-	blk->throttled = false;
-	virtio_kick(&blk->vdev, 0);
-}
-
-/* A reset in between has cleared throttled: then there is nothing left to retry. */
-void blk_on_timer(void *ctx, uint32_t events)
-{
-	struct blk *blk = ctx;
-
-	(void)events;
-	virtio_lock(&blk->vdev);
-	if (blk->throttled)
-		metric_inc(block, rate_limiter_event_count);
-	blk_retry(blk);
-	virtio_unlock(&blk->vdev);
-}
-
 void blk_reset(struct virtio_dev *vdev)
 {
 	struct blk *blk = blk_from_vdev(vdev);
 
-	blk->throttled = false;
+	throttle_reset(&blk->throttle);
 	blk->full = false;
 	atomic_store(&blk->stop, true);
 	blk_drop(blk, &blk->todo);

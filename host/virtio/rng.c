@@ -23,9 +23,7 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/metrics.h"
 #include "base/rand.h"
 #include "state/codec.h"
@@ -72,15 +70,6 @@ static bool rng_request_is_valid(const struct virtq *q, const struct virtq_chain
 	return false;
 }
 
-void rng_throttle(struct rng *rng, struct virtq *q, bool *throttled)
-{
-	virtq_unpop(q);
-	if (!rng->throttled && !rng->leak.throttled)
-		loop_set_timer(rng->timer, RATE_LIMITER_RETRY_NS, 0);
-	*throttled = true;
-	metric_inc(entropy, entropy_rate_limiter_throttled);
-}
-
 /* One request: 1 when it was given back, 0 when it has to wait, -EIO. Adds what was written to *bytes. */
 static int rng_serve(struct rng *rng, struct virtq *q, const struct virtq_chain *chain, uint64_t *bytes)
 {
@@ -91,10 +80,8 @@ static int rng_serve(struct rng *rng, struct virtq *q, const struct virtq_chain 
 		virtq_push(q, chain->head, 0);
 		return 1;
 	}
-	if (!rate_limiter_take(&rng->limiter, len, clock_now_ns())) {
-		rng_throttle(rng, q, &rng->throttled);
+	if (!throttle_take(&rng->throttle, VIRTIO_RNG_REQUESTQ, len))
 		return 0;
-	}
 	r = rng_fill(q, chain, len);
 	if (r) {
 		metric_inc(entropy, entropy_event_fails);
@@ -115,7 +102,8 @@ static int rng_notify_requests(struct rng *rng)
 	int r = 0;
 
 	metric_inc(entropy, entropy_event_count);
-	for (n = 0; n < RNG_BATCH && bytes < RNG_TURN_BYTES && !rng->throttled; n++) {
+	for (n = 0; n < RNG_BATCH && bytes < RNG_TURN_BYTES && !throttle_holds(&rng->throttle, VIRTIO_RNG_REQUESTQ);
+	     n++) {
 		r = virtq_pop(q, &chain);
 		if (r > 0)
 			r = rng_serve(rng, q, &chain, &bytes);
@@ -148,31 +136,11 @@ static void rng_config_read(struct virtio_dev *vdev, uint64_t offset, void *data
 	memcpy(data, (const uint8_t *)&config + offset, len);
 }
 
-/* The timer. A reset in between has cleared throttled: then there is nothing left to retry. */
-static void rng_retry(void *ctx, uint32_t events)
-{
-	struct rng *rng = ctx;
-
-	(void)events;
-	virtio_lock(&rng->vdev);
-	if (rng->throttled) {
-		rng->throttled = false;
-		metric_inc(entropy, rate_limiter_event_count);
-		virtio_kick(&rng->vdev, VIRTIO_RNG_REQUESTQ);
-	}
-	if (rng->leak.throttled) {
-		rng->leak.throttled = false;
-		metric_inc(entropy, rate_limiter_event_count);
-		virtio_kick(&rng->vdev, rng->leak.signalled);
-	}
-	virtio_unlock(&rng->vdev);
-}
-
 static void rng_reset(struct virtio_dev *vdev)
 {
 	struct rng *rng = rng_from_vdev(vdev);
 
-	rng->throttled = false;
+	throttle_reset(&rng->throttle);
 	rng_leak_reset(&rng->leak);
 }
 
@@ -183,11 +151,7 @@ static int rng_leak(struct virtio_dev *vdev, struct err *e)
 
 static void rng_pause(struct virtio_dev *vdev)
 {
-	struct rng *rng = rng_from_vdev(vdev);
-
-	rng->throttled = false;
-	rng->leak.throttled = false;
-	loop_set_timer(rng->timer, 0, 0);
+	throttle_pause(&rng_from_vdev(vdev)->throttle);
 }
 
 struct rng_state {
@@ -213,7 +177,7 @@ static void rng_save(struct virtio_dev *vdev, struct enc *enc)
 		.leak_late = rng->leak.late,
 	};
 
-	rate_limiter_get(&rng->limiter, &state.rate_limiter, clock_now_ns());
+	throttle_get(&rng->throttle, &state.rate_limiter);
 	state_save(&rng_table, &state, enc);
 }
 
@@ -223,7 +187,7 @@ static void rng_load(struct virtio_dev *vdev, struct dec *dec)
 	struct rng_state state;
 
 	state_load(&rng_table, &state, dec);
-	limiter_load(&rng->limiter, &state.rate_limiter, dec, clock_now_ns());
+	throttle_load(&rng->throttle, &state.rate_limiter, dec);
 	if (!rng_leak_set(&rng->leak, state.leak_active, state.leak_signalled, state.leak_late))
 		dec_fail(dec, "leak_signalled %u cannot be while leak_active is %u", state.leak_signalled,
 			 state.leak_active);
@@ -233,7 +197,7 @@ static void rng_free(struct virtio_dev *vdev)
 {
 	struct rng *rng = rng_from_vdev(vdev);
 
-	loop_remove(rng->timer);
+	throttle_fini(&rng->throttle);
 	rng_leak_fini(&rng->leak);
 	virtio_dev_fini(&rng->vdev);
 	free(rng);
@@ -272,13 +236,13 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 		free(rng);
 		return err_errno(e, -r, "entropy device: cannot be created");
 	}
-	rate_limiter_init(&rng->limiter, &config->rate_limiter, clock_now_ns());
-	rng->timer = loop_add_timer(rng->vdev.loop, rng_retry, rng);
-	if (!rng->timer || rng_leak_init(&rng->leak)) {
-		int errnum = errno;
-
+	r = throttle_init(&rng->throttle, &rng->vdev, &config->rate_limiter,
+			  &metrics.entropy_entropy_rate_limiter_throttled, &metrics.entropy_rate_limiter_event_count);
+	if (!r)
+		r = rng_leak_init(&rng->leak);
+	if (r) {
 		rng_free(&rng->vdev);
-		return err_errno(e, errnum, "entropy device: cannot be created");
+		return err_errno(e, -r, "entropy device: cannot be created");
 	}
 	*vdev = &rng->vdev;
 	return 0;

@@ -7,12 +7,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/rate_limiter.h"
 #include "bus/platform.h"
 #include "virtio/queue.h"
+#include "virtio/throttle.h"
 #include "virtio/virtio.h"
-
-struct loop_source;
 
 /* A leak request that has been carried out, or refused, but is not yet given back. */
 struct rng_leak_done {
@@ -25,7 +23,6 @@ struct rng_leak {
 	unsigned int active;	/* queue number: leakq1 or leakq2 */
 	unsigned int signalled; /* the other one, or RNG_LEAK_NONE */
 	bool late;		/* an event waits for the driver's next buffer in active */
-	bool throttled;		/* the signalled queue waits for the rate limiter */
 	uint64_t credit;	/* bytes that the last event still grants: not charged to the rate limiter */
 	uint32_t unreported;	/* events that no driver was told of, since an arbitrary start; survives resets */
 	uint8_t *bounce;	/* RNG_MAX_LEAK_REQUEST bytes, owned; untouched pages cost nothing */
@@ -44,20 +41,12 @@ struct rng_leak {
 
 struct rng {
 	struct virtio_dev vdev; /* must be first */
-	struct rate_limiter limiter;
-	struct loop_source *timer; /* runs while a queue is throttled */
-	bool throttled;		   /* the request queue; the leak queues have their own */
+	struct throttle throttle;
 	struct rng_leak leak;
 };
 
 /* Random bytes into the first len bytes of the writable part: 0, -EFAULT if they are not memory, -EIO if the host has none. */
 int rng_fill(const struct virtq *q, const struct virtq_chain *chain, uint64_t len) must_check;
-
-/*
- * The request that was popped last has to wait for the rate limiter: it goes back into q, and q is looked at again when the
- * limiter has had time to recover. *throttled: q's flag.
- */
-void rng_throttle(struct rng *rng, struct virtq *q, bool *throttled);
 
 int rng_leak_init(struct rng_leak *leak) must_check;
 void rng_leak_fini(struct rng_leak *leak);

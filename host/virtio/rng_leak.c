@@ -96,7 +96,6 @@ void rng_leak_reset(struct rng_leak *leak)
 	leak->active = VIRTIO_RNG_LEAKQ1;
 	leak->signalled = RNG_LEAK_NONE;
 	leak->late = false;
-	leak->throttled = false;
 	leak->credit = 0;
 }
 
@@ -232,7 +231,7 @@ static void rng_leak_charge_all(struct rng *rng, const struct rng_leak_done *don
 {
 	for (unsigned int i = 0; i < num; i++) {
 		if (done[i].outcome != RNG_LEAK_REFUSED && !rng_leak_pay(&rng->leak, done[i].len))
-			rate_limiter_charge(&rng->limiter, rng_leak_cost(done[i].len), clock_now_ns());
+			throttle_charge(&rng->throttle, rng_leak_cost(done[i].len));
 	}
 }
 
@@ -274,7 +273,7 @@ static int rng_leak_carry_out(struct rng *rng, bool late, unsigned int *num_acti
 	rng_leak_finish_all(signalled, leak->done[0], num_signalled, true);
 	rng_leak_finish_all(active, leak->done[1], *num_active, late);
 	rng_leak_charge_all(rng, leak->done[0], num_signalled);
-	leak->throttled = false;
+	throttle_forget(&rng->throttle, rng_leak_other(leak->active));
 	if (!r && *num_active)
 		rng_leak_swap(leak, leak->done[1], *num_active);
 	return r;
@@ -346,10 +345,8 @@ static int rng_leak_serve(struct rng *rng, unsigned int q)
 			return r;
 		if (!rng_leak_refusal(signalled, &chain, RNG_MAX_LEAK_REQUEST) &&
 		    !rng_leak_pay(leak, chain.writable_len) &&
-		    !rate_limiter_take(&rng->limiter, rng_leak_cost(chain.writable_len), clock_now_ns())) {
-			rng_throttle(rng, signalled, &leak->throttled);
+		    !throttle_take(&rng->throttle, leak->signalled, rng_leak_cost(chain.writable_len)))
 			return 0;
-		}
 		r = rng_leak_execute(rng, signalled, &chain, RNG_MAX_LEAK_REQUEST, &done);
 		if (r)
 			return r;
@@ -364,7 +361,7 @@ int rng_leak_notify(struct rng *rng, unsigned int q)
 {
 	int r = rng->leak.late ? rng_leak_make_up(rng) : 0;
 
-	if (!r && rng->leak.signalled != RNG_LEAK_NONE && !rng->leak.throttled)
+	if (!r && rng->leak.signalled != RNG_LEAK_NONE && !throttle_holds(&rng->throttle, rng->leak.signalled))
 		r = rng_leak_serve(rng, q);
 	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ1]);
 	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ2]);

@@ -842,7 +842,7 @@ const struct constructor constructors_of_parts[] = {
 	ON_PLATFORM("i8042_new", make_i8042, unmake_device),
 	ON_PLATFORM("vmgenid_new", make_vmgenid, unmake_device),
 	ON_PLATFORM("boot_timer_new", make_boot_timer, unmake_device),
-	ON_PLATFORM("blk_new, blk_sync_new, virtio_dev_init", make_blk, unmake_vdev),
+	ON_PLATFORM("blk_new, blk_sync_new, virtio_dev_init, throttle_init", make_blk, unmake_vdev),
 	ON_PLATFORM("blk_new, blk_uring_new", make_async_blk, unmake_vdev),
 	ON_PLATFORM("rng_new, rng_leak_init", make_rng, unmake_vdev),
 	ON_PLATFORM("virtio_mmio_new", make_mmio, unmake_device),

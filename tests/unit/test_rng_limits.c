@@ -222,7 +222,7 @@ static void copy_of_a_clone_does_not_wait_if_its_first_event_was_late(void **sta
 	add_fill(f, Q1, 64);
 	event(f);
 	spend_all(f, Q1);
-	f->rng->leak.throttled = false;
+	throttle_reset(&f->rng->throttle);
 	f->rng->leak.credit = 0; /* as after a load */
 	event(f);
 	collect(f, Q1, &num);
@@ -242,14 +242,14 @@ static void what_an_event_finds_waiting_is_a_debt(void **state)
 	add_fill(f, Q1, 64);
 	event(f);
 	spend_all(f, Q1);
-	blocked_ns = f->rng->limiter.bandwidth.updated_ns;
+	blocked_ns = f->rng->throttle.limiter.bandwidth.updated_ns;
 	add_fill(f, Q2, 64);
 	event(f);
 	assert_int_equal(collect(f, Q2, &num), 64);
 	/* Of the eight requests three were granted and one was paid for; the last four cost an hour each, but for what came back. */
 	assert_true(collect(f, Q1, &num) <= RNG_MAX_LEAK_EVENT);
 	assert_int_equal(num, 4);
-	assert_true(f->rng->limiter.bandwidth.updated_ns >= blocked_ns + 3ull * HOUR_MS * 1000000);
+	assert_true(f->rng->throttle.limiter.bandwidth.updated_ns >= blocked_ns + 3ull * HOUR_MS * 1000000);
 	add_fill(f, REQ, 1);
 	drv_kick(&f->drv, REQ);
 	collect(f, REQ, &num);

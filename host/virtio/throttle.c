@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/throttle.h"
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "state/limiter.h"
+
+static void throttle_retry(struct throttle *t)
+{
+	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++) {
+		if (!throttle_holds(t, q))
+			continue;
+		throttle_forget(t, q);
+		virtio_kick(t->vdev, q);
+	}
+}
+
+/* After a reset nothing waits: then there is nothing left to retry. */
+static void throttle_on_timer(void *ctx, uint32_t events)
+{
+	struct throttle *t = ctx;
+
+	(void)events;
+	virtio_lock(t->vdev);
+	atomic_fetch_add_explicit(t->retries, (unsigned int)__builtin_popcount(t->waiting), memory_order_relaxed);
+	throttle_retry(t);
+	virtio_unlock(t->vdev);
+}
+
+int throttle_init(struct throttle *t, struct virtio_dev *vdev, const struct rate_limiter_config *config,
+		  _Atomic uint64_t *refusals, _Atomic uint64_t *retries)
+{
+	t->vdev = vdev;
+	t->refusals = refusals;
+	t->retries = retries;
+	t->waiting = 0;
+	rate_limiter_init(&t->limiter, config, clock_now_ns());
+	t->timer = loop_add_timer(vdev->loop, throttle_on_timer, t);
+	return t->timer ? 0 : -errno;
+}
+
+void throttle_fini(struct throttle *t)
+{
+	loop_remove(t->timer);
+	t->timer = NULL;
+}
+
+bool throttle_take(struct throttle *t, unsigned int q, uint64_t len)
+{
+	if (rate_limiter_take(&t->limiter, len, clock_now_ns()))
+		return true;
+	virtq_unpop(&t->vdev->queues[q]);
+	if (!t->waiting)
+		loop_set_timer(t->timer, RATE_LIMITER_RETRY_NS, 0);
+	t->waiting |= 1u << q;
+	atomic_fetch_add_explicit(t->refusals, 1, memory_order_relaxed);
+	return false;
+}
+
+void throttle_charge(struct throttle *t, uint64_t len)
+{
+	rate_limiter_charge(&t->limiter, len, clock_now_ns());
+}
+
+bool throttle_holds(const struct throttle *t, unsigned int q)
+{
+	return t->waiting >> q & 1;
+}
+
+void throttle_set(struct throttle *t, const struct token_bucket_config *bandwidth,
+		  const struct token_bucket_config *ops)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (bandwidth)
+		token_bucket_init(&t->limiter.bandwidth, bandwidth, now_ns);
+	if (ops)
+		token_bucket_init(&t->limiter.ops, ops, now_ns);
+	throttle_retry(t);
+}
+
+void throttle_forget(struct throttle *t, unsigned int q)
+{
+	t->waiting &= ~(1u << q);
+}
+
+void throttle_reset(struct throttle *t)
+{
+	t->waiting = 0;
+}
+
+void throttle_pause(struct throttle *t)
+{
+	t->waiting = 0;
+	loop_set_timer(t->timer, 0, 0);
+}
+
+void throttle_get(const struct throttle *t, struct rate_limiter_state *state)
+{
+	rate_limiter_get(&t->limiter, state, clock_now_ns());
+}
+
+void throttle_load(struct throttle *t, const struct rate_limiter_state *state, struct dec *dec)
+{
+	limiter_load(&t->limiter, state, dec, clock_now_ns());
+}
