@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -142,6 +143,7 @@ const struct rule rules[] = {
 	/* The event loop. */
 	CALL(LOOP | IO, epoll_wait, NULL),
 	CALL(LOOP, epoll_ctl, NULL),
+	CALL1(SETUP, epoll_create1, IS(0, EPOLL_CLOEXEC), NULL),
 	CALL1(SETUP, eventfd2, IS(1, EFD_CLOEXEC | EFD_NONBLOCK), NULL),
 	CALL2(SETUP, signalfd4, IS(0, -1), IS(3, SFD_CLOEXEC | SFD_NONBLOCK), NULL),
 	CALL2(SETUP, timerfd_create, IS(0, CLOCK_MONOTONIC), IS(1, TFD_CLOEXEC | TFD_NONBLOCK), NULL),
