@@ -16,7 +16,7 @@
  * System calls
  * ------------
  * For filters (seccomp): what each function may call, by the names of Linux on
- * x86_64. tests/lib/test_filter.c runs each row under a filter of just that row.
+ * x86_64. tests/libsnapsafe/test_filter.c runs each row under a filter of just that row.
  *
  *	snapsafe_version	none
  *	snapsafe_generation	none
