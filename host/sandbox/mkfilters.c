@@ -2,7 +2,7 @@
 /*
  * Usage: mkfilters FILTERS.c RULES.txt
  *
- * Runs at build time: makes the filters' programs of rules.c by libseccomp, as
+ * Runs at build time: makes the filters' programs of the lists of rules by libseccomp, as
  * C source, so that the monitor only has to hand them to the kernel; and a list
  * of the rules for the test that compares it with what the monitor does:
  *   FILTER CALL ERROR WHY-OR-"-" then ARGUMENT MASK VALUE for each condition
@@ -27,6 +27,17 @@ static const struct {
 	[SANDBOX_STREAM] = { "stream", RULE_STREAM },
 };
 
+/* Of both lists together. */
+static size_t num_all_rules(void)
+{
+	return num_rules + num_arch_rules;
+}
+
+static const struct rule *rule_at(size_t i)
+{
+	return i < num_rules ? &rules[i] : &arch_rules[i - num_rules];
+}
+
 static bool is_in_filter(const struct rule *rule, enum rule_where where)
 {
 	return (rule->where & where) == where;
@@ -48,12 +59,12 @@ static int make_filter(enum rule_where where, FILE *binary)
 	/* It is looked at first: of all calls, KVM_RUN is the most frequent by far. */
 	if (r == 0)
 		r = seccomp_syscall_priority(ctx, SCMP_SYS(ioctl), UINT8_MAX);
-	for (size_t i = 0; i < num_rules && r == 0; i++) {
-		if (!is_in_filter(&rules[i], where))
+	for (size_t i = 0; i < num_all_rules() && r == 0; i++) {
+		if (!is_in_filter(rule_at(i), where))
 			continue;
-		r = add_rule(ctx, &rules[i]);
+		r = add_rule(ctx, rule_at(i));
 		if (r < 0)
-			fprintf(stderr, "mkfilters: rule %zu, %s: error %d\n", i, rules[i].name, -r);
+			fprintf(stderr, "mkfilters: rule %zu, %s: error %d\n", i, rule_at(i)->name, -r);
 	}
 	if (r == 0)
 		r = seccomp_export_bpf(ctx, fileno(binary));
@@ -99,7 +110,7 @@ static int print_source(FILE *out)
 {
 	int r = 0;
 
-	fprintf(out, "/* Made by mkfilters from rules.c. */\n#include \"sandbox/filters.h\"\n\n");
+	fprintf(out, "/* Made by mkfilters from the lists of rules. */\n#include \"sandbox/filters.h\"\n\n");
 	for (unsigned int f = 0; f < SANDBOX_NUM_FILTERS && r == 0; f++) {
 		FILE *binary = tmpfile();
 
@@ -122,8 +133,8 @@ static int print_source(FILE *out)
 static void print_rules(FILE *out)
 {
 	for (unsigned int f = 0; f < SANDBOX_NUM_FILTERS; f++) {
-		for (size_t i = 0; i < num_rules; i++) {
-			const struct rule *rule = &rules[i];
+		for (size_t i = 0; i < num_all_rules(); i++) {
+			const struct rule *rule = rule_at(i);
 
 			if (!is_in_filter(rule, filters[f].where))
 				continue;

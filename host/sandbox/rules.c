@@ -3,7 +3,8 @@
  * Every system call that the monitor may make. What is not here ends it. A rule
  * without a reason is one that the system tests see in use, in each filter that
  * has it; the others say what they are for. A call that gets its arguments in
- * memory cannot be checked for them: a filter sees registers only.
+ * memory cannot be checked for them: a filter sees registers only. What only one
+ * architecture has or needs is in its rules.c (arch/).
  *
  * Most arguments are an int: the kernel looks at their lower half alone, and so
  * do we. Constants are the kernel's own, from its headers.
@@ -33,39 +34,7 @@
 
 #include "base/cleanup.h"
 #include "sandbox/filters.h"
-
-#define INT_MASK 0xffffffffu
-
-/* Argument number arg is this int; has none of these bits; has these values in these bits. */
-#define IS(arg, value)		 SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, INT_MASK, (uint32_t)(value))
-#define LACKS(arg, bits)	 SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, (uint32_t)(bits), 0)
-#define MASKED(arg, bits, value) SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, (uint32_t)(bits), (uint32_t)(value))
-
-#define CALL(where, name, why)                                     \
-	{                                                          \
-		where, 0, #name, SCMP_SYS(name), 0, { { 0 } }, why \
-	}
-#define CALL1(where, name, a, why)                             \
-	{                                                      \
-		where, 0, #name, SCMP_SYS(name), 1, { a }, why \
-	}
-#define CALL2(where, name, a, b, why)                             \
-	{                                                         \
-		where, 0, #name, SCMP_SYS(name), 2, { a, b }, why \
-	}
-#define FAIL(where, name, error, why)                                  \
-	{                                                              \
-		where, error, #name, SCMP_SYS(name), 0, { { 0 } }, why \
-	}
-#define IOCTL(where, request, why) CALL1(where, ioctl, IS(1, request), why)
-
-#define SETUP  RULE_SETUP
-#define LOOP   RULE_LOOP
-#define VCPU   RULE_VCPU
-#define IO     RULE_IO
-#define STREAM RULE_STREAM
-#define ALL    RULE_ALL
-#define OTHER  (RULE_VCPU | RULE_IO | RULE_STREAM)
+#include "sandbox/rule_macros.h"
 
 #define FUTEX_OPERATION (INT_MASK & FUTEX_CMD_MASK)
 #define MAP_KIND	(MAP_TYPE | MAP_ANONYMOUS)
@@ -76,21 +45,17 @@
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
-#define ABORT		"abort(3), when an assertion fails"
-#define MALLOC		"malloc(3): which one it uses depends on sizes and on what was freed before"
-#define CRASH		"the handler of a fatal signal puts the terminal right; tcsetattr(3) reads what it has set"
-#define GIVEN_UP	"a thread that nobody waited for ends at last and frees what is its own"
-#define CLOCK		"the vDSO asks the kernel where the host's clock cannot be read from user space"
-#define NO_PAGEMAP	"saving a clone where /proc/self/pagemap cannot be read"
-#define ASYNC		"the testbed's guests have no drive with io_engine Async"
-#define DISCARD		"a guest that discards, or writes zeros"
-#define SLOW		"a reset while a disk is slow; a crash waits for its last lines to be written"
-#define HOST_LACKS_XCRS "the testbed's processors have no XSAVE"
+#define ABORT	   "abort(3), when an assertion fails"
+#define MALLOC	   "malloc(3): which one it uses depends on sizes and on what was freed before"
+#define GIVEN_UP   "a thread that nobody waited for ends at last and frees what is its own"
+#define CLOCK	   "the vDSO asks the kernel where the host's clock cannot be read from user space"
+#define NO_PAGEMAP "saving a clone where /proc/self/pagemap cannot be read"
+#define ASYNC	   "the testbed's guests have no drive with io_engine Async"
+#define DISCARD	   "a guest that discards, or writes zeros"
 
 const struct rule rules[] = {
 	/* The guest. First, since it is by far the most frequent. */
 	IOCTL(VCPU, KVM_RUN, NULL),
-	IOCTL(VCPU, KVM_KVMCLOCK_CTRL, NULL),
 
 	/* Open files: descriptors say which, and what they are good for. */
 	CALL(LOOP | STREAM, read, NULL),
@@ -114,8 +79,6 @@ const struct rule rules[] = {
 	CALL1(LOOP, fcntl, IS(1, F_GETFL), NULL),
 	CALL1(LOOP, fcntl, IS(1, F_SETFL), NULL),
 	CALL1(SETUP, fcntl, IS(1, F_DUPFD_CLOEXEC), NULL),
-	CALL(LOOP | STREAM, poll, NULL),
-	CALL(VCPU | IO, poll, SLOW),
 
 	/* io_uring, for drives with the engine Async: what a ring can do is restricted before it is used (virtio/blk_uring.c). */
 	CALL(SETUP, io_uring_setup, ASYNC),
@@ -124,24 +87,18 @@ const struct rule rules[] = {
 
 	/* Files by name: what a client names, and the snapshot's temporary files. */
 	CALL(LOOP, openat, NULL),
-	CALL(LOOP, readlink, NULL),
-	CALL(LOOP, rename, NULL),
-	CALL(LOOP, unlink, NULL),
 
 	/* The terminal. Every thread may have to put its settings back before it ends the process. */
 	IOCTL(LOOP | STREAM, TCGETS, NULL),
 	IOCTL(LOOP | STREAM, TCSETS, NULL),
 	IOCTL(LOOP | STREAM, TIOCGPGRP, NULL),
-	CALL(LOOP | STREAM, getpgrp, NULL),
 	IOCTL(VCPU | IO, TCGETS, CRASH),
 	IOCTL(VCPU | IO, TCSETS, CRASH),
 	IOCTL(VCPU | IO, TIOCGPGRP, CRASH),
-	CALL(VCPU | IO, getpgrp, CRASH),
 	IOCTL(ALL, TCGETS2, "instead of TCGETS with glibc after 2.41"),
 	IOCTL(ALL, TCSETS2, "instead of TCSETS with glibc after 2.41"),
 
 	/* The event loop. */
-	CALL(LOOP | IO, epoll_wait, NULL),
 	CALL(LOOP, epoll_ctl, NULL),
 	CALL1(SETUP, epoll_create1, IS(0, EPOLL_CLOEXEC), NULL),
 	CALL1(SETUP, eventfd2, IS(1, EFD_CLOEXEC | EFD_NONBLOCK), NULL),
@@ -210,57 +167,14 @@ const struct rule rules[] = {
 
 	CALL(ALL, clock_gettime, CLOCK),
 
-	/* KVM: a machine is built. */
+	/* KVM, whatever the architecture: a machine is built; doorbells are taken away when it ends. */
 	IOCTL(SETUP, KVM_GET_API_VERSION, NULL),
 	IOCTL(SETUP, KVM_GET_VCPU_MMAP_SIZE, NULL),
-	IOCTL(SETUP, KVM_GET_SUPPORTED_CPUID, NULL),
 	IOCTL(SETUP, KVM_CREATE_VM, NULL),
-	IOCTL(SETUP, KVM_SET_IDENTITY_MAP_ADDR, NULL),
-	IOCTL(SETUP, KVM_SET_TSS_ADDR, NULL),
-	IOCTL(SETUP, KVM_CREATE_IRQCHIP, NULL),
-	IOCTL(SETUP, KVM_SET_GSI_ROUTING, NULL),
-	IOCTL(SETUP, KVM_CREATE_PIT2, NULL),
 	IOCTL(SETUP, KVM_SET_USER_MEMORY_REGION, NULL),
 	IOCTL(SETUP, KVM_CREATE_VCPU, NULL),
 	IOCTL(SETUP, KVM_IRQFD, NULL),
-	IOCTL(SETUP, KVM_ENABLE_CAP,
-	      "takes performance counters away, which the KVM of the testbed does not let one do"),
-	IOCTL(SETUP, KVM_SET_ONE_REG, "the testbed's processors have no shadow stacks"),
-	/* KVM: its state is set, for a boot or from a snapshot. */
-	IOCTL(SETUP, KVM_SET_CPUID2, NULL),
-	IOCTL(SETUP, KVM_SET_REGS, NULL),
-	IOCTL(SETUP, KVM_SET_SREGS, NULL),
-	IOCTL(SETUP, KVM_SET_FPU, NULL),
-	IOCTL(SETUP, KVM_SET_XSAVE, NULL),
-	IOCTL(SETUP, KVM_SET_XCRS, HOST_LACKS_XCRS),
-	IOCTL(SETUP, KVM_SET_DEBUGREGS, NULL),
-	IOCTL(SETUP, KVM_SET_LAPIC, NULL),
-	IOCTL(SETUP, KVM_SET_MSRS, NULL),
-	IOCTL(SETUP, KVM_SET_VCPU_EVENTS, NULL),
-	IOCTL(SETUP, KVM_SET_MP_STATE, NULL),
-	IOCTL(SETUP, KVM_SET_TSC_KHZ, NULL),
-	IOCTL(SETUP, KVM_SET_IRQCHIP, NULL),
-	IOCTL(SETUP, KVM_SET_PIT2, NULL),
-	IOCTL(SETUP, KVM_SET_CLOCK, NULL),
-	/* KVM: its state is read, for a snapshot; doorbells are taken away when a machine ends. */
 	IOCTL(LOOP, KVM_CHECK_EXTENSION, NULL),
-	IOCTL(LOOP, KVM_GET_MSR_INDEX_LIST, NULL),
-	IOCTL(LOOP, KVM_GET_CPUID2, NULL),
-	IOCTL(LOOP, KVM_GET_REGS, NULL),
-	IOCTL(LOOP, KVM_GET_SREGS, NULL),
-	IOCTL(LOOP, KVM_GET_XSAVE2, NULL),
-	IOCTL(LOOP, KVM_GET_XSAVE, "instead of KVM_GET_XSAVE2 on Linux before 5.17"),
-	IOCTL(LOOP, KVM_GET_XCRS, HOST_LACKS_XCRS),
-	IOCTL(LOOP, KVM_GET_DEBUGREGS, NULL),
-	IOCTL(LOOP, KVM_GET_LAPIC, NULL),
-	IOCTL(LOOP, KVM_GET_MSRS, NULL),
-	IOCTL(LOOP, KVM_GET_ONE_REG, "the testbed's processors have no shadow stacks"),
-	IOCTL(LOOP, KVM_GET_VCPU_EVENTS, NULL),
-	IOCTL(LOOP, KVM_GET_MP_STATE, NULL),
-	IOCTL(LOOP, KVM_GET_TSC_KHZ, NULL),
-	IOCTL(LOOP, KVM_GET_IRQCHIP, NULL),
-	IOCTL(LOOP, KVM_GET_PIT2, NULL),
-	IOCTL(LOOP, KVM_GET_CLOCK, NULL),
 	IOCTL(LOOP, KVM_IOEVENTFD, NULL),
 };
 

@@ -31,4 +31,8 @@ struct rule {
 extern const struct rule rules[];
 extern const size_t num_rules;
 
+/* arch/<architecture>/rules.c */
+extern const struct rule arch_rules[];
+extern const size_t num_arch_rules;
+
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this process may ask the kernel for: a list of system calls for each kind of thread, enforced by the kernel
- * (seccomp(2)), and what happens when a thread breaks it. The lists are in rules.c; docs/sandbox.md explains them.
+ * (seccomp(2)), and what happens when a thread breaks it. The lists are in rules.c and arch/x86_64/rules.c; docs/sandbox.md explains them.
  *
  * Filters belong to threads, are inherited by threads that a thread creates, stack, and never go away. So is their state
  * here: one for the process, set before there is a second thread.
