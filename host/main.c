@@ -21,9 +21,17 @@
 #include "base/own_stack.h"
 #include "base/terminal.h"
 #include "cli/args.h"
+#include "sandbox/crash.h"
 #include "sandbox/sandbox.h"
 #include "snapshot/statefile.h"
 #include "vmm/vmm.h"
+
+/* How long the start took. */
+#define API_SERVER_METRICS(M)                  \
+	M(api_server, process_startup_time_us) \
+	M(api_server, process_startup_time_cpu_us)
+METRICS_DECLARE(api_server, API_SERVER_METRICS)
+METRICS_DEFINE(api_server, API_SERVER_METRICS, true)
 
 #define METRICS_INTERVAL_NS (60ull * 1000 * 1000 * 1000)
 #define LOG_LAST_WAIT_MS    150
@@ -139,6 +147,16 @@ static int process_init_signals(struct process *p, struct err *e)
 	return 0;
 }
 
+static void add_metrics(void)
+{
+	metrics_add(&api_server_metrics_section);
+	metrics_add(&deprecated_api_metrics_section);
+	metrics_add(&logger_metrics_section);
+	metrics_add(&seccomp_metrics_section);
+	metrics_add(&signals_metrics_section);
+	vmm_add_metrics();
+}
+
 static int process_init_log(const struct args *args, struct err *e)
 {
 	int r;
@@ -191,6 +209,7 @@ static int process_init(struct process *p, struct err *e)
 	if (r < 0)
 		return r;
 	io_thread_set_enter(enter_stream_sandbox);
+	add_metrics();
 	r = process_init_log(&p->args, e);
 	if (r < 0)
 		return r;

@@ -7,7 +7,12 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "vmm/vmm.h"
+
+/* Requests that a later version may refuse. */
+#define DEPRECATED_API_METRICS(M) M(deprecated_api, deprecated_http_api_calls)
+METRICS_DECLARE(deprecated_api, DEPRECATED_API_METRICS)
 
 struct api_server;
 

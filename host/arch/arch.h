@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/metrics.h"
 #include "bus/device.h"
 #include "bus/platform.h"
 #include "config/config.h"
@@ -69,6 +70,7 @@ struct arch_board {
 struct arch_board_device {
 	/* *dev stays as it is if this machine has none. NULL: here is the place of the devices that are configured. */
 	int (*create)(struct arch_board *b, struct device **dev, struct err *e);
+	struct metrics_section *metrics; /* NULL: it counts nothing */
 };
 
 /* In boot order: of addresses of a new machine, and of leak events. */

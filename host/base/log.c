@@ -75,7 +75,7 @@ static int log_set_fd(int fd)
 		.name = "fc_log",
 		.size = LOG_ROOM,
 		.lines = true,
-		.lost = &metrics.logger_missed_log_count,
+		.lost = &logger_metrics.missed_log_count,
 	};
 	struct outlet *new, *old;
 	int r = outlet_new(&config, fd, &new);

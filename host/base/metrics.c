@@ -31,30 +31,45 @@
 
 #define METRICS_WAIT_MS 50 /* for a line to be written, before the caller goes on without knowing */
 
-struct metrics metrics;
+METRICS_DEFINE(logger, LOGGER_METRICS, false)
+METRICS_DEFINE(signals, SIGNALS_METRICS, false)
 
-#define METRIC_VALUE_(group, name) uint64_t group##_##name;
-struct metrics_values {
-	METRICS(METRIC_VALUE_, METRIC_VALUE_)
-};
-#undef METRIC_VALUE_
-
-/* NOLINTBEGIN(bugprone-macro-parentheses): the terms of a sum */
-/* Longest form of all that stands behind the head: "group":{"name":18446744073709551615, for each metric. */
-#define METRIC_ROOM_(group, name) +sizeof(#group ":{" #name ":,}") + 2 * sizeof("\"\"") + 20
-/* NOLINTEND(bugprone-macro-parentheses) */
-#define METRICS_ROOM	   (METRICS(METRIC_ROOM_, METRIC_ROOM_) + sizeof("}\n"))
 #define METRICS_STAMP_ROOM (sizeof("{\"utc_timestamp_ms\":") + 20)
 
 static pthread_mutex_t metrics_lock = PTHREAD_MUTEX_INITIALIZER;
 /* All under metrics_lock. */
 static struct outlet *metrics_outlet; /* owned; NULL: no file is set */
 static char *metrics_head;	      /* owned; what follows the time stamp in each line, with commas; may be "" */
-static struct metrics_values metrics_reported; /* what the lines so far add up to */
-static char *metrics_line;		       /* owned; room for one line */
+static struct metrics_section *metrics_sections; /* by name; those of one name in the order they came */
+static char *metrics_line;			 /* owned; room for one line */
 static size_t metrics_line_size;
-static bool metrics_under_way;			 /* a line was put; what became of it is not known */
-static struct metrics_values metrics_put_values; /* what the lines add up to if it arrives */
+static bool metrics_under_way; /* a line was put; what became of it is not known */
+
+void metrics_add(struct metrics_section *section)
+{
+	struct metrics_section **at = &metrics_sections;
+
+	pthread_mutex_lock(&metrics_lock);
+	while (*at && *at != section && strcmp((*at)->name, section->name) <= 0)
+		at = &(*at)->next;
+	if (*at != section) {
+		section->next = *at;
+		*at = section;
+	}
+	pthread_mutex_unlock(&metrics_lock);
+}
+
+/* Longest form of all that stands behind the head: "group":{"name":18446744073709551615, for each metric. */
+static size_t metrics_room(void)
+{
+	size_t room = sizeof("}}\n");
+
+	for (const struct metrics_section *s = metrics_sections; s; s = s->next) {
+		for (size_t i = 0; i < s->num; i++)
+			room += strlen(s->name) + strlen(s->metrics[i].name) + sizeof("\"\":{\"\":,},") + 20;
+	}
+	return room;
+}
 
 /* ',"id":...,"properties":...' or less; malloc'ed, NULL when out of memory. Takes over both values, which may be NULL. */
 static char *metrics_format_head(json_t *id, json_t *properties)
@@ -104,7 +119,7 @@ static int metrics_open_locked(const char *path, const char *id, const char *pro
 		}
 	}
 	head = metrics_format_head(id_json, properties);
-	line_size = head ? METRICS_STAMP_ROOM + strlen(head) + METRICS_ROOM : 0;
+	line_size = head ? METRICS_STAMP_ROOM + strlen(head) + metrics_room() : 0;
 	line = head ? malloc(line_size) : NULL;
 	if (!line)
 		return err_set(e, ENOMEM, "out of memory");
@@ -143,14 +158,6 @@ bool metrics_is_open(void)
 	return open;
 }
 
-static void metrics_collect(struct metrics_values *now)
-{
-#define METRIC_COLLECT_(group, name) \
-	now->group##_##name = atomic_load_explicit(&metrics.group##_##name, memory_order_relaxed);
-	METRICS(METRIC_COLLECT_, METRIC_COLLECT_)
-#undef METRIC_COLLECT_
-}
-
 static void metrics_put(struct textbuf *line, const char **group, const char *its_group, const char *name,
 			uint64_t value)
 {
@@ -167,8 +174,8 @@ static void metrics_put(struct textbuf *line, const char **group, const char *it
 	textbuf_u64(line, value, 1);
 }
 
-/* The line with its newline, into metrics_line. Members of a group stand together in METRICS. */
-static size_t metrics_format(const struct metrics_values *now, const struct metrics_values *before)
+/* The line with its newline, into metrics_line. */
+static size_t metrics_format(void)
 {
 	struct textbuf line = { .text = metrics_line, .size = metrics_line_size };
 	const char *group = NULL;
@@ -178,14 +185,22 @@ static size_t metrics_format(const struct metrics_values *now, const struct metr
 	textbuf_str(&line, "{\"utc_timestamp_ms\":");
 	textbuf_u64(&line, (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000, 1);
 	textbuf_str(&line, metrics_head);
-#define METRIC_COUNT_(its_group, name) \
-	metrics_put(&line, &group, #its_group, #name, now->its_group##_##name - before->its_group##_##name);
-#define METRIC_STORE_(its_group, name) metrics_put(&line, &group, #its_group, #name, now->its_group##_##name);
-	METRICS(METRIC_COUNT_, METRIC_STORE_)
-#undef METRIC_COUNT_
-#undef METRIC_STORE_
-	textbuf_str(&line, "}}\n");
+	for (struct metrics_section *s = metrics_sections; s; s = s->next) {
+		for (struct metric *m = s->metrics; m < s->metrics + s->num; m++) {
+			m->under_way = atomic_load_explicit(m->value, memory_order_relaxed);
+			metrics_put(&line, &group, s->name, m->name, m->under_way - (s->absolute ? 0 : m->reported));
+		}
+	}
+	textbuf_str(&line, group ? "}}\n" : "}\n");
 	return line.len;
+}
+
+static void metrics_arrived(void)
+{
+	for (struct metrics_section *s = metrics_sections; s; s = s->next) {
+		for (struct metric *m = s->metrics; m < s->metrics + s->num; m++)
+			m->reported = m->under_way;
+	}
 }
 
 /* What became of the line under way: 0: it arrived, or there is none; -EAGAIN: not known within ms; -errno: it is lost. */
@@ -200,7 +215,7 @@ static int metrics_settle(unsigned int ms)
 	metrics_under_way = false;
 	r = outlet_take_error(metrics_outlet);
 	if (!r)
-		metrics_reported = metrics_put_values;
+		metrics_arrived();
 	return r; /* if lost, its counters go out with the next line */
 }
 
@@ -212,8 +227,7 @@ static int metrics_flush_locked(int put(struct outlet *o, const void *data, size
 		return 0;
 	if (metrics_settle(0) == -EAGAIN)
 		return -EAGAIN;
-	metrics_collect(&metrics_put_values);
-	r = put(metrics_outlet, metrics_line, metrics_format(&metrics_put_values, &metrics_reported));
+	r = put(metrics_outlet, metrics_line, metrics_format());
 	if (r < 0)
 		return r;
 	metrics_under_way = true;

@@ -1,128 +1,93 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counters, written as one JSON object a line (keys as Firecracker's where it
- * has the metric; ours for leak events). Counters are the difference since the
- * line before; values marked STORE are absolute. Written at start, every 60 s,
- * on FlushMetrics and at exit. Any thread may count.
+ * has the metric; ours for leak events). Whoever counts owns its section of the
+ * line: a list of names where the thing is declared, of which a struct of
+ * counters and the section are made. Values are the difference since the line
+ * before, in an absolute section the last that was set. Written at start, every
+ * 60 s, on FlushMetrics and at exit. Any thread may count.
  *
- * METRICS(COUNT, STORE) is the one list: group, name.
+ *	#define BLOCK_METRICS(M) M(block, read_count) M(block, write_count)
+ *	METRICS_DECLARE(block, BLOCK_METRICS)		in the header,
+ *	METRICS_DEFINE(block, BLOCK_METRICS, false)	in one file,
+ *	metric_inc(block, read_count);			where it happens,
+ *	metrics_add(&block_metrics_section);		once (of a resource: in its description).
  */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
-#define METRICS(COUNT, STORE)                                                                      \
-	STORE(api_server, process_startup_time_us)                                                 \
-	STORE(api_server, process_startup_time_cpu_us)                                             \
-	COUNT(block, activate_fails)                                                               \
-	COUNT(block, cfg_fails)                                                                    \
-	COUNT(block, no_avail_buffer)                                                              \
-	COUNT(block, event_fails)                                                                  \
-	COUNT(block, execute_fails)                                                                \
-	COUNT(block, invalid_reqs_count)                                                           \
-	COUNT(block, flush_count)                                                                  \
-	COUNT(block, queue_event_count)                                                            \
-	COUNT(block, rate_limiter_event_count)                                                     \
-	COUNT(block, update_count)                                                                 \
-	COUNT(block, update_fails)                                                                 \
-	COUNT(block, read_bytes)                                                                   \
-	COUNT(block, write_bytes)                                                                  \
-	COUNT(block, read_count)                                                                   \
-	COUNT(block, write_count)                                                                  \
-	COUNT(block, rate_limiter_throttled_events)                                                \
-	COUNT(deprecated_api, deprecated_http_api_calls)                                           \
-	COUNT(entropy, activate_fails)                                                             \
-	COUNT(entropy, entropy_event_fails)                                                        \
-	COUNT(entropy, entropy_event_count)                                                        \
-	COUNT(entropy, entropy_bytes)                                                              \
-	COUNT(entropy, host_rng_fails)                                                             \
-	COUNT(entropy, entropy_rate_limiter_throttled)                                             \
-	COUNT(entropy, rate_limiter_event_count)                                                   \
-	COUNT(entropy, leak_event_count) /* leak events that found the feature negotiated */       \
-	COUNT(entropy, leak_late_count)	 /* of these: the active leak queue was empty */           \
-	COUNT(entropy, leak_fill_count)	 /* fill-on-leak requests carried out */                   \
-	COUNT(entropy, leak_fill_bytes)                                                            \
-	COUNT(entropy, leak_copy_count) /* copy-on-leak requests carried out */                    \
-	COUNT(entropy, leak_copy_bytes)                                                            \
-	COUNT(entropy, leak_signalled_count) /* of both: used at once, from the signalled queue */ \
-	COUNT(entropy, leak_refused_count)   /* requests used with length 0 */                     \
-	COUNT(get_api_requests, instance_info_count)                                               \
-	COUNT(get_api_requests, machine_cfg_count)                                                 \
-	COUNT(get_api_requests, vmm_version_count)                                                 \
-	COUNT(i8042, error_count)                                                                  \
-	COUNT(i8042, missed_read_count)                                                            \
-	COUNT(i8042, missed_write_count)                                                           \
-	COUNT(i8042, read_count)                                                                   \
-	COUNT(i8042, reset_count)                                                                  \
-	COUNT(i8042, write_count)                                                                  \
-	STORE(latencies_us, full_create_snapshot)                                                  \
-	STORE(latencies_us, load_snapshot)                                                         \
-	STORE(latencies_us, pause_vm)                                                              \
-	STORE(latencies_us, resume_vm)                                                             \
-	STORE(latencies_us, leak_event)                                                            \
-	COUNT(logger, missed_metrics_count)                                                        \
-	COUNT(logger, metrics_fails)                                                               \
-	COUNT(logger, missed_log_count)                                                            \
-	COUNT(logger, rate_limited_log_count)                                                      \
-	COUNT(put_api_requests, actions_count)                                                     \
-	COUNT(put_api_requests, actions_fails)                                                     \
-	COUNT(put_api_requests, boot_source_count)                                                 \
-	COUNT(put_api_requests, boot_source_fails)                                                 \
-	COUNT(put_api_requests, drive_count)                                                       \
-	COUNT(put_api_requests, drive_fails)                                                       \
-	COUNT(put_api_requests, logger_count)                                                      \
-	COUNT(put_api_requests, logger_fails)                                                      \
-	COUNT(put_api_requests, machine_cfg_count)                                                 \
-	COUNT(put_api_requests, machine_cfg_fails)                                                 \
-	COUNT(put_api_requests, metrics_count)                                                     \
-	COUNT(put_api_requests, metrics_fails)                                                     \
-	COUNT(put_api_requests, serial_count)                                                      \
-	COUNT(put_api_requests, serial_fails)                                                      \
-	COUNT(patch_api_requests, drive_count)                                                     \
-	COUNT(patch_api_requests, drive_fails)                                                     \
-	COUNT(patch_api_requests, machine_cfg_count)                                               \
-	COUNT(patch_api_requests, machine_cfg_fails)                                               \
-	COUNT(seccomp, num_faults)                                                                 \
-	COUNT(signals, sigbus)                                                                     \
-	COUNT(signals, sighup)                                                                     \
-	COUNT(signals, sigill)                                                                     \
-	COUNT(signals, sigpipe)                                                                    \
-	COUNT(signals, sigsegv)                                                                    \
-	COUNT(signals, sigxcpu)                                                                    \
-	COUNT(signals, sigxfsz)                                                                    \
-	COUNT(uart, error_count)                                                                   \
-	COUNT(uart, flush_count)                                                                   \
-	COUNT(uart, missed_read_count)                                                             \
-	COUNT(uart, missed_write_count)                                                            \
-	COUNT(uart, read_count)                                                                    \
-	COUNT(uart, write_count)                                                                   \
-	COUNT(uart, rate_limiter_dropped_bytes)                                                    \
-	COUNT(vcpu, exit_io_in)                                                                    \
-	COUNT(vcpu, exit_io_out)                                                                   \
-	COUNT(vcpu, exit_mmio_read)                                                                \
-	COUNT(vcpu, exit_mmio_write)                                                               \
-	COUNT(vcpu, failures)                                                                      \
-	COUNT(vcpu, kvmclock_ctrl_fails)                                                           \
-	COUNT(virtio, needs_reset_count)                                                           \
-	COUNT(vmgenid, update_count)
-
-#define METRIC_FIELD_(group, name) _Atomic uint64_t group##_##name;
-struct metrics {
-	METRICS(METRIC_FIELD_, METRIC_FIELD_)
+struct metric {
+	const char *name;
+	_Atomic uint64_t *value;
+	uint64_t reported; /* what the lines so far add up to; metrics.c's, as the next one */
+	uint64_t under_way;
 };
-#undef METRIC_FIELD_
 
-extern struct metrics metrics;
+struct metrics_section {
+	const char *name;
+	bool absolute;
+	struct metric *metrics;
+	size_t num;
+	struct metrics_section *next; /* metrics.c's list, by name */
+};
+
+#define METRICS_FIELD_(section, name) _Atomic uint64_t name;
+#define METRICS_ROW_(section, name)   { #name, &section##_metrics.name, 0, 0 },
+
+#define METRICS_DECLARE(section, LIST)                     \
+	struct section##_metrics {                         \
+		LIST(METRICS_FIELD_)                       \
+	};                                                 \
+	extern struct section##_metrics section##_metrics; \
+	extern struct metrics_section section##_metrics_section;
+
+#define METRICS_DEFINE(section, LIST, is_absolute)                              \
+	struct section##_metrics section##_metrics;                             \
+	static struct metric section##_metrics_rows[] = { LIST(METRICS_ROW_) }; \
+	struct metrics_section section##_metrics_section = {                    \
+		.name = #section,                                               \
+		.absolute = (is_absolute),                                      \
+		.metrics = section##_metrics_rows,                              \
+		.num = sizeof(section##_metrics_rows) / sizeof(struct metric),  \
+	};
 
 /* metric_inc(entropy, leak_event_count); metric_add(entropy, entropy_bytes, n); metric_set(latencies_us, pause_vm, us) */
-#define metric_add(group, name, n) ((void)atomic_fetch_add_explicit(&metrics.group##_##name, (n), memory_order_relaxed))
-#define metric_inc(group, name)	   metric_add(group, name, 1)
-#define metric_set(group, name, v) atomic_store_explicit(&metrics.group##_##name, (v), memory_order_relaxed)
+#define metric_add(section, name, n) \
+	((void)atomic_fetch_add_explicit(&section##_metrics.name, (n), memory_order_relaxed))
+#define metric_inc(section, name)    metric_add(section, name, 1)
+#define metric_set(section, name, v) atomic_store_explicit(&section##_metrics.name, (v), memory_order_relaxed)
+
+/* The log and the metrics themselves. */
+#define LOGGER_METRICS(M)               \
+	M(logger, missed_metrics_count) \
+	M(logger, metrics_fails)        \
+	M(logger, missed_log_count)     \
+	M(logger, rate_limited_log_count)
+METRICS_DECLARE(logger, LOGGER_METRICS)
+
+/* Signals that the process got, or would have got. */
+#define SIGNALS_METRICS(M)  \
+	M(signals, sigbus)  \
+	M(signals, sighup)  \
+	M(signals, sigill)  \
+	M(signals, sigpipe) \
+	M(signals, sigsegv) \
+	M(signals, sigxcpu) \
+	M(signals, sigxfsz)
+METRICS_DECLARE(signals, SIGNALS_METRICS)
+
+/*
+ * The section is in each line from now on, borrowed for ever; several of one name become one. Before metrics_open(); what is
+ * there already is not added again.
+ */
+void metrics_add(struct metrics_section *section);
 
 /*
  * Opens the metrics file or FIFO; fails with EEXIST if it was set before. id is put into each line if not NULL.

@@ -6,9 +6,35 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/metrics.h"
 #include "bus/device.h"
 #include "bus/platform.h"
 #include "config/config.h"
+
+/* The serial console. */
+#define UART_METRICS(M)             \
+	M(uart, error_count)        \
+	M(uart, flush_count)        \
+	M(uart, missed_read_count)  \
+	M(uart, missed_write_count) \
+	M(uart, read_count)         \
+	M(uart, write_count)        \
+	M(uart, rate_limiter_dropped_bytes)
+METRICS_DECLARE(uart, UART_METRICS)
+
+/* The keyboard controller. */
+#define I8042_METRICS(M)             \
+	M(i8042, error_count)        \
+	M(i8042, missed_read_count)  \
+	M(i8042, missed_write_count) \
+	M(i8042, read_count)         \
+	M(i8042, reset_count)        \
+	M(i8042, write_count)
+METRICS_DECLARE(i8042, I8042_METRICS)
+
+/* The VM Generation ID. */
+#define VMGENID_METRICS(M) M(vmgenid, update_count)
+METRICS_DECLARE(vmgenid, VMGENID_METRICS)
 
 /*
  * 16550A UART at port (8 ports). Output goes to config->serial_out_path or to standard output; input comes from standard

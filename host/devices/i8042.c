@@ -12,7 +12,8 @@
 
 #include "base/cleanup.h"
 #include "state/table.h"
-#include "base/metrics.h"
+
+METRICS_DEFINE(i8042, I8042_METRICS, false)
 
 #define I8042_PORTS    5
 #define I8042_DATA     0

@@ -22,8 +22,9 @@
 #include "base/clock.h"
 #include "state/table.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "devices/serial_io.h"
+
+METRICS_DEFINE(uart, UART_METRICS, false)
 
 #define SERIAL_PORTS 8
 #define SERIAL_FIFO  64u

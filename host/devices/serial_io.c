@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/metrics.h"
+#include "devices/devices.h"
 #include "base/terminal.h"
 
 #define SERIAL_IO_ROOM	       (256u * 1024) /* more than a kernel says while it boots */
@@ -34,7 +34,7 @@ static int serial_io_set_output(struct serial_io *io, int fd)
 		.what = "the guest's console",
 		.size = SERIAL_IO_ROOM,
 		.gather_ms = SERIAL_IO_GATHER_MS,
-		.lost = &metrics.uart_missed_write_count,
+		.lost = &uart_metrics.missed_write_count,
 	};
 	int r = outlet_new(&config, fd, &io->out);
 

@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/metrics.h"
 #include "base/rand.h"
+
+METRICS_DEFINE(vmgenid, VMGENID_METRICS, false)
 
 #define VMGENID_LEN 16
 

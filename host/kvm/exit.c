@@ -14,9 +14,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/metrics.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
+
+METRICS_DEFINE(vcpu, VCPU_METRICS, false)
 
 /* Devices are promised natural sizes; an access across a page's end reaches us in pieces of any size. */
 static bool exit_is_natural_size(uint32_t len)

@@ -30,7 +30,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "kvm/exit.h"
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"

@@ -9,8 +9,19 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/metrics.h"
 
 struct vm;
+
+/* Of all vCPUs together. */
+#define VCPU_METRICS(M)          \
+	M(vcpu, exit_io_in)      \
+	M(vcpu, exit_io_out)     \
+	M(vcpu, exit_mmio_read)  \
+	M(vcpu, exit_mmio_write) \
+	M(vcpu, failures)        \
+	M(vcpu, kvmclock_ctrl_fails)
+METRICS_DECLARE(vcpu, VCPU_METRICS)
 
 enum vcpu_state { VCPU_PAUSED, VCPU_RUNNING, VCPU_STOPPED };
 

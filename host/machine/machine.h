@@ -16,10 +16,23 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "config/config.h"
 
 struct machine;
 struct resource;
+
+/* How long the last of each took. */
+#define LATENCIES_US_METRICS(M)               \
+	M(latencies_us, full_create_snapshot) \
+	M(latencies_us, load_snapshot)        \
+	M(latencies_us, pause_vm)             \
+	M(latencies_us, resume_vm)            \
+	M(latencies_us, leak_event)
+METRICS_DECLARE(latencies_us, LATENCIES_US_METRICS)
+
+/* The sections of the machine and of every device that there can be. */
+void machine_add_metrics(void);
 
 /*
  * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life

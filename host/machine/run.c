@@ -11,7 +11,6 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "machine/internal.h"
 #include "sandbox/sandbox.h"
 

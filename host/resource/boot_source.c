@@ -6,7 +6,6 @@
 #include "arch/arch.h"
 #include "base/cleanup.h"
 #include "base/fdio.h"
-#include "base/metrics.h"
 #include "resource/resource.h"
 
 static int boot_source_check(const void *config, struct err *e)
@@ -57,6 +56,8 @@ static const struct field boot_source_fields[] = {
 };
 static const struct field_table boot_source_table = FIELD_TABLE(boot_source_config, boot_source_fields);
 
+REQUEST_COUNTERS(boot_source_put_counters, "put", "boot_source");
+
 const struct resource boot_source_resource = {
 	.path = "boot-source",
 	.section = "boot-source",
@@ -68,5 +69,5 @@ const struct resource boot_source_resource = {
 	.present = offsetof(struct vm_config, boot_source.present) + 1,
 	.check = boot_source_check,
 	.examine = boot_source_examine,
-	.put = { &metrics.put_api_requests_boot_source_count, &metrics.put_api_requests_boot_source_fails },
+	.put = &boot_source_put_counters,
 };

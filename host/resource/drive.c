@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/metrics.h"
 #include "config/limiter_fields.h"
 #include "resource/resource.h"
 #include "virtio/blk.h"
@@ -152,6 +151,9 @@ static void drive_merge(void *config, void *patch)
 		c->rate_limiter.ops = p->rate_limiter.ops;
 }
 
+REQUEST_COUNTERS(drive_put_counters, "put", "drive");
+REQUEST_COUNTERS(drive_patch_counters, "patch", "drive");
+
 static const struct resource_patch drive_patch = {
 	.fields = &drive_update_table,
 	.running = true,
@@ -160,7 +162,7 @@ static const struct resource_patch drive_patch = {
 	.check = drive_check_update,
 	.update = drive_update_device,
 	.merge = drive_merge,
-	.counters = { &metrics.patch_api_requests_drive_count, &metrics.patch_api_requests_drive_fails },
+	.counters = &drive_patch_counters,
 };
 
 const struct resource drive_resource = {
@@ -180,6 +182,7 @@ const struct resource drive_resource = {
 	.goes_first = drive_goes_first,
 	.device = "drive.",
 	.create = drive_create,
+	.metrics = &block_metrics_section,
 	.patch = &drive_patch,
-	.put = { &metrics.put_api_requests_drive_count, &metrics.put_api_requests_drive_fails },
+	.put = &drive_put_counters,
 };

@@ -40,4 +40,5 @@ const struct resource entropy_resource = {
 	.present = offsetof(struct vm_config, entropy.present) + 1,
 	.device = "entropy",
 	.create = entropy_create,
+	.metrics = &entropy_metrics_section,
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The log: what is not given stays as it is. */
 #include "base/log.h"
-#include "base/metrics.h"
 #include "resource/resource.h"
 
 static int logger_apply(const void *config, const char *instance_id, struct err *e)
@@ -52,6 +51,8 @@ static const struct field logger_fields[] = {
 };
 static const struct field_table logger_table = FIELD_TABLE(logger_config, logger_fields);
 
+REQUEST_COUNTERS(logger_put_counters, "put", "logger");
+
 const struct resource logger_resource = {
 	.path = "logger",
 	.section = "logger",
@@ -59,5 +60,5 @@ const struct resource logger_resource = {
 	.error = "Logger error",
 	.fields = &logger_table,
 	.apply = logger_apply,
-	.put = { &metrics.put_api_requests_logger_count, &metrics.put_api_requests_logger_fails },
+	.put = &logger_put_counters,
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Processors and memory. */
 #include "arch/arch.h"
-#include "base/metrics.h"
 #include "resource/resource.h"
 
 static const char *const huge_pages_names[] = { "None", "Transparent", "2M", NULL };
@@ -85,10 +84,14 @@ static void machine_merge(void *config, void *patch)
 		c->vm_generation_id = p->values.vm_generation_id;
 }
 
+REQUEST_COUNTERS(machine_put_counters, "put", "machine_cfg");
+REQUEST_COUNTERS(machine_patch_counters, "patch", "machine_cfg");
+REQUEST_COUNTER(machine_get_counters, "get", "machine_cfg");
+
 static const struct resource_patch machine_patch = {
 	.fields = &machine_patch_table,
 	.merge = machine_merge,
-	.counters = { &metrics.patch_api_requests_machine_cfg_count, &metrics.patch_api_requests_machine_cfg_fails },
+	.counters = &machine_patch_counters,
 };
 
 const struct resource machine_resource = {
@@ -101,6 +104,6 @@ const struct resource machine_resource = {
 	.offset = offsetof(struct vm_config, machine),
 	.check = machine_check,
 	.patch = &machine_patch,
-	.put = { &metrics.put_api_requests_machine_cfg_count, &metrics.put_api_requests_machine_cfg_fails },
-	.get = { .count = &metrics.get_api_requests_machine_cfg_count },
+	.put = &machine_put_counters,
+	.get = &machine_get_counters,
 };

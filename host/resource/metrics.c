@@ -43,6 +43,8 @@ static const struct field metrics_fields[] = {
 };
 static const struct field_table metrics_table = FIELD_TABLE(metrics_config, metrics_fields);
 
+REQUEST_COUNTERS(metrics_put_counters, "put", "metrics");
+
 const struct resource metrics_resource = {
 	.path = "metrics",
 	.section = "metrics",
@@ -50,5 +52,5 @@ const struct resource metrics_resource = {
 	.error = "Metrics error",
 	.fields = &metrics_table,
 	.apply = metrics_apply,
-	.put = { &metrics.put_api_requests_metrics_count, &metrics.put_api_requests_metrics_fails },
+	.put = &metrics_put_counters,
 };

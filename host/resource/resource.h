@@ -13,12 +13,12 @@
 #ifndef RESOURCE_RESOURCE_H
 #define RESOURCE_RESOURCE_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/metrics.h"
 #include "bus/device.h"
 #include "bus/platform.h"
 #include "config/config.h"
@@ -32,11 +32,23 @@ enum resource_flags {
 	RESOURCE_VIRTIO = 1 << 4,   /* its device is a virtio device */
 };
 
-/* How a metric is counted for requests. NULL: not at all. */
-struct resource_counters {
-	_Atomic uint64_t *count;
-	_Atomic uint64_t *fails;
+/* Counts the requests of one method for one thing: drive_count and drive_fails in the metrics' section put_api_requests. */
+struct request_counters {
+	struct metrics_section section;
+	struct metric rows[2];
+	_Atomic uint64_t count;
+	_Atomic uint64_t fails;
 };
+
+#define REQUEST_COUNTERS_(counters, method, thing, num_rows)                                                  \
+	static struct request_counters counters = {                                                           \
+		.section = { .name = method "_api_requests", .metrics = (counters).rows, .num = (num_rows) }, \
+		.rows = { { .name = thing "_count", .value = &(counters).count },                             \
+			  { .name = thing "_fails", .value = &(counters).fails } },                           \
+	}
+#define REQUEST_COUNTERS(counters, method, thing) REQUEST_COUNTERS_(counters, method, thing, 2)
+/* For a request that cannot fail. */
+#define REQUEST_COUNTER(counters, method, thing) REQUEST_COUNTERS_(counters, method, thing, 1)
 
 /* What a PATCH changes. Before the start it changes the configuration, after it (running) the device, then the configuration. */
 struct resource_patch {
@@ -49,7 +61,7 @@ struct resource_patch {
 	int (*update)(struct device *dev, const void *patch, struct err *e);
 	/* The same in the configuration; may take what it needs out of *patch. */
 	void (*merge)(void *config, void *patch);
-	struct resource_counters counters;
+	struct request_counters *counters; /* NULL: not counted */
 };
 
 struct resource {
@@ -84,8 +96,9 @@ struct resource {
 	int (*create)(const void *config, const char *name, struct platform *p, struct device **dev, struct err *e);
 
 	const struct resource_patch *patch; /* NULL: cannot be patched */
-	struct resource_counters put;
-	struct resource_counters get;
+	struct metrics_section *metrics;    /* what its device counts. NULL: nothing */
+	struct request_counters *put;	    /* NULL: requests are not counted */
+	struct request_counters *get;
 };
 
 /* A part of Firecracker's API that is not there yet: refused by name. Each is one row in later.c until it has a file. */

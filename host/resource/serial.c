@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Where the serial console goes: the process's business, not the snapshot's. */
 #include "arch/arch.h"
-#include "base/metrics.h"
 #include "config/limiter_fields.h"
 #include "devices/devices.h"
 #include "resource/resource.h"
@@ -20,6 +19,8 @@ static const struct field serial_fields[] = {
 };
 static const struct field_table serial_table = FIELD_TABLE(serial_config, serial_fields);
 
+REQUEST_COUNTERS(serial_put_counters, "put", "serial");
+
 const struct resource serial_resource = {
 	.path = "serial",
 	.section = "serial",
@@ -29,5 +30,6 @@ const struct resource serial_resource = {
 	.offset = offsetof(struct vm_config, serial),
 	.device = "serial",
 	.create = serial_create,
-	.put = { &metrics.put_api_requests_serial_count, &metrics.put_api_requests_serial_fails },
+	.metrics = &uart_metrics_section,
+	.put = &serial_put_counters,
 };

@@ -17,11 +17,12 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "base/terminal.h"
 #include "base/textbuf.h"
 #include "sandbox/asan.h"
 #include "sandbox/filters.h"
+
+METRICS_DEFINE(seccomp, SECCOMP_METRICS, false)
 
 /* The kernel saves up to 11 KiB of registers there (AMX); a line of the log is built in half a KiB. */
 #define CRASH_STACK_SIZE (32 * 1024)
@@ -34,12 +35,12 @@ static const struct crash_signal {
 	enum crash_exit exit_code;
 	_Atomic uint64_t *count;
 } crash_signals[] = {
-	{ SIGSYS, false, CRASH_EXIT_SIGSYS, &metrics.seccomp_num_faults },
-	{ SIGBUS, true, CRASH_EXIT_SIGBUS, &metrics.signals_sigbus },
-	{ SIGSEGV, true, CRASH_EXIT_SIGSEGV, &metrics.signals_sigsegv },
-	{ SIGILL, true, CRASH_EXIT_SIGILL, &metrics.signals_sigill },
-	{ SIGXCPU, false, CRASH_EXIT_SIGXCPU, &metrics.signals_sigxcpu },
-	{ SIGXFSZ, false, CRASH_EXIT_SIGXFSZ, &metrics.signals_sigxfsz },
+	{ SIGSYS, false, CRASH_EXIT_SIGSYS, &seccomp_metrics.num_faults },
+	{ SIGBUS, true, CRASH_EXIT_SIGBUS, &signals_metrics.sigbus },
+	{ SIGSEGV, true, CRASH_EXIT_SIGSEGV, &signals_metrics.sigsegv },
+	{ SIGILL, true, CRASH_EXIT_SIGILL, &signals_metrics.sigill },
+	{ SIGXCPU, false, CRASH_EXIT_SIGXCPU, &signals_metrics.sigxcpu },
+	{ SIGXFSZ, false, CRASH_EXIT_SIGXFSZ, &signals_metrics.sigxfsz },
 };
 
 /* In the thread's own storage, so that it goes with the thread. */

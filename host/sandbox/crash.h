@@ -4,6 +4,11 @@
 #define SANDBOX_CRASH_H
 
 #include "base/err.h"
+#include "base/metrics.h"
+
+/* System calls that were not allowed. */
+#define SECCOMP_METRICS(M) M(seccomp, num_faults)
+METRICS_DECLARE(seccomp, SECCOMP_METRICS)
 
 /* Exit statuses, as clients of Firecracker know them. */
 enum crash_exit {

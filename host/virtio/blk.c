@@ -26,10 +26,11 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/metrics.h"
 #include "state/limiter.h"
 #include "state/table.h"
 #include "virtio/blk_internal.h"
+
+METRICS_DEFINE(block, BLOCK_METRICS, false)
 
 #define BLK_EXCHANGE_MS 2000 /* how long an exchange of the file waits for requests in flight */
 
@@ -263,7 +264,7 @@ static int blk_init(struct blk *blk, const struct drive_config *config, struct e
 	if (!blk->drive_id)
 		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
 	r = throttle_init(&blk->throttle, &blk->vdev, &config->rate_limiter,
-			  &metrics.block_rate_limiter_throttled_events, &metrics.block_rate_limiter_event_count);
+			  &block_metrics.rate_limiter_throttled_events, &block_metrics.rate_limiter_event_count);
 	if (r)
 		return err_errno(e, -r, "drive %s: cannot create a timer", config->drive_id);
 	blk->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

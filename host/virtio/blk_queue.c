@@ -19,7 +19,7 @@
  */
 #include <sys/eventfd.h>
 
-#include "base/metrics.h"
+#include "virtio/blk.h"
 #include "virtio/blk_internal.h"
 
 #define BLK_BATCH 64 /* requests that are taken at a time */

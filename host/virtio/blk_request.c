@@ -17,7 +17,7 @@
 #include <linux/falloc.h>
 
 #include "base/log.h"
-#include "base/metrics.h"
+#include "virtio/blk.h"
 #include "virtio/blk_internal.h"
 
 /* Section 5.2.6: the header, all little endian. */

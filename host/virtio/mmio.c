@@ -26,8 +26,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/metrics.h"
 #include "virtio/mmio_internal.h"
+
+METRICS_DEFINE(virtio, VIRTIO_METRICS, false)
 
 #define MMIO_TURNS 64 /* of a queue, before others on the same loop have theirs */
 

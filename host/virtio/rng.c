@@ -24,13 +24,14 @@
 #include <linux/virtio_ring.h>
 
 #include "base/log.h"
-#include "base/metrics.h"
 #include "base/rand.h"
 #include "state/codec.h"
 #include "state/limiter.h"
 #include "state/table.h"
 #include "virtio/rng_internal.h"
 #include "virtio_rng_leak.h"
+
+METRICS_DEFINE(entropy, ENTROPY_METRICS, false)
 
 #define RNG_QUEUE_SIZE 256
 #define RNG_BATCH      32 /* requests a turn, if RNG_TURN_BYTES do not end it before */
@@ -237,7 +238,7 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 		return err_errno(e, -r, "entropy device: cannot be created");
 	}
 	r = throttle_init(&rng->throttle, &rng->vdev, &config->rate_limiter,
-			  &metrics.entropy_entropy_rate_limiter_throttled, &metrics.entropy_rate_limiter_event_count);
+			  &entropy_metrics.entropy_rate_limiter_throttled, &entropy_metrics.rate_limiter_event_count);
 	if (!r)
 		r = rng_leak_init(&rng->leak);
 	if (r) {

@@ -60,7 +60,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "base/rand.h"
 #include "virtio/rng.h"
 #include "virtio/rng_internal.h"

@@ -20,9 +20,14 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/metrics.h"
 #include "bus/device.h"
 #include "bus/platform.h"
 #include "virtio/queue.h"
+
+/* Of all virtio devices together. */
+#define VIRTIO_METRICS(M) M(virtio, needs_reset_count)
+METRICS_DECLARE(virtio, VIRTIO_METRICS)
 
 #define VIRTIO_MAX_QUEUES 4
 

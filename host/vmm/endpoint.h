@@ -41,7 +41,7 @@ struct endpoint {
 	size_t id_offset;
 	const struct resource *resource;   /* GET, PUT, PATCH */
 	const struct operation *operation; /* OPERATION */
-	struct resource_counters counters;
+	struct request_counters *counters; /* NULL: not counted */
 };
 
 /* Endpoint number i; false: there are no more. */

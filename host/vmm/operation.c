@@ -151,12 +151,12 @@ static const struct operation state_choices[] = {
 	{ .allowed = VMM_AFTER_START,
 	  .error = "Internal VMM error",
 	  .timed = "pause vm",
-	  .time = &metrics.latencies_us_pause_vm,
+	  .time = &latencies_us_metrics.pause_vm,
 	  .run = pause_vm },
 	{ .allowed = VMM_AFTER_START,
 	  .error = "Internal VMM error",
 	  .timed = "resume vm",
-	  .time = &metrics.latencies_us_resume_vm,
+	  .time = &latencies_us_metrics.resume_vm,
 	  .run = resume_vm },
 };
 
@@ -181,6 +181,10 @@ const struct operation *operation_chosen(const struct operation *op, const void 
 	return op->choices ? &op->choices[((const struct choice *)body)->value] : op;
 }
 
+REQUEST_COUNTER(instance_info_counters, "get", "instance_info");
+REQUEST_COUNTER(version_counters, "get", "vmm_version");
+REQUEST_COUNTERS(action_counters, "put", "actions");
+
 const struct operation operations[] = {
 	{ .method = "GET",
 	  .path = "",
@@ -188,14 +192,14 @@ const struct operation operations[] = {
 	  .allowed = VMM_ANY_TIME,
 	  .reply = &instance_info_table,
 	  .run = get_instance_info,
-	  .counters = { .count = &metrics.get_api_requests_instance_info_count } },
+	  .counters = &instance_info_counters },
 	{ .method = "GET",
 	  .path = "version",
 	  .summary = "The version of the API",
 	  .allowed = VMM_ANY_TIME,
 	  .reply = &api_version_table,
 	  .run = get_version,
-	  .counters = { .count = &metrics.get_api_requests_vmm_version_count } },
+	  .counters = &version_counters },
 	{ .method = "GET",
 	  .path = "vm/config",
 	  .summary = "The whole configuration, as a config file",
@@ -207,7 +211,7 @@ const struct operation operations[] = {
 	  .allowed = VMM_ANY_TIME,
 	  .fields = &action_table,
 	  .choices = action_choices,
-	  .counters = { &metrics.put_api_requests_actions_count, &metrics.put_api_requests_actions_fails } },
+	  .counters = &action_counters },
 	{ .method = "PATCH",
 	  .path = "vm",
 	  .summary = "Pauses or resumes the machine",
@@ -220,7 +224,7 @@ const struct operation operations[] = {
 	  .allowed = VMM_WHILE_PAUSED,
 	  .error = "Create snapshot error",
 	  .timed = "create full snapshot",
-	  .time = &metrics.latencies_us_full_create_snapshot,
+	  .time = &latencies_us_metrics.full_create_snapshot,
 	  .fields = &snapshot_create_table,
 	  .check = snapshot_create_check,
 	  .run = create_snapshot },
@@ -230,7 +234,7 @@ const struct operation operations[] = {
 	  .allowed = VMM_BEFORE_START,
 	  .error = "Load snapshot error",
 	  .timed = "load snapshot",
-	  .time = &metrics.latencies_us_load_snapshot,
+	  .time = &latencies_us_metrics.load_snapshot,
 	  .fields = &snapshot_load_table,
 	  .check = snapshot_load_check,
 	  .run = load_snapshot },

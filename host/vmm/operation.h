@@ -32,7 +32,7 @@ struct operation {
 	const struct operation *choices;
 	/* *reply is a new reference, or stays NULL. */
 	int (*run)(struct vmm *vmm, void *body, json_t **reply, struct err *e);
-	struct resource_counters counters;
+	struct request_counters *counters; /* NULL: not counted */
 };
 
 /* A row without a path ends. */

@@ -28,6 +28,9 @@ struct vmm {
 	struct machine *machine; /* owned; NULL before start or load */
 };
 
+/* The sections of requests, of the machine and of its devices. Before metrics_open(). */
+void vmm_add_metrics(void);
+
 void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool boot_timer);
 /* Stops the machine, if there is one; as machine_stop(): after an error vmm_fini() must not be called. */
 int vmm_stop(struct vmm *vmm, struct err *e) must_check;

@@ -9,6 +9,8 @@
 #include "resource/resource.h"
 #include "resource/vm_config.h"
 
+METRICS_DEFINE(latencies_us, LATENCIES_US_METRICS, true)
+
 struct machine {
 	bool paused;
 	const struct vm_config *config;

@@ -27,6 +27,7 @@
 #include "api/server.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "vmm/operation.h"
 #include "base/metrics.h"
 #include "fake_machine.h"
 
@@ -661,17 +662,17 @@ static void errors_are_json_whatever_the_client_sent(void **state)
 
 static void requests_are_counted(void **state)
 {
-	uint64_t count = metrics.put_api_requests_boot_source_count, fails = metrics.put_api_requests_boot_source_fails;
-	uint64_t gets = metrics.get_api_requests_instance_info_count;
+	struct request_counters *puts = boot_source_resource.put, *info = operations[0].counters;
+	uint64_t count = puts->count, fails = puts->fails, gets = info->count;
 
 	(void)state;
 	assert_status(once("PUT", "/boot-source", "{'kernel_image_path':'kernel'}"), 204);
 	assert_fault(once("PUT", "/boot-source", "{'kernel_image_path':'nowhere'}"), "No such file");
 	assert_fault(once("PUT", "/boot-source", "{"), "invalid JSON");
 	assert_status(once("GET", "/", NULL), 200);
-	assert_int_equal(metrics.put_api_requests_boot_source_count, count + 3);
-	assert_int_equal(metrics.put_api_requests_boot_source_fails, fails + 2);
-	assert_int_equal(metrics.get_api_requests_instance_info_count, gets + 1);
+	assert_int_equal(puts->count, count + 3);
+	assert_int_equal(puts->fails, fails + 2);
+	assert_int_equal(info->count, gets + 1);
 }
 
 static void whoever_uses_a_deprecated_field_is_told(void **state)
@@ -693,7 +694,7 @@ static void whoever_uses_a_deprecated_field_is_told(void **state)
 		  "'enable_diff_snapshots':false}",
 		  true },
 	};
-	uint64_t calls = metrics.deprecated_api_deprecated_http_api_calls;
+	uint64_t calls = deprecated_api_metrics.deprecated_http_api_calls;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -702,7 +703,7 @@ static void whoever_uses_a_deprecated_field_is_told(void **state)
 		assert_true(r.status > 0);
 		assert_int_equal(strstr(r.head, "\r\nDeprecation: true\r\n") != NULL, rows[i].deprecated);
 	}
-	assert_int_equal(metrics.deprecated_api_deprecated_http_api_calls, calls + 4);
+	assert_int_equal(deprecated_api_metrics.deprecated_http_api_calls, calls + 4);
 }
 
 static void the_log_has_the_lines_that_tools_look_for(void **state)

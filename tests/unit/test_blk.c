@@ -453,14 +453,14 @@ static void unknown_requests_are_unsupported(void **state)
 static void flush_is_carried_out_for_writeback(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before = metrics.block_flush_count;
+	uint64_t before = block_metrics.flush_count;
 
 	f->config.cache_type = CACHE_WRITEBACK;
 	replug(f);
 	drv_start(&f->drv, FLUSH, 1);
 	assert_int_equal(request(f, VIRTIO_BLK_T_FLUSH, 0, 0, 0, NULL), VIRTIO_BLK_S_OK);
 	assert_int_equal(request(f, VIRTIO_BLK_T_FLUSH, UINT64_MAX, 0, 0, NULL), VIRTIO_BLK_S_OK);
-	assert_int_equal(metrics.block_flush_count, before + 2);
+	assert_int_equal(block_metrics.flush_count, before + 2);
 	drv_reset(&f->drv);
 	f->slot = 0;
 	drv_start(&f->drv, 0, 1); /* write-through then */

@@ -168,7 +168,7 @@ static void a_line_fits_into_an_atomic_pipe_write(void **state)
 
 static void a_site_prints_ten_lines_and_counts_the_rest(void **state)
 {
-	uint64_t before = counted(&metrics.logger_rate_limited_log_count);
+	uint64_t before = counted(&logger_metrics.rate_limited_log_count);
 	int lines = 0;
 
 	(void)state;
@@ -179,7 +179,7 @@ static void a_site_prints_ten_lines_and_counts_the_rest(void **state)
 	for (const char *s = read_log("flood"); (s = strchr(s, '\n')); s++)
 		lines++;
 	assert_int_equal(lines, 11);
-	assert_int_equal(counted(&metrics.logger_rate_limited_log_count) - before, 15);
+	assert_int_equal(counted(&logger_metrics.rate_limited_log_count) - before, 15);
 }
 
 static void an_existing_file_is_continued(void **state)
@@ -214,7 +214,7 @@ static void log_same_site(int i)
 
 static void a_fifo_without_a_reader_never_blocks(void **state)
 {
-	uint64_t before = counted(&metrics.logger_missed_log_count);
+	uint64_t before = counted(&logger_metrics.missed_log_count);
 
 	(void)state;
 	assert_int_equal(mkfifo(tmpdir_file(&dir, "fifo"), 0600), 0);
@@ -223,7 +223,7 @@ static void a_fifo_without_a_reader_never_blocks(void **state)
 	for (int i = 0; i < 3000; i++)
 		log_same_site(i);
 	alarm(0);
-	assert_true(counted(&metrics.logger_missed_log_count) > before);
+	assert_true(counted(&logger_metrics.missed_log_count) > before);
 	assert_false(log_drain(200));
 	tmpdir_read(tmpdir_file(&dir, "fifo"), log_text, sizeof(log_text));
 	assert_matches(log_text, "line 0\n.*line 1\n.*line 99\n");

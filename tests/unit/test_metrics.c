@@ -16,12 +16,49 @@
 #include "base/metrics.h"
 #include "tmpdir.h"
 
+/* In another order than in the line. */
+#define UART_METRICS(M)	   M(uart, write_count)
+#define BLOCK_METRICS(M)   M(block, read_count) M(block, write_count)
+#define LATENCY_METRICS(M) M(latencies_us, pause_vm)
+METRICS_DECLARE(uart, UART_METRICS)
+METRICS_DECLARE(block, BLOCK_METRICS)
+METRICS_DECLARE(latencies_us, LATENCY_METRICS)
+METRICS_DEFINE(uart, UART_METRICS, false)
+METRICS_DEFINE(block, BLOCK_METRICS, false)
+METRICS_DEFINE(latencies_us, LATENCY_METRICS, true)
+
+/* Two sections of one name, as two resources have. */
+static _Atomic uint64_t drives, serials;
+static struct metric put_rows[] = { { "drive_count", &drives, 0, 0 }, { "serial_count", &serials, 0, 0 } };
+static struct metrics_section put_drive = { .name = "put_api_requests", .metrics = &put_rows[0], .num = 1 };
+static struct metrics_section put_serial = { .name = "put_api_requests", .metrics = &put_rows[1], .num = 1 };
+
+/* Lines as long as the monitor's. */
+static struct metric many_rows[100];
+static struct metrics_section many = { .name = "many", .metrics = many_rows, .num = 100 };
+
 static struct tmpdir dir;
 static char lines[256 * 1024];
 
 static int setup(void **state)
 {
+	static char names[100][24];
+	static _Atomic uint64_t none;
+
 	(void)state;
+	for (unsigned int i = 0; i < 100; i++) {
+		snprintf(names[i], sizeof(names[i]), "a_counter_number_%02u", i);
+		many_rows[i] = (struct metric){ .name = names[i], .value = &none };
+	}
+	metrics_add(&many);
+	metrics_add(&put_drive);
+	metrics_add(&uart_metrics_section);
+	metrics_add(&block_metrics_section);
+	metrics_add(&uart_metrics_section); /* is there */
+	metrics_add(&latencies_us_metrics_section);
+	metrics_add(&logger_metrics_section);
+	metrics_add(&put_serial);
+	metrics_add(&put_drive);
 	return tmpdir_make(&dir);
 }
 
@@ -89,11 +126,13 @@ static void do_differences(void)
 	CHECK(!metrics_is_open());
 	CHECK(metrics_open(tmpdir_file(&dir, "m"), "vm-1", "{\"zone\":\"a\"}", &e) == 0);
 	CHECK(metrics_is_open());
-	metric_add(entropy, entropy_bytes, 100);
+	metric_add(block, write_count, 100);
 	metric_inc(block, read_count);
 	metric_set(latencies_us, pause_vm, 77);
+	atomic_store(&drives, 1);
+	atomic_store(&serials, 2);
 	CHECK(metrics_flush(&e) == 0);
-	metric_add(entropy, entropy_bytes, 5);
+	metric_add(block, write_count, 5);
 	CHECK(metrics_flush(&e) == 0);
 	CHECK(tmpdir_read(tmpdir_file(&dir, "m"), lines, sizeof(lines)) > 0);
 
@@ -101,13 +140,16 @@ static void do_differences(void)
 	CHECK(json_integer_value(json_object_get(line, "utc_timestamp_ms")) > 1600000000000);
 	CHECK(strcmp(json_string_value(json_object_get(line, "id")), "vm-1") == 0);
 	CHECK(strcmp(json_string_value(json_object_get(json_object_get(line, "properties"), "zone")), "a") == 0);
-	CHECK(value(line, "entropy", "entropy_bytes") == 100);
+	CHECK(value(line, "block", "write_count") == 100);
 	CHECK(value(line, "block", "read_count") == 1);
 	CHECK(value(line, "latencies_us", "pause_vm") == 77);
-	CHECK(value(line, "vmgenid", "update_count") == 0);
+	CHECK(value(line, "uart", "write_count") == 0);
+	CHECK(value(line, "put_api_requests", "drive_count") == 1);
+	CHECK(value(line, "put_api_requests", "serial_count") == 2);
+	CHECK(json_object_size(line) == 3 + 6); /* each section once */
 	json_decref(line);
 	line = parse_line(lines, 1);
-	CHECK(value(line, "entropy", "entropy_bytes") == 5);
+	CHECK(value(line, "block", "write_count") == 5);
 	CHECK(value(line, "block", "read_count") == 0);
 	CHECK(value(line, "latencies_us", "pause_vm") == 77);
 	json_decref(line);
@@ -158,7 +200,7 @@ static void do_fifo(void)
 		metric_inc(uart, write_count);
 		CHECK(metrics_flush(&e) == 0);
 	}
-	CHECK(atomic_load(&metrics.logger_missed_metrics_count) > 0);
+	CHECK(atomic_load(&logger_metrics.missed_metrics_count) > 0);
 	for (int round = 0; round < 4; round++) {
 		while ((n = read(fd, lines + have, sizeof(lines) - 1 - have)) > 0)
 			have += (size_t)n;
@@ -192,24 +234,24 @@ static void do_full_disk(void)
 	CHECK(metrics_open(tmpdir_file(&dir, "full"), NULL, NULL, &e) == 0);
 	signal(SIGXFSZ, SIG_IGN);
 	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-	metric_add(vcpu, exit_io_in, 3);
+	metric_add(uart, write_count, 3);
 	CHECK(metrics_flush(&e) == -EFBIG);
-	CHECK(atomic_load(&metrics.logger_metrics_fails) == 1);
+	CHECK(atomic_load(&logger_metrics.metrics_fails) == 1);
 	limit.rlim_cur = 1000; /* room for the start of a line */
 	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 	CHECK(metrics_flush(&e) == 0);
 	CHECK(metrics_flush(&e) == 0);
-	CHECK(atomic_load(&metrics.logger_missed_metrics_count) == 1); /* the first is not finished */
+	CHECK(atomic_load(&logger_metrics.missed_metrics_count) == 1); /* the first is not finished */
 	limit.rlim_cur = RLIM_INFINITY;
 	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 	usleep(500000); /* what is begun is tried again ten times a second */
 	CHECK(metrics_flush(&e) == 0);
 	CHECK(tmpdir_read(tmpdir_file(&dir, "full"), lines, sizeof(lines)) > 0);
 	line = parse_line(lines, 0);
-	CHECK(value(line, "vcpu", "exit_io_in") == 3);
+	CHECK(value(line, "uart", "write_count") == 3);
 	json_decref(line);
 	line = parse_line(lines, 1);
-	CHECK(value(line, "vcpu", "exit_io_in") == 0);
+	CHECK(value(line, "uart", "write_count") == 0);
 	json_decref(line);
 }
 

@@ -478,17 +478,17 @@ static void nothing_is_sent_before_driver_ok(void **state)
 static void failing_device_needs_a_reset(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before = metrics.virtio_needs_reset_count;
+	uint64_t before = virtio_metrics.needs_reset_count;
 
 	start(f);
 	f->probe->notify_result = -EINVAL;
 	drv_kick(&f->drv, 0);
 	assert_int_equal(status(f), 15 | VIRTIO_CONFIG_S_NEEDS_RESET);
-	assert_int_equal(metrics.virtio_needs_reset_count, before + 1);
+	assert_int_equal(virtio_metrics.needs_reset_count, before + 1);
 	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
 	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
 	virtio_fail(&f->probe->vdev); /* said once */
-	assert_int_equal(metrics.virtio_needs_reset_count, before + 1);
+	assert_int_equal(virtio_metrics.needs_reset_count, before + 1);
 
 	/* Silent, also after pause and resume, and whatever the driver writes. */
 	f->probe->notify_result = 0;

@@ -120,7 +120,7 @@ static void a_full_disk_loses_and_says_why(void **state)
 
 static void a_reader_that_has_gone_is_counted(void **state)
 {
-	uint64_t before = metrics.signals_sigpipe;
+	uint64_t before = signals_metrics.sigpipe;
 	struct outlet *o;
 	int fds[2];
 
@@ -131,7 +131,7 @@ static void a_reader_that_has_gone_is_counted(void **state)
 	assert_int_equal(outlet_put(o, "hello", 5), 0);
 	assert_true(outlet_drain(o, 5000));
 	assert_int_equal(outlet_take_error(o), -EPIPE);
-	assert_int_equal(metrics.signals_sigpipe, before + 1);
+	assert_int_equal(signals_metrics.sigpipe, before + 1);
 	outlet_free(o, 1000);
 }
 

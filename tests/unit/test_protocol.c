@@ -29,10 +29,10 @@
 struct fixture {
 	struct fake_platform fp;
 	struct virtio_driver drv;
-	struct metrics before;
+	struct entropy_metrics before;
 };
 
-#define COUNTED(f, name) (metrics.entropy_##name - (f)->before.entropy_##name)
+#define COUNTED(f, name) (entropy_metrics.name - (f)->before.name)
 
 static int setup(void **state)
 {
@@ -45,7 +45,7 @@ static int setup(void **state)
 	fake_platform_init(&f->fp);
 	assert_int_equal(rng_new(&config, &f->fp.p, &vdev, &e), 0);
 	drv_plug(&f->drv, &f->fp, vdev, "entropy");
-	memcpy(&f->before, &metrics, sizeof(metrics));
+	memcpy(&f->before, &entropy_metrics, sizeof(entropy_metrics));
 	*state = f;
 	return 0;
 }

@@ -108,7 +108,7 @@ static bool is_zero(struct fixture *f, gpa_t gpa, uint32_t len)
 static void request_is_filled_with_random_bytes(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before = metrics.entropy_entropy_bytes;
+	uint64_t before = entropy_metrics.entropy_bytes;
 	uint8_t a[32], b[32];
 
 	drv_start(&f->drv, 0, 1);
@@ -123,7 +123,7 @@ static void request_is_filled_with_random_bytes(void **state)
 	assert_true(mem_read(&f->fp.mem, DRV_DATA_GPA + 4096, b, 32));
 	assert_memory_not_equal(a, b, 32);
 	assert_true(is_zero(f, DRV_DATA_GPA + 32, 4096 - 32));
-	assert_int_equal(metrics.entropy_entropy_bytes, before + 64);
+	assert_int_equal(entropy_metrics.entropy_bytes, before + 64);
 }
 
 static void one_request_gets_64_kib_at_most(void **state)
@@ -169,7 +169,7 @@ static void senseless_requests_are_given_back_empty(void **state)
 				      buf(FAKE_MEM_SIZE, 64), buf(FAKE_MEM_SIZE - 1, 2), buf(UINT64_MAX, 1),
 				      buf(UINT64_MAX, 2),     buf(0, UINT32_MAX),
 			      };
-	uint64_t before = metrics.entropy_entropy_event_fails;
+	uint64_t before = entropy_metrics.entropy_event_fails;
 	unsigned int bad = 0;
 
 	drv_start(&f->drv, 0, 1);
@@ -187,7 +187,7 @@ static void senseless_requests_are_given_back_empty(void **state)
 	for (unsigned int i = 0; i < bad; i++)
 		assert_int_equal(used_len(f), 0);
 	assert_int_equal(used_len(f), 64);
-	assert_int_equal(metrics.entropy_entropy_event_fails, before + bad);
+	assert_int_equal(entropy_metrics.entropy_event_fails, before + bad);
 	assert_int_equal(status(f), 15);
 }
 
@@ -223,7 +223,7 @@ static void broken_ring_needs_a_reset(void **state)
 static void host_without_random_bytes_stops_the_device(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before = metrics.entropy_host_rng_fails;
+	uint64_t before = entropy_metrics.host_rng_fails;
 
 	drv_start(&f->drv, 0, 1);
 	fake_rand_set_calls_left(1);
@@ -233,13 +233,13 @@ static void host_without_random_bytes_stops_the_device(void **state)
 	assert_int_equal(used_len(f), 16);
 	assert_int_equal(used_len(f), -1);
 	assert_int_equal(status(f), 15 | VIRTIO_CONFIG_S_NEEDS_RESET);
-	assert_int_equal(metrics.entropy_host_rng_fails, before + 1);
+	assert_int_equal(entropy_metrics.host_rng_fails, before + 1);
 }
 
 static void throttled_request_waits_its_time(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before = metrics.entropy_entropy_rate_limiter_throttled, started_ns;
+	uint64_t before = entropy_metrics.entropy_rate_limiter_throttled, started_ns;
 
 	replug_limited(f, 2, 600);
 	drv_start(&f->drv, 0, 1);
@@ -249,10 +249,10 @@ static void throttled_request_waits_its_time(void **state)
 	drv_kick(&f->drv, QUEUE);
 	assert_int_equal(ring_used_idx(&f->drv.rings[QUEUE]), 2);
 	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
-	assert_int_equal(metrics.entropy_entropy_rate_limiter_throttled, before + 1);
+	assert_int_equal(entropy_metrics.entropy_rate_limiter_throttled, before + 1);
 	drv_kick(&f->drv, QUEUE); /* the guest cannot hurry it */
 	assert_int_equal(ring_used_idx(&f->drv.rings[QUEUE]), 2);
-	assert_int_equal(metrics.entropy_entropy_rate_limiter_throttled, before + 1);
+	assert_int_equal(entropy_metrics.entropy_rate_limiter_throttled, before + 1);
 	while (ring_used_idx(&f->drv.rings[QUEUE]) == 2 && clock_now_ns() - started_ns < 5000000000u)
 		fake_run_ms(&f->fp, 20);
 	assert_true(clock_now_ns() - started_ns >= 300000000u);

@@ -28,7 +28,7 @@
 struct fixture {
 	struct fake_platform fp;
 	struct virtio_driver drv;
-	struct metrics before;
+	struct entropy_metrics before;
 };
 
 static void plug(struct fixture *f)
@@ -49,7 +49,7 @@ static int setup_bare(void **state)
 	fake_rand_set_calls_left(-1);
 	fake_platform_init(&f->fp);
 	plug(f);
-	memcpy(&f->before, &metrics, sizeof(metrics));
+	memcpy(&f->before, &entropy_metrics, sizeof(entropy_metrics));
 	*state = f;
 	return 0;
 }
@@ -75,7 +75,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-#define COUNTED(f, name) (metrics.entropy_##name - (f)->before.entropy_##name)
+#define COUNTED(f, name) (entropy_metrics.name - (f)->before.name)
 
 static struct ring_buf buf(gpa_t gpa, uint32_t len)
 {

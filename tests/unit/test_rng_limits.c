@@ -46,7 +46,7 @@ static struct fixture *start(uint64_t bytes, uint64_t ops, uint64_t refill_ms)
 	f->rng = (struct rng *)vdev;
 	drv_plug(&f->drv, &f->fp, vdev, "entropy");
 	drv_start(&f->drv, FEATURE(VIRTIO_RNG_F_LEAK), 3);
-	f->throttled = metrics.entropy_entropy_rate_limiter_throttled;
+	f->throttled = entropy_metrics.entropy_rate_limiter_throttled;
 	return f;
 }
 
@@ -59,7 +59,7 @@ static void end(struct fixture *f)
 
 static bool was_throttled(const struct fixture *f)
 {
-	return metrics.entropy_entropy_rate_limiter_throttled != f->throttled;
+	return entropy_metrics.entropy_rate_limiter_throttled != f->throttled;
 }
 
 static void add_fill(struct fixture *f, unsigned int q, uint32_t len)

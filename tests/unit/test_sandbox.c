@@ -559,6 +559,7 @@ static void assert_put_right(unsigned int filters)
 	if (pid == 0) {
 		struct err e;
 
+		metrics_add(&seccomp_metrics_section);
 		if (metrics_open(tmpdir_file(&dir, "metrics"), "id-1", NULL, &e) < 0)
 			_exit(CHILD_FAILED);
 		enter(filters);

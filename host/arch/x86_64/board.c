@@ -138,10 +138,10 @@ static int board_add_vmgenid(struct arch_board *b, struct device **dev, struct e
 
 /* The VM Generation ID comes last: its event comes after the leak queues'. */
 const struct arch_board_device arch_board_devices[] = {
-	{ board_add_i8042 },
-	{ board_add_boot_timer },
-	{ NULL },
-	{ board_add_vmgenid },
+	{ board_add_i8042, &i8042_metrics_section },
+	{ board_add_boot_timer, NULL },
+	{ NULL, NULL },
+	{ board_add_vmgenid, &vmgenid_metrics_section },
 };
 const size_t arch_num_board_devices = ARRAY_SIZE(arch_board_devices);
 

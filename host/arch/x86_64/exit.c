@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/metrics.h"
 #include "bus/bus.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"

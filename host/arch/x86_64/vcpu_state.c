@@ -17,7 +17,6 @@
 #include "arch/x86_64/msr.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
