@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RESOURCE_ROW_(name) &name##_resource,
+
+const struct resource *const resources[] = { RESOURCES(RESOURCE_ROW_) NULL };
+
 unsigned int resource_num(const struct resource *r, const struct vm_config *config)
 {
 	const char *at = (const char *)config;

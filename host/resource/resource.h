@@ -2,7 +2,7 @@
 /*
  * THE description of a configurable thing: what it is called, its fields with
  * their limits, where it is stored, what makes a device of it. One const struct
- * resource a file of this directory, listed once, in resources.c. Endpoints,
+ * resource a file of this directory, listed once, in RESOURCES below. Endpoints,
  * sections of the config file, GET /vm/config, the configuration in a snapshot,
  * devices in boot order, docs/openapi.yaml and what is "not supported yet" are
  * all derived from that list.
@@ -109,18 +109,27 @@ struct resource_later {
 	const char *endpoints[10]; /* "PUT pmem/{id}"; NULL ends */
 };
 
-/* resources.c: in the order of the config file, which is that of the devices. NULL ends. */
-extern const struct resource *const resources[];
 /* later.c; a row without why ends. */
 extern const struct resource_later resources_later[];
 
-extern const struct resource boot_source_resource;
-extern const struct resource drive_resource;
-extern const struct resource entropy_resource;
-extern const struct resource logger_resource;
-extern const struct resource machine_resource;
-extern const struct resource metrics_resource;
-extern const struct resource serial_resource;
+/*
+ * THE list: name_resource is what its file exports. In the order in which a config file is applied, and devices of a new
+ * machine are made.
+ */
+#define RESOURCES(R)   \
+	R(logger)      \
+	R(metrics)     \
+	R(machine)     \
+	R(boot_source) \
+	R(drive)       \
+	R(entropy)     \
+	R(serial)
+
+#define RESOURCE_DECLARE_(name) extern const struct resource name##_resource;
+RESOURCES(RESOURCE_DECLARE_)
+
+/* The same as an array (resource.c). NULL ends. */
+extern const struct resource *const resources[];
 
 static inline bool resource_is_list(const struct resource *r)
 {

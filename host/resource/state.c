@@ -162,10 +162,11 @@ static int list_load(const struct resource *r, struct dec *dec, struct vm_config
 
 static int resource_load(const struct resource *r, struct dec *dec, struct vm_config *config, struct err *e)
 {
+	/* A file from before there was this resource has none of it; a device's state that is there all the same is refused. */
+	if ((r->present || resource_is_list(r)) && !dec_has(dec, r->section))
+		return 0;
 	if (resource_is_list(r))
 		return list_load(r, dec, config, e);
-	if (r->present && !dec_has(dec, r->section))
-		return 0;
 	return instance_load(r, dec_map(dec, r->section), config, e);
 }
 

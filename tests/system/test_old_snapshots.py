@@ -192,7 +192,7 @@ def test_a_missing_key_is_refused_in_every_map(any_version, tmp_path):
         return True
 
     # What a configuration leaves out has a default, as in a request of the API.
-    optional = {"boot-source", "entropy", "initrd_path", "boot_args", "smt", "track_dirty_pages", "huge_pages", "bandwidth",
+    optional = {"boot-source", "entropy", "drives", "initrd_path", "boot_args", "smt", "track_dirty_pages", "huge_pages", "bandwidth",
                 "ops", "one_time_burst", "vm_generation_id", "cache_type", "is_read_only", "rate_limiter", "io_engine",
                 "leak_reporting", "is_root_device"}
     data = any_version.state.read_bytes()

@@ -595,6 +595,28 @@ static void a_configuration_survives_a_snapshot(void **state)
 	vm_config_fini(&copy);
 }
 
+/* Written before there was this kind of device. */
+static void a_list_that_a_snapshot_does_not_have_is_empty(void **state)
+{
+	_cleanup_free_ uint8_t *data = NULL;
+	struct enc *enc = enc_new();
+	struct vm_config config;
+	struct err e;
+	size_t len;
+
+	(void)state;
+	enc_map_begin(enc, "machine-config");
+	enc_u64(enc, "vcpu_count", 3);
+	enc_u64(enc, "mem_size_mib", 128);
+	enc_map_end(enc);
+	assert_int_equal(enc_finish(enc, &data, &len), 0);
+	enc_free(enc);
+	if (config_from_bytes(data, len, &config, &e))
+		fail_msg("%s", e.text);
+	assert_int_equal(config.num_drives, 0);
+	vm_config_fini(&config);
+}
+
 /* One wrong thing in the map of a good configuration. */
 struct wrong_map {
 	const char *section, *key, *text; /* text NULL: value */
@@ -724,6 +746,7 @@ int main(void)
 		cmocka_unit_test(bytes_that_are_not_utf8_are_refused),
 		cmocka_unit_test(the_whole_configuration_has_the_shape_of_a_config_file),
 		cmocka_unit_test(a_configuration_survives_a_snapshot),
+		cmocka_unit_test(a_list_that_a_snapshot_does_not_have_is_empty),
 		cmocka_unit_test(a_hostile_configuration_of_a_snapshot_is_refused),
 		cmocka_unit_test(smt_in_the_text_of_an_old_snapshot_is_ignored_as_it_was),
 		cmocka_unit_test(hostile_text_of_a_snapshot_is_refused),
