@@ -46,7 +46,7 @@ static int platform_irq_new(struct platform *platform, uint32_t gsi, struct irq_
 static int platform_virtio_place(struct platform *platform, const char *name, gpa_t *base, uint32_t *gsi, struct err *e)
 {
 	struct machine_platform *p = (struct machine_platform *)platform;
-	const struct arch_place *place;
+	const struct arch_place *place = NULL;
 	int r = arch_board_place_virtio(&p->machine->board, name, &place, e);
 
 	if (r < 0)

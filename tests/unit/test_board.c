@@ -39,7 +39,7 @@ static struct arch_board new_board(void)
 
 static struct arch_place place(struct arch_board *b, const char *device)
 {
-	const struct arch_place *found;
+	const struct arch_place *found = NULL;
 
 	if (arch_board_place_virtio(b, device, &found, &e))
 		fail_msg("%s", e.text);
@@ -89,7 +89,7 @@ static void there_is_room_for_every_device(void **state)
 static void one_device_too_many_is_refused_by_name(void **state)
 {
 	struct arch_board b = new_board();
-	const struct arch_place *p;
+	const struct arch_place *p = NULL;
 
 	(void)state;
 	assert_int_equal(arch_board_new_places(&b, ARCH_MAX_VIRTIO, &e), 0);
@@ -169,7 +169,7 @@ static void a_machine_of_v1_0_has_the_places_of_v1_0(void **state)
 
 static void assert_refused(const struct arch_board *from, const char *device, const char *words)
 {
-	const struct arch_place *p;
+	const struct arch_place *p = NULL;
 	struct arch_board b;
 	int r = load(&b, from, 1);
 

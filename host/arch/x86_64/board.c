@@ -127,7 +127,7 @@ static int board_add_boot_timer(struct arch_board *b, struct device **dev, struc
 
 static int board_add_vmgenid(struct arch_board *b, struct device **dev, struct err *e)
 {
-	const struct arch_place *place;
+	const struct arch_place *place = NULL;
 	int r;
 
 	if (!b->config->machine.vm_generation_id)
@@ -207,7 +207,7 @@ int arch_board_new_places(struct arch_board *b, unsigned int num_virtio, struct 
 	int r = 0;
 
 	for (unsigned int i = 0; i < num_virtio && !r; i++) {
-		const struct arch_place *place;
+		const struct arch_place *place = NULL;
 
 		r = arch_board_place_virtio(b, "", &place, e);
 	}
