@@ -68,7 +68,8 @@ void device_save(struct device *dev, struct enc *enc)
 void device_load(struct device *dev, struct dec *dec)
 {
 	device_begin(dev, IN(DEVICE_CREATED));
-	dev->ops->load(dev, dec);
+	if (dev->ops->load)
+		dev->ops->load(dev, dec);
 	device_end(dev, DEVICE_LOADED);
 }
 

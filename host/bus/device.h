@@ -100,7 +100,7 @@ void device_fini(struct device *dev);
 void device_lock(struct device *dev);
 void device_unlock(struct device *dev);
 
-/* The calls of the contract, with the lock; asserts that the state allows them. save and load: only for devices that have them. */
+/* The calls of the contract, with the lock; asserts that the state allows them. save: only for devices that have it; load also without, with NULL. */
 int device_flush(struct device *dev, struct err *e) must_check;
 void device_save(struct device *dev, struct enc *enc);
 void device_load(struct device *dev, struct dec *dec);

@@ -73,8 +73,10 @@ static int load_devices(struct machine *m, struct dec *dec, struct err *e)
 	for (struct device *dev = m->devices; dev; dev = dev->next) {
 		struct dec *own;
 
-		if (!dev->ops->load)
+		if (!dev->ops->load) {
+			device_load(dev, NULL); /* it has no state, and stands where the others do */
 			continue;
+		}
 		own = dec_map(devices, dev->name);
 		device_load(dev, own);
 		dec_end(own);

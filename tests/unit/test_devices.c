@@ -383,6 +383,24 @@ static void a_leak_gives_a_new_identifier_and_an_interrupt(void **state)
 	fake_platform_fini(&fp);
 }
 
+/* It has nothing to load, and is in a snapshot of a machine that was loaded and has not run. */
+static void a_device_without_state_can_be_loaded_and_saved(void **state)
+{
+	struct fake_platform fp;
+	struct device *dev;
+	struct err e = { "" };
+
+	(void)state;
+	fake_platform_init(&fp);
+	assert_int_equal(vmgenid_new(0x8000, GSI, &fp.p, &dev, &e), 0);
+	device_load(dev, NULL);
+	assert_int_equal(device_flush(dev, &e), 0);
+	assert_int_equal(device_leak(dev, &e), 0);
+	device_resume(dev);
+	dev->ops->free(dev);
+	fake_platform_fini(&fp);
+}
+
 static void an_event_without_a_handler_waits_for_one(void **state)
 {
 	struct fake_platform fp;
@@ -435,6 +453,7 @@ int main(void)
 		cmocka_unit_test(registers_and_received_bytes_survive_a_snapshot),
 		cmocka_unit_test(what_the_console_has_to_say_at_a_resume_waits_for_a_handler),
 		cmocka_unit_test(an_event_without_a_handler_waits_for_one),
+		cmocka_unit_test(a_device_without_state_can_be_loaded_and_saved),
 		cmocka_unit_test(the_reset_command_ends_the_machine),
 		cmocka_unit_test(ctrl_alt_del_is_typed_once_the_keyboard_interrupt_is_on),
 		cmocka_unit_test(keys_that_nobody_reads_are_refused_in_the_end),
