@@ -4,6 +4,7 @@
  * socket, machine from a config file, loop until the end, and back.
  */
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,6 +341,8 @@ int main(int argc, char **argv)
 	struct err e;
 
 	open_standard_descriptors();
+	/* A heap of its own for a thread takes calls that a running machine does not make (sandbox/rules.c). */
+	(void)mallopt(M_ARENA_MAX, 1);
 	if (args_parse(argc, argv, &p.args, &code, &e) < 0) {
 		if (code == EXIT_CODE_BAD_ARGS)
 			fprintf(stderr, "Arguments parsing error: %s \n\nFor more information try --help.\n", e.text);

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/err.h"
+
 struct api_request {
 	char *target; /* as the client wrote it; owned */
 	char *body;   /* owned; NULL while nothing came */
@@ -13,6 +15,14 @@ struct api_request {
 	size_t capacity;
 	size_t received; /* bytes of the body that came, those that were thrown away included */
 	bool begun;	 /* the headers were seen */
+	bool is_logged;
+	bool is_later; /* what is under way beside the loop is this request's */
+	bool is_done;  /* and then this was the outcome */
+	int result;
+	struct err error;
+	bool deprecated;	  /* it had a field that clients should not use any more */
+	struct api_request *next; /* of those that wait */
+	void *connection;	  /* theirs; borrowed */
 };
 
 struct api_request *api_request_new(const char *target); /* NULL only when out of memory */

@@ -86,6 +86,8 @@ int api_route_request(struct vmm *vmm, const char *method, const char *target, c
 		return route_refuse(method, path, e);
 	if (ep.kind == ENDPOINT_LATER)
 		return err_set(e, EOPNOTSUPP, "%s /%.200s is not supported yet: %s.", method, path, ep.why);
+	if (vmm_must_wait(vmm, &ep))
+		return API_WAIT;
 	if (ep.counters)
 		route_count(&ep.counters->count);
 	r = route_parse(&ep, id, body, len, &action, e);
@@ -94,7 +96,19 @@ int api_route_request(struct vmm *vmm, const char *method, const char *target, c
 		r = vmm_do(vmm, &action, reply, e);
 		action_fini(&action);
 	}
+	if (r == VMM_LATER)
+		return API_LATER;
 	if (r && ep.counters)
 		route_count(&ep.counters->fails);
+	return r;
+}
+
+int api_route_result(struct vmm *vmm, json_t **reply, struct err *e)
+{
+	struct request_counters *counters = vmm->pending.endpoint.counters;
+	int r = vmm_result(vmm, reply, e);
+
+	if (r && counters)
+		route_count(&counters->fails);
 	return r;
 }

@@ -3,7 +3,9 @@
  * libmicrohttpd without threads of its own: its epoll descriptor is one source
  * in our loop, and a hook before each wait gives it the turns that it asks for
  * by MHD_get_timeout(). Requests are carried out one after the other on the
- * loop thread, between two rounds of the devices' callbacks.
+ * loop thread, between two rounds of the devices' callbacks. One that waits for
+ * files goes on beside the loop; its connection is suspended until then, and so
+ * are those whose requests would change something meanwhile.
  *
  * We accept connections ourselves, so that the one that is too many gets an
  * answer instead of waiting in a queue. A body may be longer than allowed by
@@ -47,6 +49,7 @@ struct api_server {
 	struct MHD_Daemon *http;
 	struct loop_source *http_source;
 	struct loop_source *listen_source;
+	struct api_request *waiting;	  /* a list; their connections are suspended */
 	bool hooked;			  /* the loop's hook is ours */
 	struct loop_source *accept_timer; /* ends a pause after accept() failed for want of descriptors */
 };
@@ -131,12 +134,69 @@ static void api_log_request(const char *method, const struct api_request *reques
 		log_info("The API server received a %s request on \"%s\".", name, request->target);
 }
 
-static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connection *connection, const char *method,
-				  const struct api_request *request)
+/* Until what is under way is done: then we are called again. Later requests of the connection stay behind it. */
+static enum MHD_Result api_wait(struct api_server *server, struct MHD_Connection *connection,
+				struct api_request *request)
+{
+	request->connection = connection;
+	request->next = server->waiting;
+	server->waiting = request;
+	MHD_suspend_connection(connection);
+	return MHD_YES;
+}
+
+static void api_resume_all(struct api_server *server)
+{
+	while (server->waiting) {
+		struct api_request *request = server->waiting;
+
+		server->waiting = request->next;
+		MHD_resume_connection(request->connection);
+	}
+}
+
+/* vmm's on_idle. The first that begins something anew lets the others wait again. */
+static void api_on_idle(void *ctx)
+{
+	struct api_server *server = ctx;
+	json_t *none;
+
+	for (struct api_request *request = server->waiting; request; request = request->next) {
+		if (!request->is_later)
+			continue;
+		request->is_later = false;
+		request->is_done = true;
+		request->result = api_route_result(server->vmm, &none, &request->error);
+	}
+	api_resume_all(server);
+	MHD_run(server->http); /* else it would not look before something else comes */
+}
+
+static int api_carry_out(struct api_server *server, const char *method, struct api_request *request, json_t **reply,
+			 struct err *e)
 {
 	uint64_t start_ns = clock_now_ns();
+	int r;
+
+	if (request->is_done) {
+		*reply = NULL;
+		*e = request->error;
+		return request->result;
+	}
+	if (!request->is_logged)
+		api_log_request(method, request);
+	request->is_logged = true;
+	r = api_route_request(server->vmm, method, request->target, request->body, request->len, reply,
+			      &request->deprecated, e);
+	request->is_later = r == API_LATER;
+	log_debug("Total previous API call duration: %llu us.", (unsigned long long)(clock_now_ns() - start_ns) / 1000);
+	return r;
+}
+
+static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connection *connection, const char *method,
+				  struct api_request *request)
+{
 	unsigned int flags;
-	bool deprecated;
 	json_t *reply;
 	struct err e;
 	char *body;
@@ -144,11 +204,10 @@ static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connecti
 
 	if (request->received > server->max_payload)
 		return api_send_too_large(server, connection, request->received);
-	api_log_request(method, request);
-	r = api_route_request(server->vmm, method, request->target, request->body, request->len, &reply, &deprecated,
-			      &e);
-	log_debug("Total previous API call duration: %llu us.", (unsigned long long)(clock_now_ns() - start_ns) / 1000);
-	flags = deprecated ? API_DEPRECATED : 0;
+	r = api_carry_out(server, method, request, &reply, &e);
+	if (r == API_LATER || r == API_WAIT)
+		return api_wait(server, connection, request);
+	flags = request->deprecated ? API_DEPRECATED : 0;
 	if (r)
 		return api_send_error(connection, e.text, flags);
 	if (!reply) {
@@ -325,12 +384,14 @@ static int api_server_start(struct api_server *server, struct err *e)
 {
 	const union MHD_DaemonInfo *info;
 
-	server->http = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL,
-		NULL, api_on_request, server, MHD_OPTION_EXTERNAL_LOGGER, api_on_log, NULL, MHD_OPTION_URI_LOG_CALLBACK,
-		api_on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED, api_on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-		api_on_connection, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_MAX_CONNECTIONS,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_CONNECTION_MEMORY, MHD_OPTION_END);
+	server->http =
+		MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
+					 MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+				 0, NULL, NULL, api_on_request, server, MHD_OPTION_EXTERNAL_LOGGER, api_on_log, NULL,
+				 MHD_OPTION_URI_LOG_CALLBACK, api_on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+				 api_on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, api_on_connection, server,
+				 MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_MAX_CONNECTIONS,
+				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_CONNECTION_MEMORY, MHD_OPTION_END);
 	info = server->http ? MHD_get_daemon_info(server->http, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info)
 		return err_set(e, EIO, "cannot start the API server: libmicrohttpd cannot use epoll");
@@ -339,6 +400,7 @@ static int api_server_start(struct api_server *server, struct err *e)
 	server->accept_timer = loop_add_timer(server->loop, api_on_accept_timer, server);
 	if (!server->http_source || !server->listen_source || !server->accept_timer)
 		return err_errno(e, errno, "cannot start the API server");
+	vmm_set_on_idle(server->vmm, api_on_idle, server);
 	loop_set_hook(server->loop, api_before_wait, server);
 	server->hooked = true;
 	log_info("API server started.");
@@ -371,8 +433,11 @@ void api_server_free(struct api_server *server)
 {
 	if (!server)
 		return;
-	if (server->hooked)
+	if (server->hooked) {
 		loop_set_hook(server->loop, NULL, NULL);
+		vmm_set_on_idle(server->vmm, NULL, NULL);
+	}
+	api_resume_all(server); /* a connection that is suspended cannot be closed */
 	loop_remove(server->accept_timer);
 	loop_remove(server->listen_source);
 	loop_remove(server->http_source);

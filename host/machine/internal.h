@@ -12,6 +12,7 @@
 #include "bus/platform.h"
 #include "config/config.h"
 #include "kvm/vm.h"
+#include "machine/beside.h"
 #include "machine/machine.h"
 #include "mem/mem.h"
 #include "virtio/mmio.h"
@@ -39,6 +40,11 @@ struct machine {
 	struct device *devices;	 /* owned list, in boot order */
 	struct arch_board board; /* where they are */
 	bool paused;
+	struct beside beside;
+	const struct snapshot_create_config *save; /* borrowed; the snapshot that is being written */
+	struct enc *save_state;			   /* owned; its state file */
+	machine_done_fn *save_done;
+	void *save_ctx;
 	bool leak_pending; /* memory may have been copied since the guest ran last */
 };
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "machine/internal.h"
 #include "resource/resource.h"
+#include "state/codec.h"
 
 #define MACHINE_STOP_NS (500ull * 1000 * 1000)
 
@@ -30,6 +31,7 @@ struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
 	m->loop = loop;
 	m->paused = true;
 	m->mem.backing_fd = -1;
+	m->beside.done_fd = -1;
 	bus_init(&m->bus);
 	return m;
 }
@@ -46,7 +48,9 @@ int machine_build(struct machine *m, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = machine_platform_init(&m->platform, m, e);
+	r = beside_init(&m->beside, m->loop, e);
+	if (!r)
+		r = machine_platform_init(&m->platform, m, e);
 	return r < 0 ? r : machine_assemble(m, e);
 }
 
@@ -85,13 +89,22 @@ int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *l
 
 int machine_stop(struct machine *m, struct err *e)
 {
+	if (m && !beside_fini(&m->beside))
+		return err_set(e, ETIMEDOUT, "a file system does not answer, or a snapshot is being written");
 	return m && m->vm ? vm_pause(m->vm, MACHINE_STOP_NS, e) : 0;
+}
+
+void machine_beside(struct machine *m, int (*work)(void *arg, struct err *e), machine_done_fn *done, void *arg)
+{
+	beside_run(&m->beside, work, done, arg);
 }
 
 void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	(void)!beside_fini(&m->beside); /* it has nothing to do: a machine that was stopped, or never ran */
+	enc_free(m->save_state);
 	machine_platform_fini(&m->platform);
 	/* Devices take their doorbells away from KVM, so they go first; no vCPU runs any more. */
 	while (m->devices) {

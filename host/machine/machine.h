@@ -64,13 +64,20 @@ int machine_pause(struct machine *m, struct err *e) must_check;
 /* If it fails the machine stays paused. */
 int machine_resume(struct machine *m, struct err *e) must_check;
 
-/* The machine must be paused, else -EBUSY with a sentence and nothing done. */
-int machine_save(struct machine *m, const struct snapshot_create_config *save, struct err *e) must_check;
+/*
+ * Beside the loop, for what waits for files: calls work(arg) on a thread of the machine's, and then done(arg) with what it
+ * returned on the loop. Until then nothing else may be begun here, and the machine not be resumed.
+ */
+typedef void machine_done_fn(void *arg, int r, const struct err *e);
+void machine_beside(struct machine *m, int (*work)(void *arg, struct err *e), machine_done_fn *done, void *arg);
+
+/* Writes a snapshot beside the loop; save is borrowed until done is called. The machine must be paused, else -EBUSY. */
+void machine_save(struct machine *m, const struct snapshot_create_config *save, machine_done_fn *done, void *arg);
 
 /* Runs a leak event now, for a leak that the monitor cannot see; a running machine is stopped for it and runs on. On a paused one the leak is marked pending. */
 int machine_signal_leak(struct machine *m, struct err *e) must_check;
 int machine_send_ctrl_alt_del(struct machine *m, struct err *e) must_check;
-/* Changes the device of an instance of a resource, as patch (the struct of resource->patch) says. */
+/* Changes the device of an instance of a resource, as patch (the struct of resource->patch) says. Waits for files. */
 int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,
 		   struct err *e) must_check;
 

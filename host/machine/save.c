@@ -3,6 +3,9 @@
  * The recipe of a snapshot, top to bottom. Devices come before KVM's state: a
  * save must not raise an interrupt behind the back of the controllers' state.
  * No guest memory changes here; the leak is only marked (run.c).
+ *
+ * Files are flushed and written beside the loop (beside.h); in between the state
+ * is collected on it.
  */
 #include <stdlib.h>
 
@@ -69,27 +72,62 @@ static int save_state(struct machine *m, struct enc *enc, struct err *e)
 	return r;
 }
 
-int machine_save(struct machine *m, const struct snapshot_create_config *save, struct err *e)
+static int write_files(void *arg, struct err *e)
 {
-	struct enc *enc;
-	int r;
+	struct machine *m = arg;
 
-	if (!m->paused)
-		return err_set(e, EBUSY, "the machine is running: pause it before a snapshot is created");
-	r = flush_devices(m, e);
-	if (r < 0)
-		return r;
-	enc = enc_new();
-	if (!enc)
-		return err_errno(e, ENOMEM, "cannot save the machine's state");
+	return snapshot_write_pair(m->save->snapshot_path, m->save->mem_file_path, m->save_state, &m->mem, e);
+}
+
+static int flush_files(void *arg, struct err *e)
+{
+	return flush_devices(arg, e);
+}
+
+static void save_ends(void *arg, int r, const struct err *e)
+{
+	struct machine *m = arg;
+
+	enc_free(m->save_state);
+	m->save_state = NULL;
+	m->save_done(m->save_ctx, r, e);
+}
+
+/* On the loop, where nothing else of the machine's runs: its state is of one moment. */
+static void save_goes_on(void *arg, int r, const struct err *flush_error)
+{
+	struct machine *m = arg;
+	struct err e = *flush_error;
+
+	if (r < 0) {
+		save_ends(m, r, &e);
+		return;
+	}
+	m->save_state = enc_new();
 	/*
 	 * Marked before anything is written: if the attempt fails half-way, or its files turn out to be there after an error,
 	 * one leak event too many does no harm, one too few would.
 	 */
 	m->leak_pending = true;
-	r = save_state(m, enc, e);
-	if (!r)
-		r = snapshot_write_pair(save->snapshot_path, save->mem_file_path, enc, &m->mem, e);
-	enc_free(enc);
-	return r;
+	r = m->save_state ? save_state(m, m->save_state, &e) : err_errno(&e, ENOMEM, "cannot save the machine's state");
+	if (r < 0)
+		save_ends(m, r, &e);
+	else
+		beside_run(&m->beside, write_files, save_ends, m);
+}
+
+void machine_save(struct machine *m, const struct snapshot_create_config *save, machine_done_fn *done, void *arg)
+{
+	struct err e;
+	int r;
+
+	if (!m->paused) {
+		r = err_set(&e, EBUSY, "the machine is running: pause it before a snapshot is created");
+		done(arg, r, &e);
+		return;
+	}
+	m->save = save;
+	m->save_done = done;
+	m->save_ctx = arg;
+	beside_run(&m->beside, flush_files, save_goes_on, m);
 }

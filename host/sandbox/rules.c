@@ -123,7 +123,7 @@ const struct rule rules[] = {
 	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
 	CALL(LOOP, brk, NULL),
-	CALL1(OTHER, madvise, IS(2, MADV_DONTNEED), NULL),
+	CALL1(ALL, madvise, IS(2, MADV_DONTNEED), NULL),
 	CALL1(SETUP, madvise, IS(2, MADV_DONTDUMP), NULL),
 	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),
 	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NO_PAGEMAP),
@@ -143,7 +143,7 @@ const struct rule rules[] = {
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "a lock that another thread has"),
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), "a lock that another thread waits for"),
 	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), NULL),
-	CALL(OTHER, exit, NULL),
+	CALL(ALL, exit, NULL),
 
 	/* Signals. */
 	CALL1(SETUP, rt_sigaction, IS(0, KICK_SIGNAL), NULL),

@@ -18,6 +18,7 @@ enum sandbox_filter {
 	SANDBOX_LOOP,	/* loop thread, from the moment before a guest first runs */
 	SANDBOX_VCPU,	/* a vCPU's thread */
 	SANDBOX_IO,	/* a device's thread: system calls that wait for files */
+	SANDBOX_FILES,	/* a thread that does the loop thread's work with files: its list */
 	SANDBOX_STREAM, /* a thread that waits for a stream (base/io_thread.h) */
 	SANDBOX_NUM_FILTERS,
 };

@@ -127,7 +127,7 @@ static int resume_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)
 static int create_snapshot(struct vmm *vmm, void *body, json_t **reply, struct err *e)
 {
 	(void)reply;
-	return machine_save(vmm->machine, body, e);
+	return vmm_save(vmm, body, e);
 }
 
 static int load_snapshot(struct vmm *vmm, void *body, json_t **reply, struct err *e)

@@ -32,6 +32,7 @@ void vmm_fini(struct vmm *vmm)
 {
 	machine_free(vmm->machine);
 	vmm->machine = NULL;
+	action_fini(&vmm->pending);
 	vm_config_fini(&vmm->config);
 }
 
@@ -137,34 +138,104 @@ static int vmm_patch_config(struct vmm *vmm, const struct resource *r, void *bod
 	return 0;
 }
 
+void vmm_set_on_idle(struct vmm *vmm, void (*fn)(void *ctx), void *ctx)
+{
+	vmm->on_idle = fn;
+	vmm->on_idle_ctx = ctx;
+}
+
+bool vmm_must_wait(const struct vmm *vmm, const struct endpoint *ep)
+{
+	return vmm->busy && strcmp(ep->method, "GET") != 0;
+}
+
+static void vmm_count_time(const struct operation *op, uint64_t start_ns)
+{
+	uint64_t us = (clock_now_ns() - start_ns) / 1000;
+
+	atomic_store_explicit(op->time, us, memory_order_relaxed);
+	log_info("'%s' API request took %llu us.", op->timed, (unsigned long long)us);
+}
+
+/* machine_done_fn; ctx is the vmm. It may come before vmm_do() has returned: then there is nobody to tell. */
+static void vmm_on_done(void *ctx, int r, const struct err *e)
+{
+	struct vmm *vmm = ctx;
+
+	vmm->busy = false;
+	vmm->result = r;
+	if (r)
+		vmm->error = *e;
+	if (vmm->on_idle && vmm->pending.endpoint.method)
+		vmm->on_idle(vmm->on_idle_ctx);
+}
+
+static void vmm_begin(struct vmm *vmm)
+{
+	action_fini(&vmm->pending); /* of a client that is gone */
+	vmm->busy = true;
+	vmm->begun_ns = clock_now_ns();
+}
+
+static int vmm_begun(struct vmm *vmm, struct err *e)
+{
+	if (vmm->busy)
+		return VMM_LATER;
+	if (vmm->result)
+		*e = vmm->error;
+	return vmm->result;
+}
+
+int vmm_save(struct vmm *vmm, const struct snapshot_create_config *save, struct err *e)
+{
+	vmm_begin(vmm);
+	machine_save(vmm->machine, save, vmm_on_done, vmm);
+	return vmm_begun(vmm, e);
+}
+
+/* Beside the loop. */
+static int vmm_update_device(void *ctx, struct err *e)
+{
+	struct vmm *vmm = ctx;
+
+	return machine_update(vmm->machine, vmm->patched, vmm->instance, vmm->patch, e);
+}
+
 /* The configuration follows the machine: it is what GET /vm/config shows and what a snapshot stores. */
+static void vmm_on_updated(void *ctx, int r, const struct err *e)
+{
+	struct vmm *vmm = ctx;
+
+	if (!r)
+		vmm->patched->patch->merge(vmm->instance, vmm->patch);
+	vmm_on_done(vmm, r, e);
+}
+
 static int vmm_patch_device(struct vmm *vmm, const struct resource *r, void *body, struct err *e)
 {
 	const char *id = resource_is_list(r) ? *(char **)((char *)body + r->patch->id) : NULL;
 	void *instance = resource_find(r, &vmm->config, id);
-	int err;
 
 	if (!instance && id) /* "drive." is what stands before the id in a device's name */
 		return err_set(e, ENOENT, "%.*s \"%s\" does not exist", (int)strcspn(r->device, "."), r->device, id);
 	if (!instance)
 		return err_set(e, ENOENT, "\"%s\" is not configured", r->section);
-	err = machine_update(vmm->machine, r, instance, body, e);
-	if (!err)
-		r->patch->merge(instance, body);
-	return err;
+	vmm_begin(vmm);
+	vmm->patched = r;
+	vmm->instance = instance;
+	vmm->patch = body;
+	machine_beside(vmm->machine, vmm_update_device, vmm_on_updated, vmm);
+	return vmm_begun(vmm, e);
 }
 
 static int vmm_operate(struct vmm *vmm, const struct operation *op, void *body, json_t **reply, struct err *e)
 {
-	uint64_t start_ns = clock_now_ns(), us;
+	uint64_t start_ns = clock_now_ns();
 	int r = op->run(vmm, body, reply, e);
 
-	if (r || !op->timed)
-		return r;
-	us = (clock_now_ns() - start_ns) / 1000;
-	atomic_store_explicit(op->time, us, memory_order_relaxed);
-	log_info("'%s' API request took %llu us.", op->timed, (unsigned long long)us);
-	return 0;
+	if (!r && op->timed)
+		vmm_count_time(op, start_ns);
+	return r;
 }
 
 static int vmm_carry_out(struct vmm *vmm, const struct endpoint *ep, void *body, json_t **reply, struct err *e)
@@ -200,8 +271,31 @@ int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e
 	if (r)
 		return r;
 	r = vmm_carry_out(vmm, ep, action->body, &answer, e);
+	if (r == VMM_LATER) {
+		vmm->pending = *action;
+		memset(action, 0, sizeof(*action));
+		return r;
+	}
 	if (r)
 		return ep->error ? err_wrap(e, r, "%s", ep->error) : r;
 	*reply = answer;
 	return 0;
+}
+
+int vmm_result(struct vmm *vmm, json_t **reply, struct err *e)
+{
+	const struct endpoint *ep = &vmm->pending.endpoint;
+	int r = vmm->result;
+
+	if (!r && ep->operation && ep->operation->timed)
+		vmm_count_time(ep->operation, vmm->begun_ns);
+	if (r) {
+		*e = vmm->error;
+		if (ep->error)
+			r = err_wrap(e, r, "%s", ep->error);
+	}
+	if (!r)
+		*reply = NULL;
+	action_fini(&vmm->pending);
+	return r;
 }

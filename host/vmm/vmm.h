@@ -26,10 +26,25 @@ struct vmm {
 	struct vm_config config;
 	bool boot_specific;	 /* a resource of a machine to boot was configured: a load is refused from then on */
 	struct machine *machine; /* owned; NULL before start or load */
+
+	/* What is under way beside the loop. */
+	bool busy;
+	struct action pending; /* owned until vmm_result() or the next one */
+	uint64_t begun_ns;
+	/* A PATCH of a device: what, the configuration that follows it, and the body; borrowed. */
+	const struct resource *patched;
+	void *instance, *patch;
+	int result;
+	struct err error;
+	void (*on_idle)(void *ctx);
+	void *on_idle_ctx;
 };
 
 /* The sections of requests, of the machine and of its devices. Before metrics_open(). */
 void vmm_add_metrics(void);
+
+/* What vmm_do() returns for an action that waits for files: it goes on beside the loop. */
+#define VMM_LATER 1
 
 void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool boot_timer);
 /* Stops the machine, if there is one; as machine_stop(): after an error vmm_fini() must not be called. */
@@ -37,12 +52,21 @@ int vmm_stop(struct vmm *vmm, struct err *e) must_check;
 void vmm_fini(struct vmm *vmm);
 enum vmm_state vmm_state(const struct vmm *vmm);
 
+/* fn(ctx) is called when what was under way beside the loop is done. */
+void vmm_set_on_idle(struct vmm *vmm, void (*fn)(void *ctx), void *ctx);
+/* While something is under way, all that may change anything has to wait; what only looks (GET) has not. */
+bool vmm_must_wait(const struct vmm *vmm, const struct endpoint *ep);
+/* Of the action for which vmm_do() returned VMM_LATER, after on_idle: as vmm_do(). */
+int vmm_result(struct vmm *vmm, json_t **reply, struct err *e) must_check;
+
 /*
  * Carries out action (and takes what it needs out of it; the caller still calls action_fini()). Success: 0, and *reply is a new
- * reference for a GET and NULL otherwise. Failure: -errno and a sentence; the configuration and the machine are as before.
+ * reference for a GET and NULL otherwise. VMM_LATER: action is empty, vmm_result() has the rest. Failure: -errno and a sentence; the configuration and the machine are as before.
  */
 int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e) must_check;
 
+/* For operation.c: writes a snapshot; VMM_LATER, or as vmm_do(). */
+int vmm_save(struct vmm *vmm, const struct snapshot_create_config *save, struct err *e) must_check;
 /* For operation.c: the machine that is configured, or that of a snapshot. On error everything is as before. */
 int vmm_start(struct vmm *vmm, struct err *e) must_check;
 int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct err *e) must_check;

@@ -114,8 +114,18 @@ static struct vmm vmm;
 static int request_carry_out(const struct request *r, json_t **reply, struct err *e)
 {
 	bool deprecated;
+	int result = api_route_request(&vmm, r->method, r->path, r->body, strlen(r->body), reply, &deprecated, e);
 
-	return api_route_request(&vmm, r->method, r->path, r->body, strlen(r->body), reply, &deprecated, e);
+	if (result != API_LATER)
+		return result;
+	(void)loop_run(loop);
+	return api_route_result(&vmm, reply, e);
+}
+
+/* What goes on beside the loop is done. */
+static void on_idle(void *ctx)
+{
+	loop_stop(ctx, 0);
 }
 
 static void request_must_succeed(const struct request *r)
@@ -136,6 +146,7 @@ static void before_vmm(const struct constructor *c)
 	loop = loop_new();
 	assert(loop);
 	vmm_init(&vmm, loop, "test", false);
+	vmm_set_on_idle(&vmm, on_idle, loop);
 }
 
 static void after_vmm(const struct constructor *c)
@@ -316,14 +327,14 @@ const struct constructor constructors_of_machines[] = {
 	REQUEST(get_machine, NULL), /* machine_config_to_json */
 	REQUEST(get_config, CONFIGURED),
 	REQUEST(start,
-		CONFIGURED), /* machine_boot, machine_alloc, machine_build, arch_boot, kernel_load, crash_init_thread, irq_init, machine_irq_wait_init, machine_platform_init */
+		CONFIGURED), /* machine_boot, beside_init, machine_alloc, machine_build, arch_boot, kernel_load, crash_init_thread, irq_init, machine_irq_wait_init, machine_platform_init */
 	REQUEST(pause_vm, RUNNING),
 	REQUEST(resume_vm, PAUSED),
 	REQUEST(ctrl_alt_del, RUNNING),
 	REQUEST(leak, RUNNING),
 	REQUEST(flush, RUNNING),
 	REQUEST(patch_drive, RUNNING), /* machine_update_drive, blk_update */
-	REQUEST(save, PAUSED),	       /* machine_save, arch_vcpu_save, arch_vm_save */
+	REQUEST(save, PAUSED),	       /* vmm_save, machine_save, arch_vcpu_save, arch_vm_save */
 	{ "load", before_load, after_vmm, make_request,
 	  unmake_request, /* vmm_load, machine_load, arch_board_load, arch_vcpu_load, arch_vm_load */
 	  &(const struct requests){ .before = { &put_serial }, .request = &load }, MEMFILE_IS_TRIED_AGAIN, false },

@@ -32,7 +32,7 @@ def filters_of(monitor):
 
 def test_every_thread_is_under_its_filters(snapshot_of, restore):
     m = restore(snapshot_of(kernel="6.1", vcpus=2))
-    assert filters_of(m) == {"snapsafe-vmm": 2, "fc_vcpu 0": 2, "fc_vcpu 1": 2, "fc_io rootfs": 2, "fc_console": 2,
+    assert filters_of(m) == {"snapsafe-vmm": 2, "fc_vcpu 0": 2, "fc_vcpu 1": 2, "fc_io rootfs": 2, "fc_files": 2, "fc_console": 2,
                              "fc_input": 2, "fc_log": 1}  # the log's thread is older than the first filter
     assert status_field(m.process.pid, m.process.pid, "NoNewPrivs") == 1
 
@@ -131,7 +131,7 @@ def recorded_calls(path):
             yield main, in_force.get(tid, "setup"), call, args + [0] * (6 - len(args))
         if call == "prctl" and args[:2] == [22, 2]:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
             if tid != main:
-                in_force[tid] = {"fc_vcpu": "vcpu", "fc_io": "io"}.get(thread.split()[0], "stream")
+                in_force[tid] = {"fc_vcpu": "vcpu", "fc_io": "io", "fc_files": "loop"}.get(thread.split()[0], "stream")
             else:
                 in_force[tid] = "loop" if tid in in_force else "setup"
 

@@ -122,11 +122,45 @@ int machine_resume(struct machine *m, struct err *e)
 	return r;
 }
 
-int machine_save(struct machine *m, const struct snapshot_create_config *save, struct err *e)
+/* At once, or when the test says so. */
+static void fake_done(machine_done_fn *done, void *arg, int r, const struct err *e)
 {
+	if (!fake.is_slow) {
+		done(arg, r, e);
+		return;
+	}
+	fake.done = done;
+	fake.done_arg = arg;
+	fake.done_r = r;
+	fake.done_error = *e;
+}
+
+void fake_machine_finish(void)
+{
+	machine_done_fn *done = fake.done;
+
+	fake.done = NULL;
+	done(fake.done_arg, fake.done_r, &fake.done_error);
+}
+
+void machine_save(struct machine *m, const struct snapshot_create_config *save, machine_done_fn *done, void *arg)
+{
+	struct err e = { "" };
+	int r;
+
 	(void)m;
 	snprintf(fake.path, sizeof(fake.path), "%s", save->snapshot_path);
-	return fake_call("save", e);
+	r = fake_call("save", &e);
+	fake_done(done, arg, r, &e);
+}
+
+void machine_beside(struct machine *m, int (*work)(void *arg, struct err *e), machine_done_fn *done, void *arg)
+{
+	struct err e = { "" };
+	int r = work(arg, &e);
+
+	(void)m;
+	fake_done(done, arg, r, &e);
 }
 
 int machine_signal_leak(struct machine *m, struct err *e)

@@ -12,12 +12,19 @@ struct fake_machine {
 	char calls[1024]; /* names of the functions called, in order: "boot pause save " */
 	const char *fail; /* NULL, or the name of the function that fails, with -EIO and "the fake fails" */
 	unsigned int alive;
-	char path[256];	     /* the last save's or load's snapshot_path, or the last update's path_on_host */
-	char serial[256];    /* serial_out_path in the configuration that a load was given */
+	char path[256];	  /* the last save's or load's snapshot_path, or the last update's path_on_host */
+	char serial[256]; /* serial_out_path in the configuration that a load was given */
+	bool is_slow;	  /* what is beside the loop is done when fake_machine_finish() is called */
+	machine_done_fn *done;
+	void *done_arg;
+	int done_r;
+	struct err done_error;
 	const char *on_load; /* the configuration in the "snapshot": text for vm_config_from_text() */
 };
 
 extern struct fake_machine fake;
+
+void fake_machine_finish(void);
 
 /* Forgets everything. A machine must not be alive. */
 void fake_machine_reset(void);

@@ -197,6 +197,55 @@ static void each_action_is_allowed_in_its_states_only(void **state)
 	}
 }
 
+static void note_idle(void *ctx)
+{
+	(*(unsigned int *)ctx)++;
+}
+
+static bool must_wait(const char *method, const char *path)
+{
+	struct endpoint ep;
+	const char *id;
+
+	assert_true(endpoint_find(method, path, &ep, &id));
+	return vmm_must_wait(&vmm, &ep);
+}
+
+static void what_waits_for_files_goes_on_beside_the_loop(void **state)
+{
+	static const char *const failures[] = { NULL, "save" };
+	unsigned int idle = 0;
+
+	(void)state;
+	vmm_set_on_idle(&vmm, note_idle, &idle);
+	start();
+	assert_int_equal(act("PATCH vm", "{'state': 'Paused'}"), 0);
+	fake.is_slow = true;
+	for (unsigned int i = 0; i < ARRAY_SIZE(failures); i++) {
+		json_t *reply = NULL;
+
+		fake.fail = failures[i];
+		assert_int_equal(act("PUT snapshot/create", "{'snapshot_path': 's', 'mem_file_path': 'm'}"), VMM_LATER);
+		assert_true(must_wait("PATCH", "vm"));
+		assert_true(must_wait("PUT", "snapshot/create"));
+		assert_false(must_wait("GET", ""));
+		assert_false(must_wait("GET", "vm/config"));
+		assert_int_equal(idle, i);
+		fake_machine_finish();
+		assert_int_equal(idle, i + 1);
+		assert_false(must_wait("PATCH", "vm"));
+		assert_int_equal(vmm_result(&vmm, &reply, &e), failures[i] ? -EIO : 0);
+		assert_null(reply);
+		assert_true(!failures[i] || strstr(e.text, "Create snapshot error: the fake fails"));
+	}
+	/* Of a client that is gone: nobody asks. */
+	assert_int_equal(act("PUT snapshot/create", "{'snapshot_path': 's', 'mem_file_path': 'm'}"), VMM_LATER);
+	fake_machine_finish();
+	fake.is_slow = false;
+	fake.fail = NULL;
+	assert_int_equal(act("PUT snapshot/create", "{'snapshot_path': 's', 'mem_file_path': 'm'}"), 0);
+}
+
 static void a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_touched(void **state)
 {
 	(void)state;
@@ -636,6 +685,7 @@ int main(void)
 		TEST(what_get_vm_config_shows_is_a_config_file),
 		TEST(wrong_config_files_are_refused_by_name),
 		TEST(a_config_file_is_applied_in_a_fixed_order),
+		TEST(what_waits_for_files_goes_on_beside_the_loop),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
