@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "guest_ram.h"
 #include "virtio_driver.h"
 #include "virtio_rng_leak.h"
 
@@ -142,7 +143,7 @@ static double getrandom_mib_s(struct bench *b)
 	uint64_t start_ns = clock_now_ns();
 
 	for (unsigned int i = 0; i < BATCH; i++)
-		assert_int_equal(getrandom(mem_host(&b->fp.mem, DRV_DATA_GPA + i * REQUEST, REQUEST), REQUEST, 0),
+		assert_int_equal(getrandom(guest_ram(&b->fp.mem, DRV_DATA_GPA + i * REQUEST, REQUEST), REQUEST, 0),
 				 REQUEST);
 	return BATCH * REQUEST / 1048576.0 * 1e9 / (double)(clock_now_ns() - start_ns);
 }

@@ -42,7 +42,7 @@ struct platform {
 	const struct platform_ops *ops;
 	struct loop *loop;
 	struct bus *bus;
-	const struct guest_mem *mem;
+	struct guest_mem *mem;
 	bool one_loop; /* for tests that must do the same each time: no device has a thread of its own */
 };
 

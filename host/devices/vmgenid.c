@@ -23,8 +23,8 @@ METRICS_DEFINE(vmgenid, VMGENID_METRICS, false)
 
 struct vmgenid {
 	struct device dev;
-	struct platform *p;	     /* borrowed */
-	const struct guest_mem *mem; /* borrowed */
+	struct platform *p;    /* borrowed */
+	struct guest_mem *mem; /* borrowed */
 	gpa_t gpa;
 	struct irq_line irq;
 };

@@ -125,7 +125,7 @@ static int vm_create_vcpus(struct vm *vm, struct err *e)
 	return r;
 }
 
-int vm_new(const struct vm_setup *setup, struct bus *bus, const struct guest_mem *mem,
+int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm_out, struct err *e)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));

@@ -51,8 +51,8 @@ struct vm {
 	int fd;	      /* owned */
 	int run_size; /* bytes of a struct kvm_run mapping */
 	const struct vm_arch_ops *arch_ops;
-	struct bus *bus;	     /* borrowed */
-	const struct guest_mem *mem; /* borrowed */
+	struct bus *bus;       /* borrowed */
+	struct guest_mem *mem; /* borrowed */
 	unsigned int num_vcpus;
 	bool smt;
 	bool has_pmu;	    /* asked for; or there because this KVM cannot take it away */
@@ -68,7 +68,7 @@ struct vm {
  * and setup's vCPUs with their threads, parked. No registers are set: arch_boot() or arch_vcpu_load() does that.
  * Errors are one sentence each: no /dev/kvm, no permission on it, a capability that is missing.
  */
-int vm_new(const struct vm_setup *setup, struct bus *bus, const struct guest_mem *mem,
+int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm, struct err *e) must_check;
 /* Stops and joins the vCPU threads, which vm_pause() has said can be done; NULL is fine. */
 void vm_free(struct vm *vm);

@@ -7,10 +7,12 @@
  */
 #include "mem/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
+#include "mem/internal.h"
 
 #define MEM_ALIGN (2ull * 1024 * 1024)
 #define MEM_FLAGS (MAP_PRIVATE | MAP_NORESERVE)
@@ -68,35 +70,44 @@ static void *mem_map(uint64_t size, int fd, uint64_t offset)
 	return host;
 }
 
-static int mem_init(struct guest_mem *mem, const struct mem_layout *layout, int fd, struct err *e)
+static int mem_init_region(struct guest_mem *mem, gpa_t gpa, uint64_t size, enum mem_source source, struct err *e)
+{
+	struct mem_region *region = &mem->regions[mem->num_regions];
+	uint8_t *host = mem_map(size, mem->backing_fd, mem->size);
+
+	if (host == MAP_FAILED)
+		return err_errno(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)(size >> 20));
+	*region = (struct mem_region){
+		.gpa = gpa,
+		.size = size,
+		.host = host,
+		.writable = host,
+		.file_offset = mem->size,
+		.source = source,
+	};
+	mem->num_regions++;
+	mem->size += size;
+	/* Best effort: a kernel without it only makes larger core dumps. */
+	(void)madvise(host, (size_t)size, MADV_DONTDUMP);
+	if (source == MEM_ANONYMOUS)
+		return 0;
+	/* At once: giving memory back must not fail for want of memory. Nothing of it is touched before. */
+	region->discarded = calloc(mem_bitmap_words(region), sizeof(*region->discarded));
+	return region->discarded ? 0 : err_errno(e, ENOMEM, "cannot map guest memory");
+}
+
+/* Takes over fd. */
+static int mem_init(struct guest_mem *mem, const struct mem_layout *layout, enum mem_source source, int fd,
+		    struct err *e)
 {
 	int r;
 
 	*mem = (struct guest_mem){ .backing_fd = fd };
 	r = mem_check_layout(layout, e);
-	if (r < 0)
-		goto fail;
-	for (unsigned int i = 0; i < layout->num_regions; i++) {
-		uint64_t size = layout->regions[i].size;
-		uint8_t *host = mem_map(size, fd, mem->size);
-
-		if (host == MAP_FAILED) {
-			r = err_errno(e, errno, "cannot map %llu MiB of guest memory",
-				      (unsigned long long)(size >> 20));
-			goto fail;
-		}
-		mem->regions[mem->num_regions++] = (struct mem_region){
-			.gpa = layout->regions[i].gpa,
-			.size = size,
-			.host = host,
-			.file_offset = mem->size,
-		};
-		mem->size += size;
-		/* Best effort: a kernel without it only makes larger core dumps. */
-		(void)madvise(host, (size_t)size, MADV_DONTDUMP);
-	}
-	return 0;
-fail:
+	for (unsigned int i = 0; i < layout->num_regions && r == 0; i++)
+		r = mem_init_region(mem, layout->regions[i].gpa, layout->regions[i].size, source, e);
+	if (r == 0)
+		return 0;
 	if (mem->num_regions == 0 && fd >= 0)
 		close(fd);
 	mem_fini(mem);
@@ -105,18 +116,35 @@ fail:
 
 int mem_init_anonymous(struct guest_mem *mem, const struct mem_layout *layout, struct err *e)
 {
-	return mem_init(mem, layout, -1, e);
+	return mem_init(mem, layout, MEM_ANONYMOUS, -1, e);
 }
 
 int mem_init_file(struct guest_mem *mem, const struct mem_layout *layout, int fd, struct err *e)
 {
-	return mem_init(mem, layout, fd, e);
+	return mem_init(mem, layout, MEM_FILE, fd, e);
+}
+
+int mem_init_handler(struct guest_mem *mem, const struct mem_layout *layout, const struct mem_handler *handler,
+		     struct err *e)
+{
+	int r = mem_init(mem, layout, MEM_HANDLER, -1, e);
+
+	if (r == 0)
+		mem->handler = *handler;
+	return r;
+}
+
+static void mem_fini_region(struct mem_region *region)
+{
+	munmap(region->writable, (size_t)region->size);
+	free(region->discarded);
+	free(region->written);
 }
 
 int mem_use_huge_pages(const struct guest_mem *mem, struct err *e)
 {
 	for (unsigned int i = 0; i < mem->num_regions; i++) {
-		if (madvise(mem->regions[i].host, (size_t)mem->regions[i].size, MADV_HUGEPAGE) < 0)
+		if (madvise(mem->regions[i].writable, (size_t)mem->regions[i].size, MADV_HUGEPAGE) < 0)
 			return err_errno(e, errno, "huge_pages is Transparent, which this host's kernel does not have");
 	}
 	return 0;
@@ -128,40 +156,8 @@ void mem_fini(struct guest_mem *mem)
 	if (mem->num_regions == 0)
 		return;
 	for (unsigned int i = 0; i < mem->num_regions; i++)
-		munmap(mem->regions[i].host, (size_t)mem->regions[i].size);
+		mem_fini_region(&mem->regions[i]);
 	if (mem->backing_fd >= 0)
 		close(mem->backing_fd);
 	*mem = (struct guest_mem){ .backing_fd = -1 };
-}
-
-void *mem_host(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
-{
-	for (unsigned int i = 0; i < mem->num_regions; i++) {
-		const struct mem_region *region = &mem->regions[i];
-		uint64_t offset = gpa - region->gpa; /* wraps to something huge below the region */
-
-		if (offset < region->size)
-			return len > 0 && len <= region->size - offset ? region->host + offset : NULL;
-	}
-	return NULL;
-}
-
-bool mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, uint64_t len)
-{
-	const void *src = mem_host(mem, gpa, len);
-
-	if (!src)
-		return false;
-	memcpy(dst, src, (size_t)len);
-	return true;
-}
-
-bool mem_write(const struct guest_mem *mem, gpa_t gpa, const void *src, uint64_t len)
-{
-	void *dst = mem_host(mem, gpa, len);
-
-	if (!dst)
-		return false;
-	memcpy(dst, src, (size_t)len);
-	return true;
 }

@@ -5,13 +5,20 @@
  * whole in one region or does not exist.
  *
  * The guest may change any byte at any time: copy first, validate the copy.
+ *
+ * Everybody may read. Who writes does it by a function of this header, so that
+ * a snapshot can ask which pages the monitor has changed (track.h); KVM knows
+ * what the guest has. The pointers that others are given are const, and the
+ * compiler holds them to it.
  */
 #ifndef MEM_MEM_H
 #define MEM_MEM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
 
@@ -20,19 +27,53 @@ typedef uint64_t gpa_t; /* guest physical address */
 #define MEM_MAX_REGIONS 4
 #define MEM_PAGE_SIZE	4096u
 
-struct mem_region {
-	gpa_t gpa;	      /* page-aligned */
-	uint64_t size;	      /* bytes, whole pages */
-	uint8_t *host;	      /* owned mapping */
-	uint64_t file_offset; /* where it stands in a memory file: regions follow each other without gaps */
+/* What a page of a region has that nobody has touched yet. */
+enum mem_source {
+	MEM_ANONYMOUS, /* zeroes */
+	MEM_FILE,      /* the bytes of the memory file, mapped privately */
+	MEM_HANDLER,   /* what somebody else serves at the first touch: this process cannot know it before */
 };
 
-/* Immutable once the machine runs; any thread may use it. */
+struct mem_region {
+	gpa_t gpa;	     /* page-aligned */
+	uint64_t size;	     /* bytes, whole pages */
+	const uint8_t *host; /* for everybody, and for KVM */
+	uint8_t *writable; /* owned mapping, for mem/ alone: the same address, but in tests, where host is read-only */
+	uint64_t file_offset; /* where it stands in a memory file: regions follow each other without gaps */
+	enum mem_source source;
+	uint64_t *
+		discarded; /* a bit a page: its source is zeroes now (pages.h); owned, NULL if the source is that anyway */
+	uint64_t *written; /* a bit a page: changed since the mark (track.h); owned, NULL before the first mark */
+};
+
+/* How the pages of MEM_HANDLER are had. */
+struct mem_handler {
+	/*
+	 * All pages of [offset, offset + len) of the region are in memory when it returns 0; those that were there already
+	 * are left alone. May wait, within a bound. -errno, if a single one could not be had.
+	 */
+	int (*populate)(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len);
+	void *ctx;
+};
+
+/* What the guest has written, from whoever runs it (KVM's dirty log). */
+struct mem_guest_log {
+	/* Sets a bit in bitmap for each page of the region that the guest has written since the last call. -errno. */
+	int (*collect)(void *ctx, unsigned int region, uint64_t *bitmap);
+	void *ctx;
+};
+
+/* Regions are fixed once the machine runs; any thread may use it, except where said. */
 struct guest_mem {
 	unsigned int num_regions;
 	struct mem_region regions[MEM_MAX_REGIONS]; /* ascending */
 	uint64_t size;				    /* sum of the regions' sizes, bytes */
-	int backing_fd; /* owned: the memory file that the regions map privately, or -1 for anonymous memory */
+	int backing_fd; /* owned: the memory file that the regions map privately, or -1 if they map none */
+	struct mem_handler handler;
+	struct mem_guest_log guest_log; /* collect is NULL: there is none */
+	atomic_bool tracks;		/* what is written is noted */
+	atomic_uint num_leases;		/* that have not been given back */
+	unsigned int num_pieces;	/* that discarding has cut mappings into, at most */
 };
 
 /* Plain layout of one region, what the architecture decides for a given RAM size (arch_mem_layout()). */
@@ -51,16 +92,36 @@ int mem_init_anonymous(struct guest_mem *mem, const struct mem_layout *layout, s
  * Takes over fd, also when it fails.
  */
 int mem_init_file(struct guest_mem *mem, const struct mem_layout *layout, int fd, struct err *e) must_check;
+/* Memory that somebody else fills, page by page; the handler is copied. The caller arranges for the serving. */
+int mem_init_handler(struct guest_mem *mem, const struct mem_layout *layout, const struct mem_handler *handler,
+		     struct err *e) must_check;
 /* Asks for transparent huge pages. In a file's mapping the kernel has them for some file systems only, and not for changed pages. */
 int mem_use_huge_pages(const struct guest_mem *mem, struct err *e) must_check;
 void mem_fini(struct guest_mem *mem); /* accepts half-built */
 
 /* The host address of [gpa, gpa + len), or NULL unless all of it lies in one region. len 0 gives NULL. */
-void *mem_host(const struct guest_mem *mem, gpa_t gpa, uint64_t len);
-
+const void *mem_host(const struct guest_mem *mem, gpa_t gpa, uint64_t len);
+/*
+ * The same for system calls that read what they are given as an iovec (writev(2)), which has no const: nobody writes
+ * through it. iov_base is NULL where mem_host() is.
+ */
+struct iovec mem_source_iov(const struct guest_mem *mem, gpa_t gpa, uint64_t len);
 /* Copies; false (and nothing done) unless the whole range is guest memory. */
 bool mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, uint64_t len) __attribute__((warn_unused_result));
-bool mem_write(const struct guest_mem *mem, gpa_t gpa, const void *src, uint64_t len)
-	__attribute__((warn_unused_result));
+
+/* Copies and notes it; false (and nothing done) unless the whole range is guest memory. */
+bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *src, uint64_t len) __attribute__((warn_unused_result));
+/*
+ * Stores a 16-bit little-endian number and notes it; gpa is even. What this thread wrote before is visible to whoever
+ * sees it (release). Does nothing outside guest memory.
+ */
+void mem_store_le16(struct guest_mem *mem, gpa_t gpa, uint16_t value);
+/*
+ * The right to write to [gpa, gpa + len), at the address that is returned, until mem_release_write() of the same range;
+ * NULL where mem_host() is. For what writes by itself: read(2), io_uring, getrandom(2). Leases may overlap, and be given
+ * back by another thread. A snapshot comes when all have been given back: what is under lease is not known to it.
+ */
+void *mem_lease_write(struct guest_mem *mem, gpa_t gpa, uint64_t len);
+void mem_release_write(struct guest_mem *mem, const void *host, uint64_t len);
 
 #endif

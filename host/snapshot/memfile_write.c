@@ -7,8 +7,7 @@
  *
  * The file that the machine was restored from may have been cut meanwhile;
  * touching the mapping where it ended would be SIGBUS. Hence memory is touched
- * directly only where it is known to be the process's own. Where that is not
- * known, process_vm_readv() reads it: it gives EFAULT instead.
+ * directly only where mem/ says that it is the process's own.
  *
  * The machine is paused and its devices are quiet: nothing changes meanwhile.
  */
@@ -19,13 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fdio.h"
+#include "mem/pages.h"
 #include "snapshot/format.h"
-#include "snapshot/pagemap.h"
 
 /* What is looked through for zeroes and then written: small enough to be in the cache the second time. */
 #define IMAGE_CHUNK (256u * 1024)
@@ -33,9 +31,10 @@
 struct image {
 	int fd;			     /* borrowed: the file under construction */
 	const struct guest_mem *mem; /* borrowed */
-	struct pagemap pagemap;
+	struct mem_survey survey;
 	uint8_t *buffer; /* owned, IMAGE_CHUNK bytes, allocated when first needed */
 	bool no_copy_file_range;
+	bool unserved; /* it failed for pages that the handler had to serve */
 };
 
 static uint64_t image_min(uint64_t a, uint64_t b)
@@ -91,7 +90,7 @@ static int image_put_private(struct image *image, const uint8_t *host, uint64_t 
 }
 
 /* Memory that may belong to a file which has become shorter: -EFAULT then. */
-static int image_put_careful(struct image *image, uint8_t *host, uint64_t len, uint64_t offset)
+static int image_put_careful(struct image *image, const struct mem_region *region, uint64_t offset, uint64_t len)
 {
 	uint8_t *buffer = image_buffer(image);
 	int r = 0;
@@ -100,13 +99,10 @@ static int image_put_careful(struct image *image, uint8_t *host, uint64_t len, u
 		return -ENOMEM;
 	for (uint64_t at = 0; at < len && r == 0; at += IMAGE_CHUNK) {
 		size_t n = (size_t)image_min(len - at, IMAGE_CHUNK);
-		struct iovec local = { .iov_base = buffer, .iov_len = n };
-		struct iovec remote = { .iov_base = host + at, .iov_len = n };
-		ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 
-		if (got != (ssize_t)n)
-			return got < 0 ? -errno : -EFAULT;
-		r = image_put(image, buffer, n, offset + at);
+		r = mem_read_carefully(region, offset + at, buffer, n);
+		if (r == 0)
+			r = image_put(image, buffer, n, region->file_offset + offset + at);
 	}
 	return r;
 }
@@ -183,27 +179,43 @@ static int image_copy_data(struct image *image, uint64_t offset, uint64_t len)
 	return 0;
 }
 
-static int image_put_region(struct image *image, const struct mem_region *region)
+/* Pages that the handler may not have served yet: it is asked for all of them, and there is no hole where it has not answered. */
+static int image_put_unserved(struct image *image, const struct mem_region *region, uint64_t at, uint64_t len)
 {
-	bool has_file = image->mem->backing_fd >= 0;
+	int r = mem_populate(image->mem, region, at, len);
+
+	image->unserved = r < 0;
+	if (r == 0)
+		r = image_put_careful(image, region, at, len);
+	if (r == -EFAULT)
+		image->unserved = true;
+	return r;
+}
+
+static int image_put_region(struct image *image, unsigned int index)
+{
+	const struct mem_region *region = &image->mem->regions[index];
 	uint64_t at = 0, run;
 	int r = 0;
 
 	for (; at < region->size && r == 0; at += run) {
-		uint8_t *host = region->host + at;
+		const uint8_t *host = region->host + at;
 		uint64_t offset = region->file_offset + at;
 
-		switch (pagemap_next(&image->pagemap, host, region->size - at, &run)) {
-		case PAGEMAP_UNTOUCHED:
-			if (has_file)
-				r = image_copy_data(image, offset, run);
+		switch (mem_survey_next(&image->survey, index, at, &run)) {
+		case MEM_ZERO:
+			break; /* the file is new: zero is what it has there */
+		case MEM_AS_FILE:
+			r = image_copy_data(image, offset, run);
 			break;
-		case PAGEMAP_PRIVATE:
+		case MEM_OWN:
 			r = image_put_private(image, host, run, offset);
 			break;
-		case PAGEMAP_UNKNOWN:
-			r = has_file ? image_put_careful(image, host, run, offset)
-				     : image_put_private(image, host, run, offset);
+		case MEM_DOUBTFUL:
+			r = image_put_careful(image, region, at, run);
+			break;
+		case MEM_UNSERVED:
+			r = image_put_unserved(image, region, at, run);
 			break;
 		}
 	}
@@ -236,7 +248,7 @@ static int image_put_all(struct image *image, const uint8_t id[SNAPSHOT_ID_LEN])
 	if (ftruncate(image->fd, (off_t)image->mem->size) < 0)
 		return -errno;
 	for (unsigned int i = 0; i < image->mem->num_regions && r == 0; i++)
-		r = image_put_region(image, &image->mem->regions[i]);
+		r = image_put_region(image, i);
 	if (r < 0)
 		return r;
 	memfile_trailer(id, image->mem->size, &trailer);
@@ -251,12 +263,14 @@ int memfile_write(int fd, const struct guest_mem *mem, const uint8_t id[SNAPSHOT
 	r = image_check_backing(mem, e);
 	if (r < 0)
 		return r;
-	r = pagemap_init(&image.pagemap);
+	r = mem_survey_init(&image.survey, mem);
 	if (r == 0) {
 		r = image_put_all(&image, id);
-		pagemap_fini(&image.pagemap);
+		mem_survey_fini(&image.survey);
 	}
 	free(image.buffer);
+	if (image.unserved)
+		return err_errno(e, -r, "the handler of the guest's pages has not served all of them");
 	if (r == -EFAULT || r == -ENODATA)
 		return err_set(e, EIO, "the memory file that the machine was restored from was cut while it was read");
 	if (r < 0)

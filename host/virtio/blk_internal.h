@@ -95,7 +95,7 @@ struct blk_request {
 	uint64_t sector;    /* in range, with len or range_len */
 	uint64_t len;	    /* bytes of data */
 	uint64_t range_len; /* bytes to discard, or to write zeros to */
-	uint8_t *status;    /* guest memory */
+	gpa_t status;	    /* of one byte in guest memory */
 
 	/* The next system call, and how far the earlier ones came. */
 	enum blk_io op;
@@ -107,8 +107,10 @@ struct blk_request {
 	uint64_t done;	    /* bytes of data */
 	int result;
 	struct iovec *at;
+	size_t cut;   /* bytes that are missing at the front of *at: they are done */
 	int num_left; /* entries from at on */
 
+	bool leased; /* iov is what the device writes to: it is given back by blk_request_release() */
 	int num_iov;
 	struct iovec iov[VIRTQ_MAX_SIZE]; /* data, guest memory */
 };
@@ -125,8 +127,10 @@ void blk_request_get_id(const struct blk *blk, struct blk_request *req);
 void blk_request_begin(const struct blk *blk, struct blk_request *req);
 /* The status of one whose last system call is done. */
 int blk_request_status(struct blk *blk, const struct blk_request *req);
-/* Gives it back to the driver. */
-void blk_request_complete(struct blk *blk, const struct blk_request *req, int status);
+/* Gives its memory back: nobody will touch it any more. Does nothing the second time. */
+void blk_request_release(const struct blk *blk, struct blk_request *req);
+/* Gives it back to the driver, and its memory. */
+void blk_request_complete(struct blk *blk, struct blk_request *req, int status);
 
 /* Carries out the next system call, with req->result. Any thread. */
 void blk_io_run(struct blk_request *req);
@@ -135,6 +139,8 @@ void blk_io_run(struct blk_request *req);
  * 4 KiB from the page cache do. It ends when it is large enough, has taken long enough (on a slow disk, after each request), or *stop.
  */
 void blk_io_run_batch(struct blk_list *todo, const atomic_bool *stop, struct blk_list *done);
+/* Makes iov what it was at the beginning. */
+void blk_io_uncut(struct blk_request *req);
 /* Looks at req->result: is there another system call to make? If not, it is 0 or -errno from then on. */
 bool blk_io_goes_on(struct blk_request *req);
 /* Waits for ms at most, and returns ms. */

@@ -17,9 +17,20 @@
 #define BLK_IO_BATCH   16u
 #define BLK_IO_HOLD_NS 300000u /* how long a request that is done may wait for others */
 
+void blk_io_uncut(struct blk_request *req)
+{
+	if (!req->cut)
+		return;
+	req->at->iov_base = (uint8_t *)req->at->iov_base - req->cut;
+	req->at->iov_len += req->cut;
+	req->cut = 0;
+}
+
 /* Drops n bytes from the front. */
 static void io_advance(struct blk_request *req, size_t n)
 {
+	n += req->cut;
+	blk_io_uncut(req);
 	while (req->num_left && n >= req->at->iov_len) {
 		n -= req->at->iov_len;
 		req->at++;
@@ -28,6 +39,7 @@ static void io_advance(struct blk_request *req, size_t n)
 	if (n) {
 		req->at->iov_base = (uint8_t *)req->at->iov_base + n;
 		req->at->iov_len -= n;
+		req->cut = n;
 	}
 }
 

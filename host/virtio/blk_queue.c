@@ -54,6 +54,7 @@ static void blk_begin(struct blk *blk, struct blk_request *req)
 
 static void blk_end(struct blk *blk, struct blk_request *req)
 {
+	blk_request_release(blk, req);
 	blk->in_flight--;
 	blk->in_flight_bytes -= req->len;
 	req->next = blk->unused;
@@ -74,8 +75,10 @@ static int blk_serve(struct blk *blk, const struct virtq_chain *chain)
 		blk_request_complete(blk, req, status);
 		return 1;
 	}
-	if (!blk_may_begin(blk, req))
+	if (!blk_may_begin(blk, req)) {
+		blk_request_release(blk, req);
 		return 0;
+	}
 	if (blk_request_needs_file(req)) {
 		blk_begin(blk, req);
 		return 1;

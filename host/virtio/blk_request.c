@@ -76,18 +76,19 @@ static int blk_request_find_data(const struct blk *blk, const struct virtq_chain
 	switch (req->type) {
 	case VIRTIO_BLK_T_OUT:
 		req->len = chain->readable_len - sizeof(struct blk_header);
-		req->num_iov = virtq_chain_iov(blk_queue(blk), chain, VIRTQ_READABLE, sizeof(struct blk_header),
-					       req->len, req->iov);
+		req->num_iov = virtq_chain_source(blk_queue(blk), chain, sizeof(struct blk_header), req->len, req->iov);
 		break;
 	case VIRTIO_BLK_T_IN:
 		req->len = room;
-		req->num_iov = virtq_chain_iov(blk_queue(blk), chain, VIRTQ_WRITABLE, 0, req->len, req->iov);
+		req->num_iov = virtq_chain_lease(blk_queue(blk), chain, 0, req->len, req->iov);
+		req->leased = true;
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		req->len = VIRTIO_BLK_ID_BYTES;
 		if (room < VIRTIO_BLK_ID_BYTES)
 			return -EINVAL;
-		req->num_iov = virtq_chain_iov(blk_queue(blk), chain, VIRTQ_WRITABLE, 0, req->len, req->iov);
+		req->num_iov = virtq_chain_lease(blk_queue(blk), chain, 0, req->len, req->iov);
+		req->leased = true;
 		break;
 	}
 	return req->num_iov < 0 ? -EINVAL : 0;
@@ -154,17 +155,18 @@ int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, st
 
 	req->head = chain->head;
 	if (chain->writable_len == 0 ||
-	    virtq_chain_iov(blk_queue(blk), chain, VIRTQ_WRITABLE, chain->writable_len - 1, 1, req->iov) < 0) {
+	    !virtq_chain_writable_at(blk_queue(blk), chain, chain->writable_len - 1, &req->status)) {
 		metric_inc(block, invalid_reqs_count);
 		log_warn("drive %s: a request has no room for its status: nothing done", blk->drive_id);
 		return -EINVAL;
 	}
-	req->status = req->iov[0].iov_base;
 	req->type = 0;
 	req->sector = 0;
 	req->len = 0;
 	req->range_len = 0;
+	req->leased = false;
 	req->num_iov = 0;
+	req->cut = 0;
 	req->done = 0;
 	req->result = 0;
 	status = VIRTIO_BLK_S_IOERR;
@@ -173,8 +175,10 @@ int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, st
 		req->sector = le64toh(header.sector);
 		status = blk_request_check(blk, chain, req);
 	}
-	if (status != VIRTIO_BLK_S_OK)
+	if (status != VIRTIO_BLK_S_OK) {
 		metric_inc(block, invalid_reqs_count);
+		blk_request_release(blk, req);
+	}
 	return status;
 }
 
@@ -269,10 +273,22 @@ int blk_request_status(struct blk *blk, const struct blk_request *req)
 	return VIRTIO_BLK_S_IOERR;
 }
 
-void blk_request_complete(struct blk *blk, const struct blk_request *req, int status)
+void blk_request_release(const struct blk *blk, struct blk_request *req)
+{
+	if (!req->leased)
+		return;
+	req->leased = false;
+	blk_io_uncut(req);
+	virtq_release(blk_queue(blk), req->iov, req->num_iov);
+}
+
+void blk_request_complete(struct blk *blk, struct blk_request *req, int status)
 {
 	bool reads = req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID;
+	uint8_t byte = (uint8_t)status;
 
-	__atomic_store_n(req->status, (uint8_t)status, __ATOMIC_RELAXED); /* virtq_push() orders it before the index */
+	blk_request_release(blk, req);
+	/* virtq_push() orders it before the index; that it is memory was checked. */
+	(void)!mem_write(blk_queue(blk)->mem, req->status, &byte, sizeof(byte));
 	virtq_push(&blk->vdev.queues[0], req->head, (reads ? (uint32_t)req->done : 0) + 1);
 }

@@ -45,6 +45,7 @@
 #define RING_TRAILER_LEN 2u /* used_event or avail_event, behind the ring */
 
 _Static_assert(sizeof(struct vring_desc) == DESC_LEN, "a descriptor is 16 bytes");
+_Static_assert(sizeof(struct vring_used_elem) == USED_ENTRY_LEN, "an entry of the used ring is 8 bytes");
 
 /* Where descriptors of a chain are looked up: the queue's own table or an indirect one. */
 struct virtq_table {
@@ -64,7 +65,7 @@ static uint64_t virtq_used_event_offset(const struct virtq *q)
 }
 
 /* A 16-bit field of a ring; never NULL after virtq_enable(). */
-static uint16_t *virtq_field(const struct virtq *q, gpa_t ring, uint64_t offset)
+static const uint16_t *virtq_field(const struct virtq *q, gpa_t ring, uint64_t offset)
 {
 	return mem_host(q->mem, ring + offset, sizeof(uint16_t));
 }
@@ -74,7 +75,7 @@ static uint16_t virtq_load_avail(const struct virtq *q, uint64_t offset)
 	return le16toh(__atomic_load_n(virtq_field(q, q->avail, offset), __ATOMIC_RELAXED));
 }
 
-void virtq_init(struct virtq *q, const struct guest_mem *mem, uint16_t max_size)
+void virtq_init(struct virtq *q, struct guest_mem *mem, uint16_t max_size)
 {
 	memset(q, 0, sizeof(*q));
 	q->mem = mem;
@@ -207,17 +208,16 @@ void virtq_unpop(struct virtq *q)
 
 void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
 {
-	uint32_t *entry;
+	const struct vring_used_elem entry = { .id = htole32(head), .len = htole32(len) };
 
 	if (!q->ready)
 		return;
-	entry = mem_host(q->mem, q->used + USED_RING + (uint64_t)(q->next_used % q->size) * USED_ENTRY_LEN,
-			 USED_ENTRY_LEN);
-	__atomic_store_n(&entry[0], htole32(head), __ATOMIC_RELAXED);
-	__atomic_store_n(&entry[1], htole32(len), __ATOMIC_RELAXED);
+	/* Never outside memory: virtq_enable() has looked. */
+	(void)!mem_write(q->mem, q->used + USED_RING + (uint64_t)(q->next_used % q->size) * USED_ENTRY_LEN, &entry,
+			 sizeof(entry));
 	q->next_used++;
 	/* Release: the entry and the buffer's bytes are visible before the index that hands them over. */
-	__atomic_store_n(virtq_field(q, q->used, USED_IDX), htole16(q->next_used), __ATOMIC_RELEASE);
+	mem_store_le16(q->mem, q->used + USED_IDX, q->next_used);
 }
 
 bool virtq_need_irq(struct virtq *q)
@@ -244,8 +244,7 @@ void virtq_enable_notify(struct virtq *q)
 {
 	if (!q->ready || !q->event_idx)
 		return;
-	__atomic_store_n(virtq_field(q, q->used, virtq_avail_event_offset(q)), htole16(q->next_avail),
-			 __ATOMIC_RELAXED);
+	mem_store_le16(q->mem, q->used + virtq_avail_event_offset(q), q->next_avail);
 	/* The request must be visible before the last look at the available index; see virtq_need_irq(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -262,8 +261,15 @@ bool virtq_chain_ok(const struct virtq *q, const struct virtq_chain *chain)
 	return true;
 }
 
-int virtq_chain_iov(const struct virtq *q, const struct virtq_chain *chain, enum virtq_part part, uint64_t offset,
-		    uint64_t len, struct iovec *iov)
+/* The two sides of a chain, as seen from the device. */
+enum virtq_part { VIRTQ_READABLE, VIRTQ_WRITABLE };
+
+/*
+ * Cuts [offset, offset + len) of a part into pieces without empty ones, at most VIRTQ_MAX_SIZE: their number, or -EFAULT if
+ * the part is too short. Whether they are memory is another question.
+ */
+static int virtq_chain_pieces(const struct virtq_chain *chain, enum virtq_part part, uint64_t offset, uint64_t len,
+			      struct virtq_seg *pieces)
 {
 	const struct virtq_seg *seg = part == VIRTQ_READABLE ? chain->seg : chain->seg + chain->num_readable;
 	uint64_t part_len = part == VIRTQ_READABLE ? chain->readable_len : chain->writable_len;
@@ -284,21 +290,63 @@ int virtq_chain_iov(const struct virtq *q, const struct virtq_chain *chain, enum
 		/* gpa + offset may wrap only if the segment itself does; then neither is memory. */
 		if (seg->gpa + offset < seg->gpa)
 			return -EFAULT;
-		iov[num].iov_base = mem_host(q->mem, seg->gpa + offset, n);
-		iov[num].iov_len = n;
-		if (!iov[num].iov_base)
-			return -EFAULT;
-		num++;
+		pieces[num++] = (struct virtq_seg){ .gpa = seg->gpa + offset, .len = (uint32_t)n };
 		len -= n;
 		offset = 0;
 	}
 	return num;
 }
+int virtq_chain_source(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, uint64_t len,
+		       struct iovec *iov)
+{
+	struct virtq_seg pieces[VIRTQ_MAX_SIZE];
+	int num = virtq_chain_pieces(chain, VIRTQ_READABLE, offset, len, pieces);
+
+	for (int i = 0; i < num; i++) {
+		iov[i] = mem_source_iov(q->mem, pieces[i].gpa, pieces[i].len);
+		if (!iov[i].iov_base)
+			return -EFAULT;
+	}
+	return num;
+}
+
+int virtq_chain_lease(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, uint64_t len,
+		      struct iovec *iov)
+{
+	struct virtq_seg pieces[VIRTQ_MAX_SIZE];
+	int num = virtq_chain_pieces(chain, VIRTQ_WRITABLE, offset, len, pieces);
+
+	for (int i = 0; i < num; i++) {
+		iov[i].iov_base = mem_lease_write(q->mem, pieces[i].gpa, pieces[i].len);
+		iov[i].iov_len = pieces[i].len;
+		if (!iov[i].iov_base) {
+			virtq_release(q, iov, i);
+			return -EFAULT;
+		}
+	}
+	return num;
+}
+
+void virtq_release(const struct virtq *q, const struct iovec *iov, int num)
+{
+	for (int i = 0; i < num; i++)
+		mem_release_write(q->mem, iov[i].iov_base, iov[i].iov_len);
+}
+
+bool virtq_chain_writable_at(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, gpa_t *gpa)
+{
+	struct virtq_seg piece;
+
+	if (virtq_chain_pieces(chain, VIRTQ_WRITABLE, offset, 1, &piece) != 1 || !mem_host(q->mem, piece.gpa, 1))
+		return false;
+	*gpa = piece.gpa;
+	return true;
+}
 
 bool virtq_chain_read(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, void *dst, uint64_t len)
 {
 	struct iovec iov[VIRTQ_MAX_SIZE];
-	int num = virtq_chain_iov(q, chain, VIRTQ_READABLE, offset, len, iov);
+	int num = virtq_chain_source(q, chain, offset, len, iov);
 	uint8_t *to = dst;
 
 	for (int i = 0; i < num; i++) {
@@ -312,13 +360,14 @@ bool virtq_chain_write(const struct virtq *q, const struct virtq_chain *chain, u
 		       uint64_t len)
 {
 	struct iovec iov[VIRTQ_MAX_SIZE];
-	int num = virtq_chain_iov(q, chain, VIRTQ_WRITABLE, offset, len, iov);
+	int num = virtq_chain_lease(q, chain, offset, len, iov);
 	const uint8_t *from = src;
 
 	for (int i = 0; i < num; i++) {
 		memcpy(iov[i].iov_base, from, iov[i].iov_len);
 		from += iov[i].iov_len;
 	}
+	virtq_release(q, iov, num);
 	return num >= 0;
 }
 

@@ -28,7 +28,7 @@ struct enc;
 #define VIRTQ_MAX_SIZE 256
 
 struct virtq {
-	const struct guest_mem *mem;
+	struct guest_mem *mem;
 	uint16_t max_size; /* what the device offers, a power of two <= VIRTQ_MAX_SIZE */
 
 	/* What the driver set through the transport; free to change until enabled. */
@@ -60,7 +60,7 @@ struct virtq_chain {
 	struct virtq_seg seg[VIRTQ_MAX_SIZE];
 };
 
-void virtq_init(struct virtq *q, const struct guest_mem *mem, uint16_t max_size);
+void virtq_init(struct virtq *q, struct guest_mem *mem, uint16_t max_size);
 void virtq_reset(struct virtq *q);
 /* The driver sets QueueReady (or a snapshot says it did): checks size, alignment and that the rings lie in memory. -EINVAL. */
 int virtq_enable(struct virtq *q, uint64_t features) must_check;
@@ -79,9 +79,6 @@ bool virtq_need_irq(struct virtq *q);
  */
 void virtq_enable_notify(struct virtq *q);
 
-/* The two sides of a chain, as seen from the device. */
-enum virtq_part { VIRTQ_READABLE, VIRTQ_WRITABLE };
-
 /* Do all segments lie in guest memory (zero-length ones included)? */
 bool virtq_chain_ok(const struct virtq *q, const struct virtq_chain *chain);
 /* Copies from the readable / to the writable part, starting offset bytes into it; false and nothing done if that part is too short or outside memory. */
@@ -93,9 +90,18 @@ bool virtq_chain_write(const struct virtq *q, const struct virtq_chain *chain, u
  * The host's view of [offset, offset + len) of one part, in order and without empty pieces: the number of entries of iov
  * (VIRTQ_MAX_SIZE of them) that are filled in. -EFAULT, and nothing may be used, if the part is too short or outside memory.
  * The guest may change the bytes at any time.
+ *
+ * Of the readable part, for system calls that read what an iovec describes, as writev(2): nobody writes through it.
  */
-int virtq_chain_iov(const struct virtq *q, const struct virtq_chain *chain, enum virtq_part part, uint64_t offset,
-		    uint64_t len, struct iovec *iov) must_check;
+int virtq_chain_source(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, uint64_t len,
+		       struct iovec *iov) must_check;
+/* Of the writable part: leases (mem/mem.h), which virtq_release() gives back, with the same entries. */
+int virtq_chain_lease(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, uint64_t len,
+		      struct iovec *iov) must_check;
+void virtq_release(const struct virtq *q, const struct iovec *iov, int num);
+/* The address of the byte at offset of the writable part; false if the part is too short or the byte outside memory. */
+bool virtq_chain_writable_at(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset,
+			     gpa_t *gpa) must_check;
 
 void virtq_save(const struct virtq *q, struct enc *enc);
 /* features: what the driver had negotiated; errors go to dec, the queue's map. */

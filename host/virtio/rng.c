@@ -44,20 +44,19 @@ static struct rng *rng_from_vdev(struct virtio_dev *vdev)
 int rng_fill(const struct virtq *q, const struct virtq_chain *chain, uint64_t len)
 {
 	struct iovec iov[VIRTQ_MAX_SIZE];
-	int num = virtq_chain_iov(q, chain, VIRTQ_WRITABLE, 0, len, iov);
+	int num = virtq_chain_lease(q, chain, 0, len, iov);
+	int r = 0;
 
 	if (num < 0)
 		return num;
-	for (int i = 0; i < num; i++) {
-		int r = rand_bytes(iov[i].iov_base, iov[i].iov_len);
-
-		if (r) {
-			metric_inc(entropy, host_rng_fails);
-			log_error("entropy: the host gives no random bytes (errno %d)", -r);
-			return -EIO;
-		}
-	}
-	return 0;
+	for (int i = 0; i < num && !r; i++)
+		r = rand_bytes(iov[i].iov_base, iov[i].iov_len);
+	virtq_release(q, iov, num);
+	if (!r)
+		return 0;
+	metric_inc(entropy, host_rng_fails);
+	log_error("entropy: the host gives no random bytes (errno %d)", -r);
+	return -EIO;
 }
 
 static bool rng_request_is_valid(const struct virtq *q, const struct virtq_chain *chain)

@@ -522,6 +522,17 @@ MAKE(make_file_memory)
 	return r;
 }
 
+MAKE(make_handler_memory)
+{
+	const struct mem_handler handler = { .populate = NULL };
+	int r = mem_init_handler(&other_mem, &layout, &handler, e);
+
+	(void)c;
+	if (!r)
+		*out = &other_mem;
+	return r;
+}
+
 static void unmake_memory(void *out)
 {
 	mem_fini(out);
@@ -535,7 +546,7 @@ static void before_pair(const struct constructor *c)
 	(void)c;
 	assert(r == 0);
 	(void)r;
-	memset(mem_host(&mem, 4096, 8192), 1, 8192);
+	memset(mem.regions[0].writable + 4096, 1, 8192);
 	enc = enc_new();
 	encode(enc);
 }
@@ -824,7 +835,9 @@ const struct constructor constructors_of_parts[] = {
 	WITH("json_to_text", before_json_text, after_json_text, make_json_text, free),
 	WITH("cmdline_make", before_config_saved, after_config_saved, make_cmdline, free),
 	PLAIN("mem_init_anonymous", make_memory, unmake_memory),
-	WITH("snapshot_write_pair, memfile_write, pagemap_init", before_pair, after_pair, make_pair, NULL),
+	PLAIN("mem_init_handler", make_handler_memory, unmake_memory),
+	WITH("snapshot_write_pair, memfile_write, mem_survey_init, pagemap_init", before_pair, after_pair, make_pair,
+	     NULL),
 	WITH("mem_init_file", before_pair_is_read, after_pair, make_file_memory, unmake_memory),
 	WITH("statefile_read", before_pair_is_read, after_pair, make_state, unmake_state),
 	WITH("statefile_version", before_pair_is_read, after_pair, make_state_version, NULL),

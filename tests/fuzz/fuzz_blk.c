@@ -79,7 +79,7 @@ static void expect_good_device(struct fuzz_guest *g)
 	drv_write(&g->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	drv_settle(&g->drv);
 	fuzz_guest_expect_used(g, 0, 513);
-	fuzz_expect(*(uint8_t *)mem_host(&g->fp.mem, DRV_DATA_GPA + 8192, 1) == VIRTIO_BLK_S_OK);
+	fuzz_expect(*(const uint8_t *)mem_host(&g->fp.mem, DRV_DATA_GPA + 8192, 1) == VIRTIO_BLK_S_OK);
 	fuzz_expect(memcmp(mem_host(&g->fp.mem, DRV_DATA_GPA + 4096, 512), disk_data + 1024, 512) == 0);
 }
 

@@ -142,7 +142,7 @@ struct rig *rig_clone(struct rig *other)
 	struct rig *rig = rig_new(other->vm->num_vcpus);
 
 	for (unsigned int i = 0; i < other->mem.num_regions; i++)
-		memcpy(rig->mem.regions[i].host, other->mem.regions[i].host, other->mem.regions[i].size);
+		memcpy(rig->mem.regions[i].writable, other->mem.regions[i].host, other->mem.regions[i].size);
 	rig_copy_state(rig, other);
 	rig_copy_counters(&rig->ports, &other->ports);
 	rig_copy_counters(&rig->mmio, &other->mmio);

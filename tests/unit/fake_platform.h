@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A machine without KVM for device tests: guest memory in two regions with a
- * gap, a bus, a loop, interrupts that are counted and doorbells that ring when
- * the "guest" writes where they are. Devices that would have a thread of their
- * own have none (p.one_loop), unless a test says so before it makes them.
+ * gap, which a device can write to by mem/ only (else the test ends by
+ * SIGSEGV), a bus, a loop, interrupts that are counted and doorbells that ring
+ * when the "guest" writes where they are. Devices that would have a thread of
+ * their own have none (p.one_loop), unless a test says so before it makes them.
  */
 #ifndef FAKE_PLATFORM_H
 #define FAKE_PLATFORM_H
@@ -45,7 +46,7 @@ struct fake_platform {
 };
 
 void fake_platform_init(struct fake_platform *fp);
-void fake_platform_fini(struct fake_platform *fp); /* checks that every doorbell was given back */
+void fake_platform_fini(struct fake_platform *fp); /* checks that every doorbell and every lease was given back */
 
 /* What a vCPU does: a doorbell takes the write, else the bus. */
 void fake_write(struct fake_platform *fp, gpa_t addr, uint64_t value, unsigned int len);

@@ -7,9 +7,11 @@
 
 #include <linux/virtio_ring.h>
 
+#include "guest_ram.h"
+
 static uint16_t *ring_u16(const struct ring_driver *ring, gpa_t gpa)
 {
-	uint16_t *p = mem_host(ring->mem, gpa, sizeof(*p));
+	uint16_t *p = guest_ram(ring->mem, gpa, sizeof(*p));
 
 	assert(p);
 	return p;
@@ -27,7 +29,7 @@ static uint16_t ring_load(const struct ring_driver *ring, gpa_t gpa)
 
 void ring_init(struct ring_driver *ring, const struct guest_mem *mem, gpa_t base, uint16_t size)
 {
-	void *host = mem_host(mem, base, RING_MEMORY_SIZE);
+	void *host = guest_ram(mem, base, RING_MEMORY_SIZE);
 
 	assert(host && size <= RING_MAX_SIZE);
 	memset(host, 0, RING_MEMORY_SIZE);
@@ -52,7 +54,7 @@ void ring_set_desc(const struct guest_mem *mem, gpa_t table, unsigned int index,
 		   uint16_t flags, uint16_t next)
 {
 	struct vring_desc desc = { .addr = gpa, .len = len, .flags = flags, .next = next };
-	bool ok = mem_write(mem, table + index * sizeof(desc), &desc, sizeof(desc));
+	bool ok = guest_write(mem, table + index * sizeof(desc), &desc, sizeof(desc));
 
 	assert(ok);
 	(void)ok;

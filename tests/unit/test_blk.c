@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "guest_ram.h"
 #include "virtio_driver.h"
 
 #define SECTORS	   64u
@@ -173,7 +174,7 @@ static struct ring_buf buf(gpa_t gpa, uint32_t len)
 
 static uint8_t *at(struct fixture *f, gpa_t gpa)
 {
-	return mem_host(&f->fp.mem, gpa, 1);
+	return guest_ram(&f->fp.mem, gpa, 1);
 }
 
 static void put_header(struct fixture *f, gpa_t gpa, uint32_t type, uint64_t sector)
@@ -857,7 +858,7 @@ static void disk_survives_a_snapshot(void **state)
 		if (grown)
 			make_disk(f->disk, 100 * 512, 0xd3);
 		fake_platform_init(&g->fp);
-		memcpy(g->fp.mem.regions[0].host, f->fp.mem.regions[0].host, FAKE_MEM_SIZE);
+		guest_copy(&g->fp.mem, &f->fp.mem);
 		plug(g);
 		drv_pause(&g->drv);
 		assert_int_equal(drv_load(&g->drv, &f->drv, bytes, len, &e), 0);

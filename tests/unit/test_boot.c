@@ -21,6 +21,8 @@
 #include "arch/x86_64/mptable.h"
 #include "base/cleanup.h"
 #include "kvm/vm.h"
+#include "mem/pages.h"
+#include "mem/track.h"
 
 #define MIB	   (1ull << 20)
 #define MEMORY	   (32 * MIB)
@@ -110,16 +112,50 @@ static struct setup_header *bzimage_setup(uint8_t *image)
 	return (struct setup_header *)(void *)(image + SETUP_AT); /* packed: any alignment will do */
 }
 
-static int load(const void *file, size_t len, const struct guest_mem *mem, struct kernel_image *image, struct err *e)
+static int no_guest(void *ctx, unsigned int region, uint64_t *bitmap)
+{
+	(void)ctx;
+	(void)region;
+	(void)bitmap;
+	return 0;
+}
+
+/* What is not zero any more, mem/ was told of. */
+static void assert_noted(struct guest_mem *mem)
+{
+	const struct mem_region *region = &mem->regions[0];
+	uint64_t *bitmap = calloc(mem_bitmap_len(region), sizeof(*bitmap)), run;
+	static const uint8_t zero[MEM_PAGE_SIZE];
+	struct mem_survey survey;
+	struct err e;
+
+	assert_non_null(bitmap);
+	assert_int_equal(mem_changed_since_mark(mem, 0, bitmap, &e), 0);
+	assert_int_equal(mem_survey_init(&survey, mem), 0);
+	for (uint64_t at = 0; at < region->size; at += run) {
+		if (mem_survey_next(&survey, 0, at, &run) == MEM_ZERO)
+			continue;
+		run = MEM_PAGE_SIZE;
+		if (memcmp(region->host + at, zero, MEM_PAGE_SIZE) != 0)
+			assert_true(bitmap[at / MEM_PAGE_SIZE / 64] >> at / MEM_PAGE_SIZE % 64 & 1);
+	}
+	mem_survey_fini(&survey);
+	free(bitmap);
+}
+
+static int load(const void *file, size_t len, struct guest_mem *mem, struct kernel_image *image, struct err *e)
 {
 	int fd = memfd_create("kernel", MFD_CLOEXEC), r;
 
 	assert_true(fd >= 0);
+	mem_set_guest_log(mem, &(struct mem_guest_log){ .collect = no_guest });
+	assert_int_equal(mem_mark(mem, e), 0);
 	assert_int_equal(write(fd, file, len), len);
 	*e = (struct err){ 0 };
 	r = kernel_load(fd, len, 0, mem, image, e);
 	assert_true(r == 0 || e->text[0] != '\0');
 	close(fd);
+	assert_int_equal(mem->num_leases, 0);
 	return r;
 }
 
@@ -161,6 +197,7 @@ static void an_elf_kernel_is_loaded_and_entered_at_its_entry_point(void **state)
 	assert_int_equal(image.end, 2 * MIB + 4096);
 	assert_int_equal(image.initrd_limit, ARCH_MMIO_GAP_START);
 	assert_memory_equal(mem_host(&mem, 2 * MIB, CODE_LEN), f.code, CODE_LEN);
+	assert_noted(&mem);
 	mem_fini(&mem);
 }
 
@@ -274,6 +311,7 @@ static void a_bzimage_goes_to_1_mib_and_is_entered_at_its_64_bit_entry(void **st
 	assert_int_equal(image.end, 24 * MIB); /* where it unpacks itself */
 	assert_int_equal(image.setup.version, 0x020f);
 	assert_memory_equal(mem_host(&mem, MIB, BZ_LEN - BZ_PAYLOAD), file + BZ_PAYLOAD, BZ_LEN - BZ_PAYLOAD);
+	assert_noted(&mem);
 	mem_fini(&mem);
 }
 

@@ -13,9 +13,11 @@
 #include <sys/resource.h>
 
 #include "base/fdio.h"
+#include "fake_handler.h"
+#include "guest_ram.h"
+#include "mem/pages.h"
 #include "snapshot/format.h"
 #include "snapshot/memfile.h"
-#include "snapshot/pagemap.h"
 #include "tmpdir.h"
 
 #define MIB  (1024ull * 1024)
@@ -138,7 +140,7 @@ static void count_pages(const struct guest_mem *m, unsigned int *present, unsign
 
 static void fill(struct guest_mem *m, gpa_t gpa, uint8_t value, uint64_t len)
 {
-	void *host = mem_host(m, gpa, len);
+	void *host = guest_ram(m, gpa, len);
 
 	assert_non_null(host);
 	memset(host, value, len);
@@ -158,10 +160,10 @@ static void untouched_memory_is_one_page_on_disk(void **state)
 
 static void pages_of_zeroes_are_holes(void **state)
 {
-	volatile uint8_t *host = mem_host(&mem, 0, MEM_SIZE - 2 * MIB);
+	volatile uint8_t *host = guest_ram(&mem, 0, MEM_SIZE - 2 * MIB);
 
 	(void)state;
-	madvise(mem.regions[0].host, 6 * MIB, MADV_NOHUGEPAGE);
+	madvise(mem.regions[0].writable, 6 * MIB, MADV_NOHUGEPAGE);
 	fill(&mem, 0, 0, MIB);	       /* written, but zero */
 	(void)host[3 * MIB];	       /* only read */
 	fill(&mem, 2 * MIB + 5, 7, 1); /* one byte */
@@ -177,7 +179,7 @@ static void pages_of_zeroes_are_holes(void **state)
 static void huge_pages_are_written_right_and_sparse(void **state)
 {
 	(void)state;
-	madvise(mem.regions[0].host, 6 * MIB, MADV_HUGEPAGE);
+	madvise(mem.regions[0].writable, 6 * MIB, MADV_HUGEPAGE);
 	fill(&mem, 2 * MIB + 9 * PAGE, 1, 1); /* makes 2 MiB present, if the host does that */
 	write_image("huge", &mem);
 	assert_true(disk_bytes("huge") <= 4 * PAGE);
@@ -188,7 +190,7 @@ static void dropped_pages_are_zero_again(void **state)
 {
 	(void)state;
 	fill(&mem, 0, 0xaa, 4 * MIB);
-	assert_int_equal(madvise(mem.regions[0].host, 3 * MIB, MADV_DONTNEED), 0);
+	assert_int_equal(madvise(mem.regions[0].writable, 3 * MIB, MADV_DONTNEED), 0);
 	write_image("dropped", &mem);
 	assert_true(disk_bytes("dropped") <= MIB + 8 * PAGE);
 	assert_image_equals("dropped", &mem);
@@ -226,7 +228,7 @@ static void a_clone_costs_what_it_changed(void **state)
 	fill(&clone, 3 * MIB, 78, 2 * PAGE);   /* a hole becomes data */
 	fill(&clone, 6 * MIB - 1, 79, 1);      /* ends of regions */
 	fill(&clone, HIGH, 80, 1);
-	assert_int_equal(*(volatile uint8_t *)mem_host(&clone, MIB, 1), 1); /* only read */
+	assert_int_equal(*(const volatile uint8_t *)mem_host(&clone, MIB, 1), 1); /* only read */
 	count_pages(&clone, &before, &own_before);
 	write_image("clone", &clone);
 	count_pages(&clone, &after, &own_after);
@@ -259,7 +261,7 @@ static void a_page_that_was_only_read_is_still_the_files(void **state)
 	write_base("kinds");
 	clone = restore("kinds");
 	assert_int_equal(kind_at(&clone, MIB), PAGEMAP_UNTOUCHED);
-	assert_int_equal(*(volatile uint8_t *)mem_host(&clone, MIB, 1), 1);
+	assert_int_equal(*(const volatile uint8_t *)mem_host(&clone, MIB, 1), 1);
 	assert_int_equal(kind_at(&clone, MIB), PAGEMAP_UNTOUCHED);
 	fill(&clone, MIB, 5, 1);
 	assert_int_equal(kind_at(&clone, MIB), PAGEMAP_PRIVATE);
@@ -323,11 +325,88 @@ static void without_pagemap_everything_is_read(void **state)
 	assert_image_equals("blind-clone", &clone);
 
 	/* Memory that cannot be read is an error, not a signal. */
-	assert_int_equal(mprotect(mem_host(&clone, 2 * MIB, PAGE), PAGE, PROT_NONE), 0);
+	assert_int_equal(mprotect(guest_ram(&clone, 2 * MIB, PAGE), PAGE, PROT_NONE), 0);
 	fd = new_file("unreadable");
 	assert_int_equal(write_without_pagemap(fd, &clone, &e), -EIO);
 	close(fd);
 	mem_fini(&clone);
+}
+
+/* The base has other bytes there, and they must not come back with the next clone. */
+static void pages_that_were_given_back_are_saved_as_zeroes(void **state)
+{
+	struct guest_mem clone, next;
+	struct err e;
+	int fd;
+
+	(void)state;
+	write_base("given");
+	clone = restore("given");
+	fill(&clone, MIB + 2 * PAGE, 5, PAGE);				/* one that the guest has changed, */
+	assert_int_equal(mem_discard(&clone, MIB + PAGE, 4 * PAGE), 0); /* beside those it has not */
+	assert_int_equal(mem_discard(&clone, HIGH + 64 * 1024, MIB), 0);
+	fill(&clone, HIGH + 80 * 1024, 6, 1); /* and takes back */
+	write_image("after", &clone);
+	assert_true(disk_bytes("after") <= disk_bytes("given") - MIB + 8 * PAGE);
+	fd = new_file("after-blind");
+	assert_int_equal(write_without_pagemap(fd, &clone, &e), 0);
+	close(fd);
+	next = restore("after");
+	for (unsigned int at = 0; at < 4 * PAGE; at++)
+		assert_int_equal(*((const uint8_t *)mem_host(&next, MIB + PAGE, 4 * PAGE) + at), 0);
+	mem_fini(&next);
+	assert_image_equals("after", &clone);
+	assert_image_equals("after-blind", &clone);
+	mem_fini(&clone);
+}
+
+/* A hole where a page was not served would be a page of zeroes to whoever loads the snapshot. */
+static void pages_of_a_handler_are_never_holes(void **state)
+{
+	struct fake_handler handler;
+	struct guest_mem served;
+	struct err e;
+	int fd;
+
+	(void)state;
+	fake_handler_map(&handler, &served, &layout);
+	assert_int_equal(mem_populate(&served, &served.regions[0], 2 * PAGE, PAGE), 0);
+	fill(&served, 2 * PAGE, 9, 1);
+	assert_int_equal(mem_discard(&served, 4 * PAGE, PAGE), 0);
+	write_image("served", &served);
+	assert_int_equal(handler.num_served, MEM_SIZE / PAGE - 1);
+	assert_image_equals("served", &served);
+	assert_int_equal(*(const uint8_t *)mem_host(&served, 4 * PAGE, 1), 0);
+	assert_int_equal(*(const uint8_t *)mem_host(&served, 2 * PAGE, 1), 9);
+	assert_int_equal(*(const uint8_t *)mem_host(&served, HIGH + 2 * MIB - 1, 1), 'H');
+	mem_fini(&served);
+
+	fake_handler_map(&handler, &served, &layout);
+	fd = new_file("served-blind");
+	assert_int_equal(write_without_pagemap(fd, &served, &e), 0);
+	close(fd);
+	assert_int_equal(handler.num_served, MEM_SIZE / PAGE);
+	assert_image_equals("served-blind", &served);
+	mem_fini(&served);
+}
+
+static void a_handler_that_does_not_serve_is_an_error(void **state)
+{
+	struct fake_handler handler;
+	struct guest_mem unserved;
+	struct err e;
+	int fd = new_file("unserved");
+
+	(void)state;
+	fake_handler_map(&handler, &unserved, &layout);
+	handler.fails = -ETIMEDOUT;
+	assert_int_equal(memfile_write(fd, &unserved, id, &e), -ETIMEDOUT);
+	assert_non_null(strstr(e.text, "the handler of the guest's pages has not served all of them"));
+	unserved.handler.populate = NULL; /* gone */
+	assert_true(memfile_write(fd, &unserved, id, &e) < 0);
+	assert_non_null(strstr(e.text, "has not served"));
+	close(fd);
+	mem_fini(&unserved);
 }
 
 static void a_base_that_was_cut_is_an_error_not_a_signal(void **state)
@@ -352,7 +431,7 @@ static void scramble(struct guest_mem *m)
 	for (int i = 0; i < 60; i++) {
 		gpa_t gpa = next_random() % (4 * MIB) + (next_random() % 3 == 0 ? HIGH : 0);
 		uint64_t len = 1 + next_random() % (8 * PAGE);
-		uint8_t *host = mem_host(m, gpa, len);
+		uint8_t *host = guest_ram(m, gpa, len);
 
 		if (!host)
 			continue;
@@ -533,6 +612,9 @@ int main(void)
 		TEST(a_page_that_was_only_read_is_still_the_files),
 		TEST(a_clone_from_another_file_system_is_copied_by_hand),
 		TEST(without_pagemap_everything_is_read),
+		TEST(pages_that_were_given_back_are_saved_as_zeroes),
+		TEST(pages_of_a_handler_are_never_holes),
+		TEST(a_handler_that_does_not_serve_is_an_error),
 		TEST(a_base_that_was_cut_is_an_error_not_a_signal),
 		TEST(generations_of_clones_stay_true_to_their_memory),
 		TEST(a_full_disk_is_an_error),

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/metrics.h"
 #include "fake_rand.h"
+#include "guest_ram.h"
 #include "virtio_driver.h"
 #include "virtio_rng_leak.h"
 
@@ -62,7 +63,7 @@ static int teardown(void **state)
 
 static uint8_t *at(struct fixture *f, gpa_t gpa)
 {
-	return mem_host(&f->fp.mem, gpa, 1);
+	return guest_ram(&f->fp.mem, gpa, 1);
 }
 
 static struct ring_driver *ring(struct fixture *f, unsigned int q)

@@ -649,9 +649,12 @@ static void copy_that_does_not_fit_does_nothing(void **state)
 	assert_true(mem_read(&f->fp.mem, DATA_GPA + 64, got, 4));
 	assert_memory_equal(got, zero, 4);
 
-	assert_int_equal(virtq_chain_iov(&f->q, &f->chain, VIRTQ_WRITABLE, 0, 5, iov), -EFAULT);
-	assert_int_equal(virtq_chain_iov(&f->q, &f->chain, VIRTQ_WRITABLE, 1, 3, iov), 1);
+	assert_int_equal(virtq_chain_lease(&f->q, &f->chain, 0, 5, iov), -EFAULT);
+	assert_int_equal(f->fp.mem.num_leases, 0); /* the first piece is memory */
+	assert_int_equal(virtq_chain_lease(&f->q, &f->chain, 1, 3, iov), 1);
 	assert_int_equal(iov[0].iov_len, 3);
+	assert_int_equal(f->fp.mem.num_leases, 1);
+	virtq_release(&f->q, iov, 1);
 }
 
 /* Snapshots */

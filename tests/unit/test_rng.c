@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "fake_rand.h"
+#include "guest_ram.h"
 #include "virtio_driver.h"
 #include "virtio_rng_leak.h"
 
@@ -330,8 +331,7 @@ static void clone_machine(struct fixture *g, struct fixture *f, const struct ent
 	uint8_t *data = drv_save(&f->drv, &len);
 
 	fake_platform_init(&g->fp);
-	for (unsigned int i = 0; i < f->fp.mem.num_regions; i++)
-		memcpy(g->fp.mem.regions[i].host, f->fp.mem.regions[i].host, f->fp.mem.regions[i].size);
+	guest_copy(&g->fp.mem, &f->fp.mem);
 	plug(g, config);
 	drv_pause(&g->drv);
 	assert_int_equal(drv_load(&g->drv, &f->drv, data, len, &e), 0);

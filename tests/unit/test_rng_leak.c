@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/metrics.h"
 #include "fake_rand.h"
+#include "guest_ram.h"
 #include "virtio/rng_internal.h"
 #include "virtio_driver.h"
 #include "virtio_rng_leak.h"
@@ -129,7 +130,7 @@ static int64_t used_len(struct fixture *f, unsigned int q)
 
 static uint8_t *at(struct fixture *f, gpa_t gpa)
 {
-	return mem_host(&f->fp.mem, gpa, 1);
+	return guest_ram(&f->fp.mem, gpa, 1);
 }
 
 static bool is_zero(struct fixture *f, gpa_t gpa, uint32_t len)
@@ -837,8 +838,7 @@ static void clone_machine(struct fixture *g, struct fixture *f)
 
 	memset(g, 0, sizeof(*g));
 	fake_platform_init(&g->fp);
-	for (unsigned int i = 0; i < f->fp.mem.num_regions; i++)
-		memcpy(g->fp.mem.regions[i].host, f->fp.mem.regions[i].host, f->fp.mem.regions[i].size);
+	guest_copy(&g->fp.mem, &f->fp.mem);
 	plug(g);
 	drv_pause(&g->drv);
 	assert_int_equal(drv_load(&g->drv, &f->drv, data, len, &e), 0);

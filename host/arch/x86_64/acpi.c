@@ -125,7 +125,7 @@ _Static_assert(offsetof(struct acpi_fadt, x_dsdt) == 140, "ABI");
 
 /* Where the next table goes, and what the XSDT will list. */
 struct acpi_writer {
-	const struct guest_mem *mem;
+	struct guest_mem *mem;
 	gpa_t next;
 	struct acpi_xsdt xsdt;
 	unsigned int num_entries;
@@ -270,7 +270,7 @@ static int acpi_write_root(struct acpi_writer *w, struct err *e)
 	return 0;
 }
 
-int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct arch_board *board, struct err *e)
+int acpi_write(struct guest_mem *mem, unsigned int num_vcpus, const struct arch_board *board, struct err *e)
 {
 	struct acpi_writer w = { .mem = mem, .next = ARCH_ACPI_GPA };
 	_cleanup_free_ struct acpi_header *dsdt = NULL;

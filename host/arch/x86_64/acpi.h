@@ -26,8 +26,7 @@ struct acpi_header {
 } __attribute__((packed));
 
 /* Writes all tables for num_vcpus processors and the devices of board, and the RSDP at ARCH_RSDP_GPA. */
-int acpi_write(const struct guest_mem *mem, unsigned int num_vcpus, const struct arch_board *board,
-	       struct err *e) must_check;
+int acpi_write(struct guest_mem *mem, unsigned int num_vcpus, const struct arch_board *board, struct err *e) must_check;
 
 /* Makes the first len bytes of a table add up to 0 by means of the byte at *checksum. */
 void acpi_set_checksum(void *table, size_t len, uint8_t *checksum);

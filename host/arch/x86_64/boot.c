@@ -20,7 +20,7 @@
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 
-static int boot_write_cmdline(const struct guest_mem *mem, const char *cmdline, struct boot_info *info, struct err *e)
+static int boot_write_cmdline(struct guest_mem *mem, const char *cmdline, struct boot_info *info, struct err *e)
 {
 	size_t len = strlen(cmdline);
 
@@ -33,8 +33,8 @@ static int boot_write_cmdline(const struct guest_mem *mem, const char *cmdline, 
 	return 0;
 }
 
-static int boot_load_kernel(const struct guest_mem *mem, const char *path, uint64_t initrd_len,
-			    struct kernel_image *image, struct err *e)
+static int boot_load_kernel(struct guest_mem *mem, const char *path, uint64_t initrd_len, struct kernel_image *image,
+			    struct err *e)
 {
 	_cleanup_close_ int fd = -1;
 	uint64_t size;
@@ -62,7 +62,7 @@ static int boot_open_initrd(const char *path, int *fd, uint64_t *size, struct er
 }
 
 /* At the top of low RAM, out of the way of a kernel that unpacks itself below; kernel_load() has seen that it fits. */
-static int boot_load_initrd(const struct guest_mem *mem, const char *path, int fd, const struct kernel_image *image,
+static int boot_load_initrd(struct guest_mem *mem, const char *path, int fd, const struct kernel_image *image,
 			    struct boot_info *info, struct err *e)
 {
 	gpa_t top = image->initrd_limit < ram_low_end(mem) ? image->initrd_limit : ram_low_end(mem);
@@ -72,11 +72,12 @@ static int boot_load_initrd(const struct guest_mem *mem, const char *path, int f
 
 	info->initrd = (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE;
 	info->initrd_len = size;
-	host = mem_host(mem, info->initrd, size);
+	host = mem_lease_write(mem, info->initrd, size);
 	if (host == NULL)
 		return err_set(e, ENOMEM, "initrd \"%s\": there is no memory at 0x%llx", path,
 			       (unsigned long long)info->initrd);
 	r = fd_pread_all(fd, host, size, 0);
+	mem_release_write(mem, host, size);
 	return r < 0 ? err_errno(e, -r, "initrd \"%s\" cannot be read", path) : 0;
 }
 
@@ -84,7 +85,7 @@ static int boot_load_initrd(const struct guest_mem *mem, const char *path, int f
  * Linux takes hardware-reduced ACPI for a sign of EFI, finds no EFI to reset the machine by, and at last calls a BIOS. So
  * there is one that can do just that: the reset command of the keyboard controller, in real-mode code.
  */
-static int boot_write_reset_vector(const struct guest_mem *mem, struct err *e)
+static int boot_write_reset_vector(struct guest_mem *mem, struct err *e)
 {
 	static const uint8_t code[] = {
 		0xb0, 0xfe,		   /* mov al, 0xfe */

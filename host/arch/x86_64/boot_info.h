@@ -23,9 +23,9 @@ struct boot_info {
 unsigned int e820_build(const struct guest_mem *mem, struct boot_e820_entry entries[E820_MAX_ENTRIES]);
 
 /* Writes the zero page (Linux protocol). */
-int zero_page_write(const struct guest_mem *mem, const struct kernel_image *image, const struct boot_info *info,
+int zero_page_write(struct guest_mem *mem, const struct kernel_image *image, const struct boot_info *info,
 		    struct err *e) must_check;
 /* Writes start info, module list and memory map (PVH). */
-int pvh_write(const struct guest_mem *mem, const struct boot_info *info, struct err *e) must_check;
+int pvh_write(struct guest_mem *mem, const struct boot_info *info, struct err *e) must_check;
 
 #endif

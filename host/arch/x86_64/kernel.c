@@ -44,7 +44,7 @@ int kernel_check_memory(const struct kernel_image *image, const struct guest_mem
 	return 0;
 }
 
-int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, const struct guest_mem *mem, gpa_t gpa,
+int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, struct guest_mem *mem, gpa_t gpa,
 		      struct err *e)
 {
 	uint64_t end;
@@ -57,14 +57,15 @@ int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, cons
 		return err_set(e, ENOEXEC,
 			       "it ends early: %llu bytes at offset %llu are announced, the file has %llu bytes",
 			       (unsigned long long)len, (unsigned long long)offset, (unsigned long long)size);
-	host = mem_host(mem, gpa, len);
+	host = mem_lease_write(mem, gpa, len);
 	if (host == NULL) /* kernel_check_memory() has seen that it is there */
 		return err_set(e, EFAULT, "there is no memory at 0x%llx", (unsigned long long)gpa);
 	r = fd_pread_all(fd, host, len, (off_t)offset);
+	mem_release_write(mem, host, len);
 	return r < 0 ? err_errno(e, -r, "it cannot be read") : 0;
 }
 
-int kernel_load(int fd, uint64_t size, uint64_t initrd_len, const struct guest_mem *mem, struct kernel_image *image,
+int kernel_load(int fd, uint64_t size, uint64_t initrd_len, struct guest_mem *mem, struct kernel_image *image,
 		struct err *e)
 {
 	uint8_t head[KERNEL_PROBE_LEN] = { 0 };

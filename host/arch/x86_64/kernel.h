@@ -36,17 +36,16 @@ struct kernel_image {
  * Reads the kernel image in fd (size bytes) into memory. The memory that it claims to need is there if this returns 0, and
  * behind it room for an initrd of initrd_len bytes (0: there is none); it is -ENOMEM if a larger mem_size_mib helps.
  */
-int kernel_load(int fd, uint64_t size, uint64_t initrd_len, const struct guest_mem *mem, struct kernel_image *image,
+int kernel_load(int fd, uint64_t size, uint64_t initrd_len, struct guest_mem *mem, struct kernel_image *image,
 		struct err *e) must_check;
 
 /* The two formats; the caller has seen that the file begins as one. */
-int kernel_load_elf(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image,
-		    struct err *e) must_check;
-int kernel_load_bzimage(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image,
+int kernel_load_elf(int fd, uint64_t size, struct guest_mem *mem, struct kernel_image *image, struct err *e) must_check;
+int kernel_load_bzimage(int fd, uint64_t size, struct guest_mem *mem, struct kernel_image *image,
 			struct err *e) must_check;
 
 /* Reads len bytes at offset of fd to gpa; both ranges are checked against size and memory. */
-int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, const struct guest_mem *mem, gpa_t gpa,
+int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, struct guest_mem *mem, gpa_t gpa,
 		      struct err *e) must_check;
 /* Is there memory up to image->end, and for image->initrd_len bytes behind it? Before anything is read: the sentence is about all. */
 int kernel_check_memory(const struct kernel_image *image, const struct guest_mem *mem, struct err *e) must_check;

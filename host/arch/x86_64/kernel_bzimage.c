@@ -98,7 +98,7 @@ static int bzimage_find_end(const struct setup_header *setup, uint64_t payload_l
 	return 0;
 }
 
-int kernel_load_bzimage(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image, struct err *e)
+int kernel_load_bzimage(int fd, uint64_t size, struct guest_mem *mem, struct kernel_image *image, struct err *e)
 {
 	struct setup_header *setup = &image->setup;
 	uint64_t payload, len;

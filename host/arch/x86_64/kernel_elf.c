@@ -144,7 +144,7 @@ static bool kernel_elf_entry_is_loaded(const Elf64_Phdr *phdrs, unsigned int n, 
 	return false;
 }
 
-int kernel_load_elf(int fd, uint64_t size, const struct guest_mem *mem, struct kernel_image *image, struct err *e)
+int kernel_load_elf(int fd, uint64_t size, struct guest_mem *mem, struct kernel_image *image, struct err *e)
 {
 	Elf64_Phdr phdrs[KERNEL_ELF_MAX_PHDRS] = { 0 };
 	Elf64_Ehdr eh = { 0 };

@@ -153,7 +153,7 @@ static void mptable_append_interrupts(struct mptable *t, uint8_t ioapic_id)
 	mptable_append(t, &nmi, sizeof(nmi));
 }
 
-int mptable_write(const struct guest_mem *mem, unsigned int num_vcpus, struct err *e)
+int mptable_write(struct guest_mem *mem, unsigned int num_vcpus, struct err *e)
 {
 	struct mptable_floating floating = { .signature = "_MP_",
 					     .table = (uint32_t)(ARCH_MPTABLE_GPA + sizeof(floating)),

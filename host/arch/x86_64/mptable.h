@@ -7,6 +7,6 @@
 #include "mem/mem.h"
 
 /* Writes floating pointer and configuration table to ARCH_MPTABLE_GPA. */
-int mptable_write(const struct guest_mem *mem, unsigned int num_vcpus, struct err *e) must_check;
+int mptable_write(struct guest_mem *mem, unsigned int num_vcpus, struct err *e) must_check;
 
 #endif

@@ -42,7 +42,7 @@ _Static_assert(sizeof(struct pvh_start_info) == 56, "ABI");
 _Static_assert(sizeof(struct pvh_module) == 32, "ABI");
 _Static_assert(sizeof(struct pvh_memmap_entry) == 24, "ABI");
 
-int pvh_write(const struct guest_mem *mem, const struct boot_info *info, struct err *e)
+int pvh_write(struct guest_mem *mem, const struct boot_info *info, struct err *e)
 {
 	struct pvh_module module = { .paddr = info->initrd, .size = info->initrd_len };
 	struct pvh_memmap_entry memmap[E820_MAX_ENTRIES] = { 0 };

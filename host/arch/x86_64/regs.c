@@ -73,7 +73,7 @@ static uint64_t regs_descriptor(const struct kvm_segment *s)
 	       (uint64_t)s->db << 54 | (uint64_t)s->g << 55 | (s->base >> 24 & 0xff) << 56;
 }
 
-int regs_write_tables(const struct guest_mem *mem, const struct kernel_image *image, struct err *e)
+int regs_write_tables(struct guest_mem *mem, const struct kernel_image *image, struct err *e)
 {
 	uint64_t pml4 = ARCH_PDPT_GPA | PTE_PRESENT_WRITABLE, pdpt = ARCH_PD_GPA | PTE_PRESENT_WRITABLE;
 	uint64_t gdt[GDT_ENTRIES], pd[PTES_PER_PAGE], idt = 0;

@@ -10,7 +10,7 @@
 struct vcpu;
 
 /* Writes descriptor table and page tables for the kernel's entry. */
-int regs_write_tables(const struct guest_mem *mem, const struct kernel_image *image, struct err *e) must_check;
+int regs_write_tables(struct guest_mem *mem, const struct kernel_image *image, struct err *e) must_check;
 /* What every processor starts with: MSRs, FPU, local interrupt pins. */
 int regs_set_common(struct vcpu *vcpu, struct err *e) must_check;
 /* The boot processor's way into the kernel. */

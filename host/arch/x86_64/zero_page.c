@@ -44,7 +44,7 @@ static void zero_page_fill_elf_header(struct setup_header *hdr)
 	hdr->kernel_alignment = ZERO_PAGE_ELF_ALIGNMENT;
 }
 
-int zero_page_write(const struct guest_mem *mem, const struct kernel_image *image, const struct boot_info *info,
+int zero_page_write(struct guest_mem *mem, const struct kernel_image *image, const struct boot_info *info,
 		    struct err *e)
 {
 	struct boot_params params = { .hdr = image->setup };

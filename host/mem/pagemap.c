@@ -8,7 +8,7 @@
  * also holds for an entry under migration). The shared zero page counts as
  * private; whoever reads it finds zeroes.
  */
-#include "snapshot/pagemap.h"
+#include "mem/pagemap.h"
 
 #include <errno.h>
 #include <fcntl.h>

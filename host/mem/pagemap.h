@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Within snapshot/: which pages of a private mapping the process has pages of its own for (/proc/self/pagemap). */
-#ifndef SNAPSHOT_PAGEMAP_H
-#define SNAPSHOT_PAGEMAP_H
+/* Within mem/: which pages of a private mapping the process has pages of its own for (/proc/self/pagemap). */
+#ifndef MEM_PAGEMAP_H
+#define MEM_PAGEMAP_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Giving pages back. The kernel's way (MADV_DONTNEED) makes anonymous memory
+ * zero, but a private mapping of a file shows the file again, and a handler
+ * would be asked once more: the guest would find the snapshot's bytes, which
+ * may be another guest's by now. So there the mapping is replaced by anonymous
+ * memory, and a bit a page tells the snapshot.
+ *
+ * Each piece costs mappings, of which a process has 65530; the guest chooses
+ * the pages. Beyond a limit zeroes are written instead, and the memory is kept.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mem/internal.h"
+#include "mem/pages.h"
+
+#define MEM_MAX_PIECES 16384u /* each splits a mapping in three */
+
+/* Anonymous memory: what cannot be dropped is overwritten. */
+static void discard_anonymous(const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	if (madvise(region->writable + offset, (size_t)len, MADV_DONTNEED) < 0)
+		memset(region->writable + offset, 0, (size_t)len);
+}
+
+/* Does [offset, offset + len) stand alone among the pages that were given back? Neighbours share a mapping. */
+static bool discard_is_apart(const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	uint64_t page = offset / MEM_PAGE_SIZE, end = page + len / MEM_PAGE_SIZE;
+
+	return !(page > 0 && mem_bit(region->discarded, page - 1)) &&
+	       !(end < region->size / MEM_PAGE_SIZE && mem_bit(region->discarded, end));
+}
+
+static bool discard_replace(struct guest_mem *mem, const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	bool apart = discard_is_apart(region, offset, len);
+	uint8_t *host = region->writable + offset;
+
+	if (apart && mem->num_pieces >= MEM_MAX_PIECES)
+		return false;
+	if (mmap(host, (size_t)len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+		 0) == MAP_FAILED)
+		return false;
+	(void)madvise(host, (size_t)len, MADV_DONTDUMP);
+	mem_bitmap_set(region->discarded, offset, len);
+	mem->num_pieces += apart;
+	return true;
+}
+
+/* Memory that still has its source. */
+static int discard_sourced(struct guest_mem *mem, const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	if (discard_replace(mem, region, offset, len))
+		return 0;
+	if (region->source == MEM_HANDLER) /* to write there could wait for it */
+		return -ENOMEM;
+	memset(region->writable + offset, 0, (size_t)len);
+	return 0;
+}
+
+bool mem_is_discarded(const struct mem_region *region, uint64_t offset, uint64_t len, uint64_t *run)
+{
+	uint64_t page = offset / MEM_PAGE_SIZE, end = page + len / MEM_PAGE_SIZE, next = page + 1;
+	bool discarded = mem_bit(region->discarded, page);
+
+	while (next < end && mem_bit(region->discarded, next) == discarded)
+		next++;
+	*run = (next - page) * MEM_PAGE_SIZE;
+	return discarded;
+}
+
+static int discard_range(struct guest_mem *mem, const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	uint64_t end = offset + len, run;
+	int r = 0;
+
+	for (; offset < end && r == 0; offset += run) {
+		if (mem_is_discarded(region, offset, end - offset, &run))
+			discard_anonymous(region, offset, run);
+		else
+			r = discard_sourced(mem, region, offset, run);
+	}
+	return r;
+}
+
+int mem_discard(struct guest_mem *mem, gpa_t gpa, uint64_t len)
+{
+	uint64_t offset;
+	const struct mem_region *region = mem_find(mem, gpa, len, &offset);
+	int r = 0;
+
+	if (!region || (gpa | len) % MEM_PAGE_SIZE != 0)
+		return -EINVAL;
+	if (region->source == MEM_ANONYMOUS)
+		discard_anonymous(region, offset, len);
+	else
+		r = discard_range(mem, region, offset, len);
+	mem_wrote(mem, region, offset, len);
+	return r;
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a page holds: what its mapping has been since it was made, and whether the process has a page of its own there. */
+#include "mem/pages.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "mem/internal.h"
+
+int mem_survey_init(struct mem_survey *survey, const struct guest_mem *mem)
+{
+	survey->mem = mem;
+	return pagemap_init(&survey->pagemap);
+}
+
+void mem_survey_fini(struct mem_survey *survey)
+{
+	pagemap_fini(&survey->pagemap);
+}
+
+enum mem_content mem_survey_next(struct mem_survey *survey, unsigned int index, uint64_t offset, uint64_t *run)
+{
+	const struct mem_region *region = &survey->mem->regions[index];
+	enum mem_source source = region->source;
+	enum pagemap_kind kind = pagemap_next(&survey->pagemap, region->host + offset, region->size - offset, run);
+
+	if (source != MEM_ANONYMOUS && survey->mem->num_pieces > 0 && mem_is_discarded(region, offset, *run, run))
+		source = MEM_ANONYMOUS;
+	if (kind == PAGEMAP_PRIVATE)
+		return MEM_OWN;
+	switch (source) {
+	case MEM_FILE:
+		return kind == PAGEMAP_UNTOUCHED ? MEM_AS_FILE : MEM_DOUBTFUL;
+	case MEM_HANDLER:
+		return MEM_UNSERVED;
+	case MEM_ANONYMOUS:
+		break;
+	}
+	return kind == PAGEMAP_UNTOUCHED ? MEM_ZERO : MEM_OWN;
+}
+
+int mem_read_carefully(const struct mem_region *region, uint64_t offset, void *dst, size_t len)
+{
+	struct iovec local = { .iov_base = dst, .iov_len = len };
+	struct iovec remote = { .iov_base = region->writable + offset, .iov_len = len };
+	ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+	if (got < 0)
+		return -errno;
+	return got == (ssize_t)len ? 0 : -EFAULT;
+}
+
+int mem_populate(const struct guest_mem *mem, const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	if (!mem->handler.populate)
+		return -ENOTCONN;
+	return mem->handler.populate(mem->handler.ctx, region, offset, len);
+}
