@@ -7,6 +7,7 @@
 
 #include "api/server.h"
 #include "base/log.h"
+#include "base/names.h"
 #include "config/json_fields.h"
 
 METRICS_DEFINE(deprecated_api, DEPRECATED_API_METRICS, false)
@@ -25,19 +26,17 @@ static const char *route_path(const char *target)
 static int route_refuse(const char *method, const char *path, struct err *e)
 {
 	struct endpoint ep;
-	char allowed[64] = "";
+	struct names allowed = { .len = 0 };
 	const char *id;
-	size_t len = 0;
 
-	for (unsigned int i = 0; endpoint_at(i, &ep) && len < sizeof(allowed); i++) {
+	for (unsigned int i = 0; endpoint_at(i, &ep); i++) {
 		if (endpoint_matches_path(&ep, path, &id))
-			len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "%s%s", len ? ", " : "",
-						ep.method);
+			names_add(&allowed, "%s", ep.method);
 	}
-	if (!len)
+	if (!allowed.len)
 		return err_set(e, EINVAL, "Invalid request method and/or path: %.16s %.200s.", method, path);
 	return err_set(e, EINVAL, "Invalid request method and/or path: %.16s %.200s. Allowed for this path: %s.",
-		       method, path, allowed);
+		       method, path, allowed.text);
 }
 
 static int route_parse(const struct endpoint *ep, const char *id, const char *body, size_t len, struct action *action,

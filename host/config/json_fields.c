@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/json_text.h"
+#include "base/names.h"
 
 #define SHOWN_MAX      80
 #define FIELD_NAME_MAX 160
@@ -62,21 +63,20 @@ int json_field_refuse(const char *name, json_t *value, const char *expected, str
 
 static int json_field_refuse_later(const struct field *f, const char *name, json_t *value, struct err *e)
 {
-	char shown[SHOWN_MAX], allowed[256] = "";
-	size_t len = 0;
+	struct names allowed = { .len = 0 };
+	char shown[SHOWN_MAX];
 
 	if (!(f->flags & FIELD_REQUIRED))
-		len += (size_t)snprintf(allowed, sizeof(allowed), "null, ");
+		names_add(&allowed, "null");
 	if (f->flags & FIELD_MAY_BE_EMPTY)
-		len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "[], ");
-	for (size_t i = 0; f->names && f->names[i] && len < sizeof(allowed); i++) {
+		names_add(&allowed, "[]");
+	for (size_t i = 0; f->names && f->names[i]; i++) {
 		if (!(f->later & 1u << i))
-			len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "\"%s\", ", f->names[i]);
+			names_add(&allowed, "\"%s\"", f->names[i]);
 	}
-	allowed[len < sizeof(allowed) && len >= 2 ? len - 2 : 0] = '\0';
 	json_value_show(value, shown, sizeof(shown));
 	return err_set(e, EINVAL, "field \"%s\": %s is not supported yet: allowed %s %s", name, shown,
-		       strchr(allowed, ',') ? "are" : "is", allowed);
+		       strchr(allowed.text, ',') ? "are" : "is", allowed.text);
 }
 
 /* The names of an enum that we have, as "\"A\", \"B\" or \"C\"". */
@@ -213,16 +213,15 @@ static int json_field_decode(const struct field *f, const char *name, json_t *va
 
 static int json_refuse_unknown(const struct field_table *table, const char *prefix, const char *key, struct err *e)
 {
-	char shown[SHOWN_MAX], allowed[512] = "";
-	size_t len = 0;
+	struct names allowed = { .len = 0 };
+	char shown[SHOWN_MAX];
 
-	for (size_t i = 0; i < table->num_fields && len < sizeof(allowed); i++)
-		len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "%s%s", i ? ", " : "",
-					table->fields[i].key);
+	for (size_t i = 0; i < table->num_fields; i++)
+		names_add(&allowed, "%s", table->fields[i].key);
 	json_key_show(key, shown, sizeof(shown));
 	if (prefix[0])
-		return err_set(e, EINVAL, "unknown field %s in \"%s\": allowed are %s", shown, prefix, allowed);
-	return err_set(e, EINVAL, "unknown field %s: allowed are %s", shown, allowed);
+		return err_set(e, EINVAL, "unknown field %s in \"%s\": allowed are %s", shown, prefix, allowed.text);
+	return err_set(e, EINVAL, "unknown field %s: allowed are %s", shown, allowed.text);
 }
 
 static const struct field *json_field_find(const struct field_table *table, const char *key)

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "base/names.h"
 #include "resource/resource.h"
 #include "vmm/operation.h"
 #include "vmm/vmm.h"
@@ -109,13 +110,11 @@ static bool section_is_known(const char *key)
 
 static int section_refuse(const char *key, struct err *e)
 {
-	char allowed[512] = "";
-	size_t len = 0;
+	struct names allowed = { .len = 0 };
 
-	for (size_t i = 0; resources[i] && len < sizeof(allowed); i++)
-		len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "%s%s", i ? ", " : "",
-					resources[i]->section);
-	return err_set(e, EINVAL, "unknown section \"%.64s\": allowed are %s", key, allowed);
+	for (size_t i = 0; resources[i]; i++)
+		names_add(&allowed, "%s", resources[i]->section);
+	return err_set(e, EINVAL, "unknown section \"%.64s\": allowed are %s", key, allowed.text);
 }
 
 static int sections_check_keys(json_t *root, struct err *e)

@@ -30,8 +30,9 @@
 #include "vmm/operation.h"
 #include "base/metrics.h"
 #include "fake_machine.h"
+#include "tmpdir.h"
 
-static char folder[] = "/tmp/test_api_XXXXXX";
+static struct tmpdir dir;
 static struct loop *loop;
 static struct vmm vmm;
 static struct api_server *server;
@@ -53,10 +54,10 @@ static void *serve(void *arg)
 static int make_folder(void **state)
 {
 	(void)state;
-	assert_non_null(mkdtemp(folder));
+	assert_int_equal(tmpdir_make(&dir), 0);
 	signal(SIGPIPE, SIG_IGN);
 	log_set_level(LOG_LEVEL_OFF);
-	if (chdir(folder))
+	if (chdir(dir.path))
 		return -1;
 	close(open("kernel", O_CREAT | O_WRONLY, 0600));
 	close(open("disk", O_CREAT | O_WRONLY, 0600));
@@ -66,10 +67,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
 	(void)state;
-	unlink("kernel");
-	unlink("disk");
-	unlink("log");
-	return rmdir(folder);
+	tmpdir_remove(&dir);
+	return 0;
 }
 
 static int setup(void **state)

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "guest_ram.h"
+#include "tmpdir.h"
 #include "virtio_driver.h"
 
 #define SECTORS	   64u
@@ -70,7 +71,8 @@ ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
 struct fixture {
 	struct fake_platform fp;
 	struct virtio_driver drv;
-	char dir[64], disk[80], other[80];
+	struct tmpdir dir;
+	char disk[PATH_MAX], other[PATH_MAX];
 	struct drive_config config;
 	bool own_thread; /* the device has one */
 	uint16_t slot;	 /* where the next request's header and status are */
@@ -115,14 +117,12 @@ static void replug(struct fixture *f)
 
 static int setup_engine(void **state, enum io_engine engine, bool own_thread)
 {
-	const char *tmp = getenv("TMPDIR");
 	static char id[] = "test";
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	snprintf(f->dir, sizeof(f->dir), "%.40s/test_blk.XXXXXX", tmp ? tmp : "/tmp");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->disk, sizeof(f->disk), "%s/disk", f->dir);
-	snprintf(f->other, sizeof(f->other), "%s/other", f->dir);
+	assert_int_equal(tmpdir_make(&f->dir), 0);
+	strcpy(f->disk, tmpdir_file(&f->dir, "disk"));
+	strcpy(f->other, tmpdir_file(&f->dir, "other"));
 	make_disk(f->disk, SECTORS * 512, 0xd1);
 	f->config.drive_id = id;
 	f->config.path_on_host = f->disk;
@@ -160,9 +160,7 @@ static int teardown(void **state)
 
 	drv_unplug(&f->drv);
 	fake_platform_fini(&f->fp);
-	unlink(f->disk);
-	unlink(f->other);
-	rmdir(f->dir);
+	tmpdir_remove(&f->dir);
 	free(f);
 	return 0;
 }
@@ -792,11 +790,10 @@ static void bad_files_are_refused_in_a_sentence(void **state)
 {
 	struct fixture *f = *state;
 	struct virtio_dev *vdev;
-	char fifo[80];
+	const char *fifo = tmpdir_file(&f->dir, "fifo");
 	static const char *const paths[] = { "/nonexistent/disk", "/dev/null", "/", NULL };
 	struct err e;
 
-	snprintf(fifo, sizeof(fifo), "%s/fifo", f->dir);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(paths); i++) {
 		const char *path = paths[i / 2] ? paths[i / 2] : fifo;
@@ -809,7 +806,6 @@ static void bad_files_are_refused_in_a_sentence(void **state)
 		assert_non_null(strstr(e.text, "drive test"));
 		free(f->config.path_on_host);
 	}
-	unlink(fifo);
 	f->config.path_on_host = f->disk;
 }
 
@@ -823,7 +819,7 @@ static void file_without_permission_is_refused(void **state)
 	struct err e;
 
 	assert_int_equal(chmod(f->disk, 0444), 0);
-	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_int_equal(chmod(f->dir.path, 0755), 0);
 	assert_false(root && seteuid(65534));
 	writable = blk_new(&f->config, &f->fp.p, &vdev, &e);
 	f->config.is_read_only = true;

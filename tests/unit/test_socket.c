@@ -17,21 +17,23 @@
 #include <cmocka.h>
 
 #include "api/socket.h"
+#include "tmpdir.h"
 
-static char folder[] = "/tmp/test_socket_XXXXXX";
+static struct tmpdir dir;
 static struct err e;
 
 static int make_folder(void **state)
 {
 	(void)state;
-	assert_non_null(mkdtemp(folder));
-	return chdir(folder);
+	assert_int_equal(tmpdir_make(&dir), 0);
+	return chdir(dir.path);
 }
 
 static int remove_folder(void **state)
 {
 	(void)state;
-	return rmdir(folder);
+	tmpdir_remove(&dir);
+	return 0;
 }
 
 /* A socket bound to path; the caller closes it, which leaves the file there. */

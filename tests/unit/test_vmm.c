@@ -17,11 +17,12 @@
 #include "base/metrics.h"
 #include "fake_machine.h"
 #include "resource/vm_config.h"
+#include "tmpdir.h"
 #include "vmm/vmm.h"
 
 static struct vmm vmm;
 static struct err e;
-static char folder[] = "/tmp/test_vmm_XXXXXX";
+static struct tmpdir dir;
 
 static void make_file(const char *name, const char *text)
 {
@@ -35,8 +36,8 @@ static void make_file(const char *name, const char *text)
 static int make_folder(void **state)
 {
 	(void)state;
-	assert_non_null(mkdtemp(folder));
-	assert_int_equal(chdir(folder), 0);
+	assert_int_equal(tmpdir_make(&dir), 0);
+	assert_int_equal(chdir(dir.path), 0);
 	make_file("kernel", "k");
 	make_file("initrd", "i");
 	make_file("disk", "d");
@@ -49,13 +50,9 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = { "kernel", "initrd", "disk", "disk2", "fifo", "config", "metrics", "log" };
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		unlink(names[i]);
-	rmdir("sub");
-	return rmdir(folder);
+	tmpdir_remove(&dir);
+	return 0;
 }
 
 static int setup(void **state)

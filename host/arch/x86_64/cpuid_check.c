@@ -12,8 +12,7 @@
 
 #include "arch/x86_64/cpuid_list.h"
 #include "base/cleanup.h"
-
-#define CHECK_MAX_TEXT 400 /* of all names; the rest is counted */
+#include "base/names.h"
 
 /* A register of features. names: one a bit, from bit 0 on, as in /proc/cpuinfo; "-" for one without a name. */
 struct check_reg {
@@ -81,12 +80,6 @@ static const uint32_t check_nested[][2] = {
 	{ 0x80000001, 1u << 2 }, /* SVM, in ECX */
 };
 
-struct check_names {
-	char text[CHECK_MAX_TEXT];
-	size_t len;
-	unsigned int left_off;
-};
-
 /* The word of a list at a position; false if it has none. */
 static bool check_word(const char *list, unsigned int position, char *word, size_t size)
 {
@@ -104,29 +97,21 @@ static bool check_word(const char *list, unsigned int position, char *word, size
 	return true;
 }
 
-static void check_add(struct check_names *names, const struct check_reg *reg, unsigned int bit)
+static void check_add(struct names *names, const struct check_reg *reg, unsigned int bit)
 {
 	static const char regs[][4] = { "EAX", "EBX", "ECX", "EDX" };
 	char name[64];
-	size_t room = sizeof(names->text) - names->len;
-	int len;
 
 	if (!check_word(reg->names, bit, name, sizeof(name)))
 		snprintf(name, sizeof(name), "bit %u of CPUID 0x%x.%u %s", bit, reg->function, reg->index,
 			 regs[reg->reg]);
-	len = snprintf(names->text + names->len, room, "%s%s", names->len > 0 ? ", " : "", name);
-	if (len < 0 || (size_t)len >= room) {
-		names->text[names->len] = '\0';
-		names->left_off++;
-	} else {
-		names->len += (size_t)len;
-	}
+	names_add(names, "%s", name);
 }
 
 static int check_features(const struct kvm_cpuid2 *guest, const struct kvm_cpuid2 *supported,
 			  const struct kvm_cpuid2 *offered, struct err *e)
 {
-	struct check_names names = { .len = 0 };
+	struct names names = { .len = 0 };
 	char more[32] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(check_regs); i++) {
