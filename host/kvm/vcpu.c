@@ -240,14 +240,14 @@ bool vcpu_wait(struct vcpu *vcpu, uint64_t deadline_ns)
 
 void vcpu_fini(struct vcpu *vcpu)
 {
-	if (vcpu->vm == NULL) /* never initialised */
+	if (!vcpu->vm) /* never initialised */
 		return;
 	if (vcpu->has_thread) {
 		vcpu_want(vcpu, VCPU_STOPPED);
 		pthread_join(vcpu->thread, NULL);
 		vcpu->has_thread = false;
 	}
-	if (vcpu->run != NULL)
+	if (vcpu->run)
 		munmap(vcpu->run, (size_t)vcpu->vm->run_size);
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);

@@ -116,7 +116,7 @@ static int vm_create_vcpus(struct vm *vm, struct err *e)
 	int r = 0;
 
 	vm->vcpus = calloc(vm->num_vcpus, sizeof(*vm->vcpus));
-	if (vm->vcpus == NULL)
+	if (!vm->vcpus)
 		return err_errno(e, ENOMEM, "cannot create %u vCPUs", vm->num_vcpus);
 	for (unsigned int i = 0; i < vm->num_vcpus && r == 0; i++)
 		r = vcpu_init(&vm->vcpus[i], vm, i, e);
@@ -131,7 +131,7 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int r;
 
-	if (vm == NULL)
+	if (!vm)
 		return err_errno(e, ENOMEM, "cannot create a virtual machine");
 	*vm = (struct vm){
 		.kvm_fd = -1,
@@ -167,9 +167,9 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 
 void vm_free(struct vm *vm)
 {
-	if (vm == NULL)
+	if (!vm)
 		return;
-	for (unsigned int i = 0; vm->vcpus != NULL && i < vm->num_vcpus; i++)
+	for (unsigned int i = 0; vm->vcpus && i < vm->num_vcpus; i++)
 		vcpu_fini(&vm->vcpus[i]);
 	free(vm->vcpus);
 	free(vm->arch);

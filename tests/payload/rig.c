@@ -83,7 +83,7 @@ struct rig *rig_boot(const char *guest, unsigned int num_vcpus, const char *cmdl
 
 	snprintf(kernel_path, sizeof(kernel_path), "%s", rig_path(guest));
 	config.kernel_path = kernel_path;
-	if (initrd != NULL) {
+	if (initrd) {
 		snprintf(initrd_path, sizeof(initrd_path), "%s", rig_path(initrd));
 		config.initrd_path = initrd_path;
 	}

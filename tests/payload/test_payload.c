@@ -233,7 +233,7 @@ static void a_hostile_vcpu_state_is_refused_by_name_or_harms_only_the_guest(void
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sized); i++) {
 		assert_int_equal(load_with(rig, good, sized[i], false, &e), -EINVAL);
-		if (strstr(e.text, sized[i]) == NULL)
+		if (!strstr(e.text, sized[i]))
 			fail_msg("'%s' does not name '%s'", e.text, sized[i]);
 	}
 	rig_free(rig);
@@ -428,11 +428,11 @@ static const char *reason_to_skip(void)
 	if (access("/dev/kvm", R_OK | W_OK) < 0)
 		return "/dev/kvm cannot be opened";
 	f = fopen("/proc/cpuinfo", "re");
-	while (f != NULL && !has_flag && getline(&line, &size, f) > 0)
+	while (f && !has_flag && getline(&line, &size, f) > 0)
 		has_flag = strncmp(line, "flags", 5) == 0 &&
 			   (strstr(line, " vmx") != NULL || strstr(line, " svm") != NULL);
 	free(line);
-	if (f != NULL)
+	if (f)
 		fclose(f);
 	return has_flag ? NULL : "the processor has neither VMX nor SVM";
 }
@@ -458,7 +458,7 @@ int main(void)
 	};
 	const char *reason = reason_to_skip();
 
-	if (reason != NULL) {
+	if (reason) {
 		printf("skipped: %s\n", reason);
 		return EXIT_SKIPPED;
 	}

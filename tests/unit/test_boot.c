@@ -167,7 +167,7 @@ static void assert_refused(const void *file, size_t len, const char *words)
 	struct err e;
 
 	assert_true(load(file, len, &mem, &image, &e) < 0);
-	if (strstr(e.text, words) == NULL)
+	if (!strstr(e.text, words))
 		fail_msg("'%s' is not in '%s'", words, e.text);
 	mem_fini(&mem);
 }
@@ -573,7 +573,7 @@ static void assert_boot_refused(const struct boot_config *config, int error, con
 	struct err e;
 
 	assert_int_equal(boot_machine(&vm, config, &e), error);
-	if (strstr(e.text, words) == NULL)
+	if (!strstr(e.text, words))
 		fail_msg("'%s' is not in '%s'", words, e.text);
 	mem_fini(&mem);
 }
@@ -606,7 +606,7 @@ static void assert_hint_is_right(const void *kernel, size_t len, uint64_t initrd
 	assert_int_equal(truncate(initrd_path, (off_t)initrd_len), 0);
 	assert_false(loads_with(&config, 2, &e));
 	hint = strstr(e.text, "mem_size_mib must be ");
-	if (hint == NULL || sscanf(hint, "mem_size_mib must be %lu or more", &mib) != 1)
+	if (!hint || sscanf(hint, "mem_size_mib must be %lu or more", &mib) != 1)
 		fail_msg("no amount in '%s'", e.text);
 	if (loads_with(&config, mib - 1, &e))
 		fail_msg("%lu MiB are said to be needed, one less is enough", mib);

@@ -22,7 +22,7 @@ static struct acpi_header *acpi_copy(const uint8_t *aml, size_t len, struct err 
 {
 	struct acpi_header *table = malloc(len);
 
-	if (table == NULL)
+	if (!table)
 		(void)err_errno(e, ENOMEM, "cannot make the ACPI tables");
 	else
 		memcpy(table, aml, len);
@@ -33,7 +33,7 @@ int acpi_make_dsdt(struct acpi_header **table, struct err *e)
 {
 	struct acpi_header *dsdt = acpi_copy(dsdt_aml, sizeof(dsdt_aml), e);
 
-	if (dsdt == NULL)
+	if (!dsdt)
 		return -ENOMEM;
 	*table = dsdt;
 	return 0;
@@ -43,7 +43,7 @@ int acpi_make_vmgenid_ssdt(gpa_t vmgenid, uint32_t gsi, struct acpi_header **tab
 {
 	struct acpi_header *ssdt = acpi_copy(vmgenid_aml, sizeof(vmgenid_aml), e);
 
-	if (ssdt == NULL)
+	if (!ssdt)
 		return -ENOMEM;
 	ACPI_PATCH(ssdt, VMGENID_ADDR_LOW, vmgenid & UINT32_MAX);
 	ACPI_PATCH(ssdt, VMGENID_ADDR_HIGH, vmgenid >> 32);
@@ -59,7 +59,7 @@ int acpi_make_virtio_ssdt(unsigned int index, const struct arch_place *place, st
 	struct acpi_header *ssdt = acpi_copy(virtio_aml, sizeof(virtio_aml), e);
 	char name[VIRTIO_NAME_SIZE + 1];
 
-	if (ssdt == NULL)
+	if (!ssdt)
 		return -ENOMEM;
 	snprintf(name, sizeof(name), "V%03u", index % 1000);
 	memcpy((uint8_t *)ssdt + VIRTIO_NAME, name, VIRTIO_NAME_SIZE);

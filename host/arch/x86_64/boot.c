@@ -73,7 +73,7 @@ static int boot_load_initrd(struct guest_mem *mem, const char *path, int fd, con
 	info->initrd = (top - size) / MEM_PAGE_SIZE * MEM_PAGE_SIZE;
 	info->initrd_len = size;
 	host = mem_lease_write(mem, info->initrd, size);
-	if (host == NULL)
+	if (!host)
 		return err_set(e, ENOMEM, "initrd \"%s\": there is no memory at 0x%llx", path,
 			       (unsigned long long)info->initrd);
 	r = fd_pread_all(fd, host, size, 0);
@@ -127,11 +127,11 @@ int boot_machine(struct vm *vm, const struct boot_config *config, struct err *e)
 	int r;
 
 	r = boot_write_cmdline(vm->mem, config->cmdline, &info, e);
-	if (r == 0 && config->initrd_path != NULL)
+	if (r == 0 && config->initrd_path)
 		r = boot_open_initrd(config->initrd_path, &initrd, &initrd_len, e);
 	if (r == 0)
 		r = boot_load_kernel(vm->mem, config->kernel_path, initrd_len, &image, e);
-	if (r == 0 && config->initrd_path != NULL)
+	if (r == 0 && config->initrd_path)
 		r = boot_load_initrd(vm->mem, config->initrd_path, initrd, &image, &info, e);
 	if (r == 0)
 		r = boot_write_tables(vm, config, &image, &info, e);

@@ -24,7 +24,7 @@ uint32_t cpuid_reg(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t i
 	const struct kvm_cpuid_entry2 *entry = cpuid_find(cpuid, function, index);
 	uint32_t regs[4] = { 0 };
 
-	if (entry != NULL) {
+	if (entry) {
 		regs[CPUID_EAX] = entry->eax;
 		regs[CPUID_EBX] = entry->ebx;
 		regs[CPUID_ECX] = entry->ecx;
@@ -38,7 +38,7 @@ bool cpuid_is_vendor(const struct kvm_cpuid2 *cpuid, const char vendor[12])
 	const struct kvm_cpuid_entry2 *leaf0 = cpuid_find(cpuid, 0, 0);
 	uint32_t words[3];
 
-	if (leaf0 == NULL)
+	if (!leaf0)
 		return false;
 	words[0] = leaf0->ebx;
 	words[1] = leaf0->edx;
@@ -52,7 +52,7 @@ int cpuid_read_supported(struct vm *vm, struct err *e)
 	int r;
 
 	vm->arch = list;
-	if (list == NULL)
+	if (!list)
 		return err_errno(e, ENOMEM, "cannot read the processor features");
 	list->cpuid.nent = CPUID_MAX_ENTRIES;
 	r = kvm_ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, list);

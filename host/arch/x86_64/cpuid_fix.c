@@ -173,7 +173,7 @@ static int cpuid_set_topology(const struct cpuid_context *c, uint32_t leaf, uint
 static int cpuid_build(struct cpuid_context *c)
 {
 	const struct kvm_cpuid_entry2 *leaf0 = cpuid_find(c->cpuid, 0, 0);
-	uint32_t max_leaf = leaf0 == NULL ? 0 : leaf0->eax;
+	uint32_t max_leaf = leaf0 ? leaf0->eax : 0;
 	int r = 0;
 
 	c->intel = cpuid_is_vendor(c->cpuid, "GenuineIntel");

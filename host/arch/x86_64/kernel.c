@@ -58,7 +58,7 @@ int kernel_read_range(int fd, uint64_t size, uint64_t offset, uint64_t len, stru
 			       "it ends early: %llu bytes at offset %llu are announced, the file has %llu bytes",
 			       (unsigned long long)len, (unsigned long long)offset, (unsigned long long)size);
 	host = mem_lease_write(mem, gpa, len);
-	if (host == NULL) /* kernel_check_memory() has seen that it is there */
+	if (!host) /* kernel_check_memory() has seen that it is there */
 		return err_set(e, EFAULT, "there is no memory at 0x%llx", (unsigned long long)gpa);
 	r = fd_pread_all(fd, host, len, (off_t)offset);
 	mem_release_write(mem, host, len);

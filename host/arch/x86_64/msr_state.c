@@ -142,7 +142,7 @@ static void msr_fix_deadline(struct msr_set *set)
 {
 	struct kvm_msr_entry *deadline = msr_find(set, MSR_TSC_DEADLINE), *tsc = msr_find(set, MSR_TSC);
 
-	if (deadline != NULL && tsc != NULL && deadline->data == 0)
+	if (deadline && tsc && deadline->data == 0)
 		deadline->data = tsc->data;
 }
 
@@ -200,7 +200,7 @@ int msr_set_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, bool old, str
 	if (r < 0)
 		return r;
 	tsc = msr_find(set, MSR_TSC);
-	if (tsc != NULL && vcpu->index == 0)
+	if (tsc && vcpu->index == 0)
 		r = msr_forget_creation_tsc(vcpu, tsc, e);
 	return r < 0 ? r : msr_set(vcpu, set->entries, set->n, e);
 }

@@ -344,7 +344,7 @@ static struct vcpu_image *vcpu_image_new(struct err *e)
 	size_t align = _Alignof(struct vcpu_image);
 	struct vcpu_image *state = aligned_alloc(align, (sizeof(*state) + align - 1) / align * align);
 
-	if (state == NULL)
+	if (!state)
 		(void)err_errno(e, ENOMEM, "the state of a vCPU");
 	else
 		memset(state, 0, sizeof(*state));
@@ -354,7 +354,7 @@ static struct vcpu_image *vcpu_image_new(struct err *e)
 int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e)
 {
 	_cleanup_free_ struct vcpu_image *state = vcpu_image_new(e);
-	int r = state == NULL ? -ENOMEM : vcpu_get_state(vcpu, state, e);
+	int r = state ? vcpu_get_state(vcpu, state, e) : -ENOMEM;
 
 	if (r == 0)
 		state_save(&vcpu_table, state, enc);
@@ -367,7 +367,7 @@ int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e)
 	_cleanup_free_ struct vcpu_image *state = vcpu_image_new(e);
 	int r;
 
-	if (state == NULL)
+	if (!state)
 		return -ENOMEM;
 	state_load(&vcpu_table, state, dec);
 	r = dec_error(dec, e);
@@ -384,7 +384,7 @@ bool arch_vcpu_state_has_pmu(struct dec *dec)
 	const uint8_t *data = dec_blob(dec, "cpuid", 0, STATE_SIZE(struct vcpu_image, cpuid), &len);
 	struct kvm_cpuid_entry2 entry;
 
-	for (size_t at = 0; data != NULL && at + sizeof(entry) <= len; at += sizeof(entry)) {
+	for (size_t at = 0; data && at + sizeof(entry) <= len; at += sizeof(entry)) {
 		memcpy(&entry, data + at, sizeof(entry));
 		if (entry.function == 0x80000001 && entry.ecx & 1u << 23) /* AMD's counters of the core */
 			return true;
