@@ -77,7 +77,7 @@ int api_route_request(struct vmm *vmm, const char *method, const char *target, c
 {
 	const char *id, *path = route_path(target);
 	struct endpoint ep;
-	struct action action;
+	struct action action = { .body = NULL };
 	int r;
 
 	*deprecated = false;

@@ -77,8 +77,8 @@ struct arch_board_device {
 extern const struct arch_board_device arch_board_devices[];
 extern const size_t arch_num_board_devices;
 
-/* Where a virtio device is, by its name: as the snapshot says, or the next free place. *place is the board's. */
-int arch_board_place_virtio(struct arch_board *b, const char *device, const struct arch_place **place,
+/* Where a virtio device is, by its name: as the snapshot says, or the next free place. *out is the board's. */
+int arch_board_place_virtio(struct arch_board *b, const char *device, const struct arch_place **out,
 			    struct err *e) must_check;
 /* So many places of a new machine, for devices without a name. */
 int arch_board_new_places(struct arch_board *b, unsigned int num_virtio, struct err *e) must_check;

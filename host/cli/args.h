@@ -23,29 +23,28 @@ enum exit_code {
 struct args {
 	const char *api_sock;
 	const char *config_file;
-	bool no_api;
 	const char *id;
 	const char *log_path;
 	const char *level_name;
-	enum log_level level;
 	const char *module;
-	bool show_level;
-	bool show_log_origin;
 	const char *metrics_path;
-	bool boot_timer;
-	bool has_start_time;
-	uint64_t start_time_us; /* CLOCK_MONOTONIC, when somebody asked for the process */
-	uint64_t
-		start_time_cpu_us; /* CLOCK_PROCESS_CPUTIME_ID, when the process became this program; 0: from its beginning */
+	const char *metadata;
+	const char *describe_snapshot;
+	uint64_t start_time_us;	     /* CLOCK_MONOTONIC, when somebody asked for the process */
+	uint64_t start_time_cpu_us;  /* CLOCK_PROCESS_CPUTIME_ID, when it became this program; 0: from its beginning */
 	uint64_t parent_cpu_time_us; /* what the process that made this one had used until then */
 	uint64_t http_api_max_payload_size;
-	const char *metadata;
 	uint64_t mmds_size_limit; /* bytes */
+	enum log_level level;
+	bool no_api;
+	bool show_level;
+	bool show_log_origin;
+	bool boot_timer;
+	bool has_start_time;
 	bool enable_pci;
 	bool no_seccomp;
 	bool version;
 	bool snapshot_version;
-	const char *describe_snapshot;
 	bool help;
 };
 

@@ -118,13 +118,21 @@ static const struct platform_ops fake_ops = {
 	.thread = fake_thread,
 };
 
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature) /* clang does not define the above */
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+
 /*
  * Devices get the memory where it cannot be written; mem/ has it at another address. So each test fails in which a device
  * writes in another way. (Not with the thread sanitizer, which takes the two addresses for different memory.)
  */
 static void fake_protect(struct mem_region *region)
 {
-#ifndef __SANITIZE_THREAD__
+#ifndef UNDER_TSAN
 	int fd = memfd_create("ram", MFD_CLOEXEC);
 	const void *host = MAP_FAILED;
 	void *writable = MAP_FAILED;

@@ -44,16 +44,17 @@ static struct arch_place *board_add(struct arch_board *b, const char *device, gp
 	return place;
 }
 
-/* The place that the snapshot gives the device; it is hostile, and may have forgotten or doubled one. */
-static int board_take_saved(struct arch_board *b, const char *device, const struct arch_place **out, struct err *e)
+/* The place that the snapshot gives the device; it is hostile, and may have forgotten or doubled one. NULL: -EINVAL, and e says why. */
+static const struct arch_place *board_take_saved(struct arch_board *b, const char *device, struct err *e)
 {
 	struct arch_place *place = board_find(b, device);
 
-	if (!place || place->taken)
-		return err_set(e, EINVAL, "board: no place is given for device \"%s\"", device);
+	if (!place || place->taken) {
+		err_set(e, EINVAL, "board: no place is given for device \"%s\"", device);
+		return NULL;
+	}
 	place->taken = true;
-	*out = place;
-	return 0;
+	return place;
 }
 
 bool arch_place_is_virtio(const struct arch_place *place)
@@ -73,7 +74,7 @@ unsigned int arch_board_num_virtio(const struct arch_board *b)
 int arch_board_place_virtio(struct arch_board *b, const char *device, const struct arch_place **out, struct err *e)
 {
 	unsigned int n = arch_board_num_virtio(b);
-	int r;
+	const struct arch_place *place;
 
 	if (!b->is_saved) {
 		if (n == ARCH_MAX_VIRTIO)
@@ -83,32 +84,34 @@ int arch_board_place_virtio(struct arch_board *b, const char *device, const stru
 				 ARCH_GSI_FIRST + n % BOARD_NUM_GSIS);
 		return 0;
 	}
-	r = board_take_saved(b, device, out, e);
-	if (!r && ((*out)->base < ARCH_VIRTIO_MMIO_BASE || (*out)->base >= BOARD_WINDOWS_END ||
-		   (*out)->base % ARCH_VIRTIO_MMIO_WINDOW))
+	place = board_take_saved(b, device, e);
+	if (!place)
+		return -EINVAL;
+	if (place->base < ARCH_VIRTIO_MMIO_BASE || place->base >= BOARD_WINDOWS_END ||
+	    place->base % ARCH_VIRTIO_MMIO_WINDOW)
 		return err_set(e, EINVAL,
 			       "board: device \"%s\" is at address 0x%llx: virtio devices have pages from 0x%llx to "
 			       "0x%llx",
-			       device, (unsigned long long)(*out)->base, ARCH_VIRTIO_MMIO_BASE, BOARD_WINDOWS_END);
-	return r;
+			       device, (unsigned long long)place->base, ARCH_VIRTIO_MMIO_BASE, BOARD_WINDOWS_END);
+	*out = place;
+	return 0;
 }
 
-static int board_place_vmgenid(struct arch_board *b, const struct arch_place **out, struct err *e)
+/* NULL: -EINVAL, and e says why. */
+static const struct arch_place *board_place_vmgenid(struct arch_board *b, struct err *e)
 {
 	static const char name[] = "vmgenid";
-	int r;
+	const struct arch_place *place;
 
-	if (!b->is_saved) {
-		/* Up to v1.0 it had the interrupt after the virtio devices'. */
-		*out = board_add(b, name, ARCH_VMGENID_GPA,
+	if (!b->is_saved) /* Up to v1.0 it had the interrupt after the virtio devices'. */
+		return board_add(b, name, ARCH_VMGENID_GPA,
 				 b->is_v1_0 ? ARCH_GSI_FIRST + arch_board_num_virtio(b) : BOARD_VMGENID_GSI);
-		return 0;
-	}
-	r = board_take_saved(b, name, out, e);
-	if (!r && (*out)->base != ARCH_VMGENID_GPA)
-		return err_set(e, EINVAL, "board: device \"%s\" is at address 0x%llx, which must be 0x%llx", name,
-			       (unsigned long long)(*out)->base, ARCH_VMGENID_GPA);
-	return r;
+	place = board_take_saved(b, name, e);
+	if (!place || place->base == ARCH_VMGENID_GPA)
+		return place;
+	err_set(e, EINVAL, "board: device \"%s\" is at address 0x%llx, which must be 0x%llx", name,
+		(unsigned long long)place->base, ARCH_VMGENID_GPA);
+	return NULL;
 }
 
 static int board_add_i8042(struct arch_board *b, struct device **dev, struct err *e)
@@ -127,13 +130,12 @@ static int board_add_boot_timer(struct arch_board *b, struct device **dev, struc
 
 static int board_add_vmgenid(struct arch_board *b, struct device **dev, struct err *e)
 {
-	const struct arch_place *place = NULL;
-	int r;
+	const struct arch_place *place;
 
 	if (!b->config->machine.vm_generation_id)
 		return 0;
-	r = board_place_vmgenid(b, &place, e);
-	return r ? r : vmgenid_new(place->base, place->gsi, b->platform, dev, e);
+	place = board_place_vmgenid(b, e);
+	return !place ? -EINVAL : vmgenid_new(place->base, place->gsi, b->platform, dev, e);
 }
 
 /* The VM Generation ID comes last: its event comes after the leak queues'. */
