@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every kind of machine boots, and comes back from a snapshot."""
+import time
+
 import pytest
 
 from conftest import BOOT_ARGS, COUNTER, IMAGE, Snapshot, machine_config, mapped_counter, wait_handled
+from snapsafe.patience import Deadline
 
 
 @pytest.mark.parametrize("mem_mib", [128, 4096])
@@ -109,10 +112,12 @@ def test_terminal_settings_come_back_on_sigterm(monitor, tmp_path):
                                stderr=subprocess.DEVNULL, start_new_session=True,
                                preexec_fn=lambda: __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0))
     try:
-        os.read(master, 1)  # the guest has printed something: the terminal is raw now
+        deadline = Deadline(20)
+        while termios.tcgetattr(slave) == before and deadline.left() > 0:  # until the machine is there
+            time.sleep(0.01)
         assert termios.tcgetattr(slave) != before
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(20) == -signal.SIGTERM
         assert termios.tcgetattr(slave) == before
     finally:
         process.kill()
