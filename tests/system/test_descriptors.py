@@ -315,6 +315,6 @@ def test_a_job_that_comes_to_the_foreground_has_the_terminal(tmp_path):
         api.pause()
         job = int(subprocess.run(["pgrep", "-P", str(shell.pid)], capture_output=True, text=True, check=True).stdout)
         os.kill(job, signal.SIGTERM)  # from the background: it must not be stopped when it puts the terminal right
-        assert os.waitstatus_to_exitcode(os.waitpid(shell.pid, 0)[1]) == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(shell.pid, 0)[1]) == -signal.SIGTERM & 0xff
     finally:
         shell.close()
