@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -107,12 +108,13 @@ static int platform_thread(struct platform *p, const char *name, void *(*fn)(voi
 			   struct err *e)
 {
 	struct platform_thread *own = calloc(1, sizeof(*own));
+	const char *id = strchr(name, '.'); /* a thread's name has room for 15 bytes: without "drive." */
 	int r;
 
 	if (!own)
 		return err_errno(e, ENOMEM, "cannot start the thread of device %s", name);
 	*own = (struct platform_thread){ .fn = fn, .arg = arg, .loop = p->loop };
-	snprintf(own->name, sizeof(own->name), "fc_io %s", name);
+	snprintf(own->name, sizeof(own->name), "fc_io %s", id ? id + 1 : name);
 	r = platform_thread_start(own, thread);
 	if (r) {
 		free(own);
