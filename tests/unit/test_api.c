@@ -725,6 +725,7 @@ static void the_log_has_the_lines_that_tools_look_for(void **state)
 	assert_status(once("GET", "/version", NULL), 200);
 	assert_fault(once("PUT", "/entropy", NULL), "Empty PUT request.");
 	log_set_level(LOG_LEVEL_OFF);
+	assert_true(log_drain(5000));
 	fd = open("log", O_RDONLY);
 	assert_true(read(fd, text, sizeof(text) - 1) > 0);
 	close(fd);
