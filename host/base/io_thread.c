@@ -3,10 +3,9 @@
 #include "base/io_thread.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <stddef.h>
 
-#include "base/log.h"
+#include "base/thread.h"
 
 /* A filter is built on the stack (8 KiB); the rest is what the C library and a signal's frame take. */
 #define IO_THREAD_STACK_SIZE (128u * 1024)
@@ -26,8 +25,7 @@ static void *io_thread_main(void *arg)
 	void (*destroy)(void *ctx) = t->destroy;
 	void *ctx = t->ctx;
 
-	log_set_thread_name(t->name);
-	pthread_setname_np(pthread_self(), t->name);
+	thread_set_name(t->name);
 	if (!io_thread_enter || io_thread_enter())
 		t->run(ctx);
 	if (atomic_exchange(&t->state, IO_THREAD_ENDED) == IO_THREAD_GIVEN_UP)
@@ -37,22 +35,8 @@ static void *io_thread_main(void *arg)
 
 int io_thread_start(struct io_thread *t)
 {
-	sigset_t all, before;
-	pthread_attr_t attr;
-	int r = pthread_attr_init(&attr);
-
-	if (r != 0)
-		return -r;
 	atomic_init(&t->state, IO_THREAD_RUNS);
-	r = pthread_attr_setstacksize(&attr, IO_THREAD_STACK_SIZE);
-	/* The new thread inherits the mask. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (r == 0)
-		r = pthread_create(&t->id, &attr, io_thread_main, t);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return -r;
+	return thread_start(&t->id, IO_THREAD_STACK_SIZE, io_thread_main, t);
 }
 
 void io_thread_end(struct io_thread *t, unsigned int ms)

@@ -30,6 +30,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "kvm/exit.h"
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"
@@ -151,8 +152,7 @@ static void *vcpu_thread(void *arg)
 	bool ended;
 	sigset_t kick;
 
-	log_set_thread_name(vcpu->name);
-	pthread_setname_np(pthread_self(), vcpu->name);
+	thread_set_name(vcpu->name);
 	sigemptyset(&kick);
 	sigaddset(&kick, VCPU_KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
@@ -166,35 +166,15 @@ static void *vcpu_thread(void *arg)
 	return NULL;
 }
 
-static int vcpu_create_thread(struct vcpu *vcpu)
-{
-	pthread_attr_t attr;
-	int r = pthread_attr_init(&attr);
-
-	if (r != 0)
-		return r;
-	r = pthread_attr_setstacksize(&attr, VCPU_STACK_SIZE);
-	if (r == 0)
-		r = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
-	pthread_attr_destroy(&attr);
-	return r;
-}
-
 int vcpu_start_thread(struct vcpu *vcpu, struct err *e)
 {
-	sigset_t all, before;
-	int r;
+	int r = vcpu_install_kick_handler(e);
 
-	r = vcpu_install_kick_handler(e);
 	if (r < 0)
 		return r;
-	/* The new thread inherits a full mask: signals for the process are the loop thread's business. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = vcpu_create_thread(vcpu);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r != 0)
-		return err_errno(e, r, "cannot start the thread of vCPU %u", vcpu->index);
+	r = thread_start(&vcpu->thread, VCPU_STACK_SIZE, vcpu_thread, vcpu);
+	if (r < 0)
+		return err_errno(e, -r, "cannot start the thread of vCPU %u", vcpu->index);
 	vcpu->has_thread = true;
 	return 0;
 }

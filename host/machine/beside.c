@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "machine/beside.h"
 
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -9,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/thread.h"
 #include "sandbox/sandbox.h"
 
 #define BESIDE_NAME	  "fc_files"
@@ -20,8 +20,7 @@ static void *beside_thread(void *arg)
 	struct beside *b = arg;
 	struct err e;
 
-	log_set_thread_name(BESIDE_NAME);
-	pthread_setname_np(pthread_self(), BESIDE_NAME);
+	thread_set_name(BESIDE_NAME);
 	if (sandbox_enter(SANDBOX_FILES, &e)) {
 		log_error("%s", e.text);
 		loop_stop(b->loop, 1);
@@ -59,25 +58,6 @@ static void beside_on_done(void *ctx, uint32_t events)
 	b->done(b->arg, r, &error);
 }
 
-/* It gets no signals: those for the process are the loop thread's business. */
-static int beside_start(struct beside *b)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	int r = pthread_attr_init(&attr);
-
-	if (r)
-		return r;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_attr_setstacksize(&attr, BESIDE_STACK_SIZE);
-	if (!r)
-		r = pthread_create(&b->thread, &attr, beside_thread, b);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return r;
-}
-
 int beside_init(struct beside *b, struct loop *loop, struct err *e)
 {
 	int r;
@@ -91,9 +71,9 @@ int beside_init(struct beside *b, struct loop *loop, struct err *e)
 	b->source = loop_add(loop, b->done_fd, EPOLLIN, beside_on_done, b);
 	if (!b->source)
 		return err_errno(e, errno, "cannot watch an eventfd");
-	r = beside_start(b);
+	r = thread_start(&b->thread, BESIDE_STACK_SIZE, beside_thread, b);
 	if (r)
-		return err_errno(e, r, "cannot start the thread for files");
+		return err_errno(e, -r, "cannot start the thread for files");
 	b->has_thread = true;
 	return 0;
 }

@@ -3,7 +3,6 @@
  * The platform that devices are plugged into, on top of KVM. The board says
  * where they are.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "machine/internal.h"
 #include "sandbox/sandbox.h"
 #include "virtio/mmio.h"
@@ -75,33 +75,13 @@ static void *platform_thread_run(void *arg)
 	struct err e;
 
 	free(arg);
-	log_set_thread_name(own.name);
-	pthread_setname_np(pthread_self(), own.name);
+	thread_set_name(own.name);
 	if (sandbox_enter(SANDBOX_IO, &e)) {
 		log_error("%s: %s", own.name, e.text);
 		loop_stop(own.loop, 1);
 		return NULL;
 	}
 	return own.fn(own.arg);
-}
-
-static int platform_thread_start(struct platform_thread *own, pthread_t *thread)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	int r = pthread_attr_init(&attr);
-
-	if (r)
-		return r;
-	/* It inherits a full mask: signals for the process are the loop thread's business. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_attr_setstacksize(&attr, PLATFORM_STACK_SIZE);
-	if (!r)
-		r = pthread_create(thread, &attr, platform_thread_run, own);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return r;
 }
 
 static int platform_thread(struct platform *p, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *thread,
@@ -115,10 +95,10 @@ static int platform_thread(struct platform *p, const char *name, void *(*fn)(voi
 		return err_errno(e, ENOMEM, "cannot start the thread of device %s", name);
 	*own = (struct platform_thread){ .fn = fn, .arg = arg, .loop = p->loop };
 	snprintf(own->name, sizeof(own->name), "fc_io %s", id ? id + 1 : name);
-	r = platform_thread_start(own, thread);
+	r = thread_start(thread, PLATFORM_STACK_SIZE, platform_thread_run, own);
 	if (r) {
 		free(own);
-		return err_errno(e, r, "cannot start the thread of device %s", name);
+		return err_errno(e, -r, "cannot start the thread of device %s", name);
 	}
 	return 0;
 }
