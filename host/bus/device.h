@@ -88,8 +88,8 @@ struct device {
 	struct fair_lock lock; /* guards the device's state */
 	const struct device_ops *ops;
 	enum device_state state; /* changed by the calls below */
-	char name
-		[DEVICE_NAME_SIZE]; /* unique in the machine; key of its state in a snapshot: "entropy", "drive.rootfs", "serial" */
+	/* Unique in the machine; key of its state in a snapshot: "entropy", "drive.rootfs", "serial". */
+	char name[DEVICE_NAME_SIZE];
 	struct device *next; /* the machine's list, in boot order */
 };
 
