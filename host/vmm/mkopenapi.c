@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "resource/resource.h"
 #include "vmm/endpoint.h"
+#include "vmm/vmm.h"
 
 static void print_object(const struct field_table *table, bool partial, int indent);
 
@@ -257,7 +258,7 @@ int main(void)
 	       "openapi: \"3.0.3\"\n"
 	       "info:\n"
 	       "  title: \"The API of snapsafe-vmm\"\n"
-	       "  version: \"" SNAPSAFE_VERSION "\"\n"
+	       "  version: \"" VMM_API_VERSION "\"\n"
 	       "  description: \"Served over a Unix socket. Paths, fields and answers are Firecracker's; docs/api.md "
 	       "says where "
 	       "not.\"\n");
