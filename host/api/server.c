@@ -28,11 +28,11 @@
 #include "api/framing.h"
 #include "api/request.h"
 #include "api/routes.h"
-#include "api/socket.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/unix_listener.h"
 #include "base/utf8.h"
 
 #define API_MAX_CONNECTIONS   10
@@ -41,7 +41,7 @@
 #define API_ACCEPT_RETRY_NS   (100ull * 1000 * 1000)
 
 struct api_server {
-	struct api_socket socket;
+	struct unix_listener socket;
 	struct vmm *vmm;   /* borrowed */
 	struct loop *loop; /* borrowed */
 	size_t max_payload;
@@ -418,7 +418,7 @@ int api_server_new(const char *path, size_t max_payload, struct vmm *vmm, struct
 	made->vmm = vmm;
 	made->loop = loop;
 	made->max_payload = max_payload;
-	r = api_socket_open(&made->socket, path, e);
+	r = unix_listener_open(&made->socket, "API socket", path, e);
 	if (!r)
 		r = api_server_start(made, e);
 	if (r) {
@@ -443,6 +443,6 @@ void api_server_free(struct api_server *server)
 	loop_remove(server->http_source);
 	if (server->http)
 		MHD_stop_daemon(server->http);
-	api_socket_close(&server->socket);
+	unix_listener_close(&server->socket);
 	free(server);
 }

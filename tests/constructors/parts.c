@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "api/request.h"
-#include "api/socket.h"
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/boot.h"
 #include "base/cleanup.h"
@@ -21,6 +20,7 @@
 #include "base/metrics.h"
 #include "base/outlet.h"
 #include "base/own_stack.h"
+#include "base/unix_listener.h"
 #include "config/json_fields.h"
 #include "resource/resource.h"
 #include "resource/state.h"
@@ -662,8 +662,8 @@ static void after_tmpfile(const struct constructor *c)
 
 MAKE(make_socket)
 {
-	static struct api_socket s;
-	int r = api_socket_open(&s, "socket", e);
+	static struct unix_listener s;
+	int r = unix_listener_open(&s, "socket", "socket", e);
 
 	(void)c;
 	if (!r)
@@ -673,7 +673,7 @@ MAKE(make_socket)
 
 static void unmake_socket(void *out)
 {
-	api_socket_close(out);
+	unix_listener_close(out);
 }
 
 MAKE(make_request)
@@ -846,7 +846,7 @@ const struct constructor constructors_of_parts[] = {
 	  false },
 	WITH("tmpfile_init, tmpfile_create", NULL, after_tmpfile, make_tmpfile, unmake_tmpfile),
 	/* The lock on the folder is advisory. */
-	{ "api_socket_open", NULL, NULL, make_socket, unmake_socket, NULL, "open ", false },
+	{ "unix_listener_open", NULL, NULL, make_socket, unmake_socket, NULL, "open ", false },
 	PLAIN("api_request_new", make_request, unmake_request),
 	PLAIN("acpi_make_dsdt", make_dsdt, free),
 	PLAIN("acpi_make_vmgenid_ssdt", make_vmgenid_ssdt, free),
