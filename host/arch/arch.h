@@ -49,7 +49,7 @@ struct arch_place {
 	bool taken; /* by its device; else it is only said in a snapshot */
 };
 
-#define ARCH_MAX_PLACES (ARCH_MAX_VIRTIO + 1)
+#define ARCH_MAX_PLACES (ARCH_MAX_VIRTIO + 2)
 
 /* The machine's board (board.c): zeroed at first, then what stands first below is set. */
 struct arch_board {

@@ -36,6 +36,10 @@ METRICS_DECLARE(i8042, I8042_METRICS)
 #define VMGENID_METRICS(M) M(vmgenid, update_count)
 METRICS_DECLARE(vmgenid, VMGENID_METRICS)
 
+/* VMClock. */
+#define VMCLOCK_METRICS(M) M(vmclock, update_count)
+METRICS_DECLARE(vmclock, VMCLOCK_METRICS)
+
 /*
  * 16550A UART at port (8 ports). Output goes to config->serial_out_path or to standard output; input comes from standard
  * input when there is no path and it is a terminal (put into raw mode from the first resume until free), a pipe or a socket.
@@ -54,6 +58,12 @@ int i8042_ctrl_alt_del(struct device *dev, struct err *e) must_check;
  * Notify(VGEN, 0x80).
  */
 int vmgenid_new(gpa_t gpa, uint32_t gsi, struct platform *p, struct device **dev, struct err *e) must_check;
+
+/*
+ * VMClock: a page at gpa (abi/vmclock_page.h) whose generation and disruption marker are one more after each leak event, with an
+ * interrupt that ACPI turns into Notify(VCLK, 0x80). No time: what the host knows of it is not enough.
+ */
+int vmclock_new(gpa_t gpa, uint32_t gsi, struct platform *p, struct device **dev, struct err *e) must_check;
 
 /* One MMIO page: a guest that writes 123 gets its boot time, since now, into the log. */
 int boot_timer_new(gpa_t base, struct platform *p, struct device **dev, struct err *e) must_check;

@@ -713,6 +713,12 @@ MAKE(make_vmgenid_ssdt)
 	return acpi_make_vmgenid_ssdt(0x1000, 5, (struct acpi_header **)out, e);
 }
 
+MAKE(make_vmclock_ssdt)
+{
+	(void)c;
+	return acpi_make_vmclock_ssdt(0x1000, 5, (struct acpi_header **)out, e);
+}
+
 MAKE(make_virtio_ssdt)
 {
 	static const struct arch_place place = { .base = 0xd0000000, .gsi = 5 };
@@ -741,6 +747,12 @@ MAKE(make_vmgenid)
 {
 	(void)c;
 	return vmgenid_new(0x1000, FAKE_FIRST_GSI, &fp.p, (struct device **)out, e);
+}
+
+MAKE(make_vmclock)
+{
+	(void)c;
+	return vmclock_new(0x1000, FAKE_FIRST_GSI, &fp.p, (struct device **)out, e);
 }
 
 MAKE(make_boot_timer)
@@ -850,10 +862,12 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("api_request_new", make_request, unmake_request),
 	PLAIN("acpi_make_dsdt", make_dsdt, free),
 	PLAIN("acpi_make_vmgenid_ssdt", make_vmgenid_ssdt, free),
+	PLAIN("acpi_make_vmclock_ssdt", make_vmclock_ssdt, free),
 	PLAIN("acpi_make_virtio_ssdt", make_virtio_ssdt, free),
 	ON_PLATFORM("serial_new, serial_io_open", make_serial, unmake_device),
 	ON_PLATFORM("i8042_new", make_i8042, unmake_device),
 	ON_PLATFORM("vmgenid_new", make_vmgenid, unmake_device),
+	ON_PLATFORM("vmclock_new", make_vmclock, unmake_device),
 	ON_PLATFORM("boot_timer_new", make_boot_timer, unmake_device),
 	ON_PLATFORM("blk_new, blk_sync_new, virtio_dev_init, throttle_init", make_blk, unmake_vdev),
 	ON_PLATFORM("blk_new, blk_uring_new", make_async_blk, unmake_vdev),

@@ -76,6 +76,7 @@ void board_init(struct board *b)
 	board_plug_disk(b);
 	board_plug_entropy(b);
 	fuzz_expect(vmgenid_new(ARCH_VMGENID_GPA, 0, &b->fp.p, &b->devices[BOARD_VMGENID], &e) == 0);
+	fuzz_expect(vmclock_new(ARCH_VMCLOCK_GPA, 0, &b->fp.p, &b->devices[BOARD_VMCLOCK], &e) == 0);
 	board_resume(b);
 }
 

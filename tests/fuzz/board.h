@@ -9,7 +9,16 @@
 struct dec;
 struct enc;
 
-enum board_device { BOARD_SERIAL, BOARD_I8042, BOARD_BOOT_TIMER, BOARD_DISK, BOARD_ENTROPY, BOARD_VMGENID, BOARD_NUM };
+enum board_device {
+	BOARD_SERIAL,
+	BOARD_I8042,
+	BOARD_BOOT_TIMER,
+	BOARD_DISK,
+	BOARD_ENTROPY,
+	BOARD_VMGENID,
+	BOARD_VMCLOCK,
+	BOARD_NUM
+};
 
 struct board {
 	struct fake_platform fp;

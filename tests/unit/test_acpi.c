@@ -15,6 +15,7 @@
 
 #define MEMORY	    (16ull << 20)
 #define VMGENID_GSI 0x17u
+#define VMCLOCK_GSI 0x16u
 
 static struct guest_mem memory;
 
@@ -42,7 +43,7 @@ static const struct acpi_header *table_at(uint64_t gpa)
 	const struct acpi_header *table = mem_host(&memory, gpa, sizeof(*table));
 
 	assert_non_null(table);
-	assert_true(gpa >= ARCH_ACPI_GPA && gpa + table->length <= ARCH_VMGENID_GPA);
+	assert_true(gpa >= ARCH_ACPI_GPA && gpa + table->length <= ARCH_VMCLOCK_GPA);
 	assert_int_equal(sum_bytes(table, table->length), 0);
 	assert_memory_equal(table->oem_id, "SNPSAF", 6);
 	return table;
@@ -93,7 +94,8 @@ static const uint8_t *after(const struct acpi_header *table, const void *bytes, 
 	return found + len;
 }
 
-static void write_tables_with(unsigned int num_vcpus, unsigned int num_virtio, uint32_t vmgenid_gsi)
+static void write_tables_with(unsigned int num_vcpus, unsigned int num_virtio, uint32_t vmgenid_gsi,
+			      uint32_t vmclock_gsi)
 {
 	struct arch_board board = { 0 };
 	struct mem_layout layout;
@@ -102,6 +104,8 @@ static void write_tables_with(unsigned int num_vcpus, unsigned int num_virtio, u
 	assert_int_equal(arch_board_new_places(&board, num_virtio, &e), 0);
 	if (vmgenid_gsi != 0)
 		board.places[board.num_places++] = (struct arch_place){ .base = ARCH_VMGENID_GPA, .gsi = vmgenid_gsi };
+	if (vmclock_gsi != 0)
+		board.places[board.num_places++] = (struct arch_place){ .base = ARCH_VMCLOCK_GPA, .gsi = vmclock_gsi };
 	arch_mem_layout(MEMORY, &layout);
 	assert_int_equal(mem_init_anonymous(&memory, &layout, &e), 0);
 	assert_int_equal(acpi_write(&memory, num_vcpus, &board, &e), 0);
@@ -109,7 +113,7 @@ static void write_tables_with(unsigned int num_vcpus, unsigned int num_virtio, u
 
 static void write_tables(unsigned int num_vcpus, unsigned int num_virtio)
 {
-	write_tables_with(num_vcpus, num_virtio, VMGENID_GSI);
+	write_tables_with(num_vcpus, num_virtio, VMGENID_GSI, VMCLOCK_GSI);
 }
 
 static void every_table_is_found_and_adds_up(void **state)
@@ -119,8 +123,8 @@ static void every_table_is_found_and_adds_up(void **state)
 	assert_memory_equal(xsdt()->signature, "XSDT", 4);
 	assert_non_null(find_table("FACP", 0));
 	assert_non_null(find_table("APIC", 0));
-	assert_non_null(find_table("SSDT", 3)); /* three devices, VM Generation ID */
-	assert_null(find_table("SSDT", 4));
+	assert_non_null(find_table("SSDT", 4)); /* three devices, VM Generation ID, VMClock */
+	assert_null(find_table("SSDT", 5));
 	assert_memory_equal(dsdt()->signature, "DSDT", 4);
 	mem_fini(&memory);
 }
@@ -195,7 +199,7 @@ static void each_virtio_device_has_its_own_name_address_and_interrupt(void **sta
 		assert_int_equal(read_number(p, 4), ARCH_VIRTIO_MMIO_BASE + i * 0x1000ull);
 		assert_int_equal(read_number(p + 4, 4), 0x1000);
 		p = after(ssdt, interrupt, sizeof(interrupt));
-		assert_int_equal(read_number(p, 4), ARCH_GSI_FIRST + i % 18);
+		assert_int_equal(read_number(p, 4), ARCH_GSI_FIRST + i % 17);
 	}
 	mem_fini(&memory);
 }
@@ -224,12 +228,38 @@ static void one_table_names_the_generation_id_and_its_event(void **state)
 	mem_fini(&memory);
 }
 
+/* One memory resource, the page, as Linux' driver wants it, and an event device of its own (ACPI 6.4, 6.4.3.5.2). */
+static void one_table_names_vmclock_its_page_and_its_event(void **state)
+{
+	/* A range of memory: consumer, fixed, decoded as it is; cacheable, read-only. */
+	static const uint8_t page[] = { 0x87, 0x17, 0x00, 0x00, 0x0d, 0x02 };
+	const struct acpi_header *ssdt;
+	const uint8_t *p;
+
+	(void)state;
+	write_tables(1, 0);
+	ssdt = find_table("SSDT", 1);
+	assert_non_null(ssdt);
+	(void)after(ssdt, "_HID\rAMZNC10C", 14);
+	(void)after(ssdt, "_CID\x0dVMCLOCK", 13);
+	(void)after(ssdt, "ACPI0013", 9);
+	p = after(ssdt, page, sizeof(page));
+	assert_int_equal(read_number(p + 4, 4), ARCH_VMCLOCK_GPA);
+	assert_int_equal(read_number(p + 8, 4), ARCH_VMCLOCK_GPA + 0xfff);
+	assert_int_equal(read_number(p + 12, 4), 0);
+	assert_int_equal(read_number(p + 16, 4), 0x1000);
+	p = after(ssdt, "CGSI\x0c", 5);
+	assert_int_equal(read_number(p, 4), VMCLOCK_GSI);
+	(void)after(ssdt, "\x89\x06\x00\x03\x01\x16\x00\x00\x00", 9);
+	mem_fini(&memory);
+}
+
 static void a_machine_without_generation_id_does_not_name_it(void **state)
 {
 	const uint8_t *tables;
 
 	(void)state;
-	write_tables_with(1, 1, 0);
+	write_tables_with(1, 1, 0, 0);
 	assert_non_null(find_table("SSDT", 0));
 	assert_null(find_table("SSDT", 1));
 	tables = mem_host(&memory, ARCH_ACPI_GPA, ARCH_VMGENID_GPA - ARCH_ACPI_GPA);
@@ -260,6 +290,7 @@ int main(void)
 		cmocka_unit_test(the_madt_lists_each_processor_and_the_ioapic),
 		cmocka_unit_test(each_virtio_device_has_its_own_name_address_and_interrupt),
 		cmocka_unit_test(one_table_names_the_generation_id_and_its_event),
+		cmocka_unit_test(one_table_names_vmclock_its_page_and_its_event),
 		cmocka_unit_test(a_machine_without_generation_id_does_not_name_it),
 		cmocka_unit_test(too_many_processors_or_too_little_memory_is_refused),
 	};

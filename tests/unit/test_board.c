@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "devices/devices.h"
 #include "fake_platform.h"
 #include "state/codec.h"
 
@@ -46,15 +47,29 @@ static struct arch_place place(struct arch_board *b, const char *device)
 	return *found;
 }
 
-/* The VM Generation ID, as the board makes it; the device goes again, its place stays. */
-static int add_vmgenid(struct arch_board *b)
+/* A device as the board makes it, by the section of its metrics; it goes again, its place stays. */
+static int add_device(struct arch_board *b, const char *section)
 {
+	size_t i = 0;
 	struct device *dev = NULL;
-	int r = arch_board_devices[arch_num_board_devices - 1].create(b, &dev, &e);
+	int r;
 
-	if (!r)
+	while (!arch_board_devices[i].metrics || strcmp(arch_board_devices[i].metrics->name, section) != 0)
+		i++;
+	r = arch_board_devices[i].create(b, &dev, &e);
+	if (dev)
 		dev->ops->free(dev);
 	return r;
+}
+
+static int add_vmgenid(struct arch_board *b)
+{
+	return add_device(b, "vmgenid");
+}
+
+static int add_vmclock(struct arch_board *b)
+{
+	return add_device(b, "vmclock");
 }
 
 static void assert_is_at(struct arch_place p, const char *device, gpa_t base, uint32_t gsi)
@@ -64,7 +79,7 @@ static void assert_is_at(struct arch_place p, const char *device, gpa_t base, ui
 	assert_int_equal(p.gsi, gsi);
 }
 
-/* 16 drives, 8 network devices, vsock, balloon, entropy, VM Generation ID. */
+/* 16 drives, 8 network devices, vsock, balloon, entropy, VM Generation ID, VMClock. */
 static void there_is_room_for_every_device(void **state)
 {
 	struct arch_board b = new_board();
@@ -75,12 +90,14 @@ static void there_is_room_for_every_device(void **state)
 		char name[16];
 
 		snprintf(name, sizeof(name), "device.%u", i);
-		assert_is_at(place(&b, name), name, 0xC0001000 + i * 0x1000ull, i < 18 ? 5 + i : 5 + i - 18);
+		assert_is_at(place(&b, name), name, 0xC0001000 + i * 0x1000ull, i < 17 ? 5 + i : 5 + i - 17);
 		users[b.places[i].gsi]++;
 	}
 	assert_int_equal(add_vmgenid(&b), 0);
+	assert_int_equal(add_vmclock(&b), 0);
 	assert_is_at(b.places[27], "vmgenid", ARCH_VMGENID_GPA, 23);
-	assert_int_equal(users[23], 0); /* its driver does not share */
+	assert_is_at(b.places[28], "vmclock", ARCH_VMCLOCK_GPA, 22);
+	assert_int_equal(users[22] + users[23], 0); /* their driver does not share */
 	for (unsigned int gsi = 0; gsi <= ARCH_GSI_LAST; gsi++)
 		assert_in_range(users[gsi], 0, 2);
 	assert_int_equal(arch_board_num_virtio(&b), 27);
@@ -96,6 +113,7 @@ static void one_device_too_many_is_refused_by_name(void **state)
 	assert_int_equal(arch_board_place_virtio(&b, "net.x", &p, &e), -ENOSPC);
 	assert_non_null(strstr(e.text, "device \"net.x\" is one too many"));
 	assert_int_equal(add_vmgenid(&b), 0);
+	assert_int_equal(add_vmclock(&b), 0);
 }
 
 static struct dec *saved(const struct arch_board *b, unsigned int version)
@@ -138,7 +156,9 @@ static void a_saved_machine_finds_each_device_where_it_was(void **state)
 	a = place(&old, "drive.a");
 	entropy = place(&old, "entropy");
 	assert_int_equal(add_vmgenid(&old), 0);
+	assert_int_equal(add_vmclock(&old), 0);
 	assert_int_equal(load(&b, &old, 1), 0);
+	assert_int_equal(add_vmclock(&b), 0);
 	assert_int_equal(arch_board_check_taken(&b, &e), -EINVAL);
 	assert_int_equal(add_vmgenid(&b), 0);
 	assert_is_at(place(&b, "entropy"), "entropy", entropy.base, entropy.gsi);
@@ -167,14 +187,48 @@ static void a_machine_of_v1_0_has_the_places_of_v1_0(void **state)
 	assert_is_at(place(&again, "entropy"), "entropy", 0xC0003000, 7);
 }
 
+/* Machines that are older than it, and have other devices at its interrupt. */
+static void a_machine_that_was_saved_without_vmclock_has_none(void **state)
+{
+	struct arch_board old = new_board(), b;
+
+	(void)state;
+	(void)place(&old, "entropy");
+	old.places[0].gsi = 22;
+	for (unsigned int version = 0; version < 2; version++) {
+		assert_int_equal(load(&b, &old, version), 0);
+		assert_int_equal(add_vmclock(&b), 0);
+		assert_int_equal(b.num_places, version);
+	}
+}
+
+/* Two events of one leak may be told in any order, but none before the leak queues' bytes are there. */
+static void the_leak_queues_come_before_vmgenid_and_that_before_vmclock(void **state)
+{
+	size_t configured = 0, vmgenid = 0, vmclock = 0;
+
+	(void)state;
+	for (size_t i = 0; i < arch_num_board_devices; i++) {
+		if (!arch_board_devices[i].create)
+			configured = i;
+		else if (arch_board_devices[i].metrics == &vmgenid_metrics_section)
+			vmgenid = i;
+		else if (arch_board_devices[i].metrics == &vmclock_metrics_section)
+			vmclock = i;
+	}
+	assert_true(0 < configured && configured < vmgenid && vmgenid < vmclock);
+}
+
 static void assert_refused(const struct arch_board *from, const char *device, const char *words)
 {
 	const struct arch_place *p = NULL;
 	struct arch_board b;
 	int r = load(&b, from, 1);
 
-	if (!r)
-		r = strcmp(device, "vmgenid") ? arch_board_place_virtio(&b, device, &p, &e) : add_vmgenid(&b);
+	if (!r && (!strcmp(device, "vmgenid") || !strcmp(device, "vmclock")))
+		r = add_device(&b, device);
+	else if (!r)
+		r = arch_board_place_virtio(&b, device, &p, &e);
 	if (!r)
 		r = arch_board_check_taken(&b, &e);
 	assert_int_equal(r, -EINVAL);
@@ -202,6 +256,8 @@ static void impossible_places_are_refused_by_name(void **state)
 	assert_refused(&b, "entropy", "device \"entropy\" is at address 0xfec00000");
 	b.places[0].base = 0x1000;
 	assert_refused(&b, "vmgenid", "device \"vmgenid\" is at address 0x1000");
+	snprintf(b.places[0].device, sizeof(b.places[0].device), "vmclock");
+	assert_refused(&b, "vmclock", "device \"vmclock\" is at address 0x1000, which must be 0xde000");
 	snprintf(b.places[0].device, sizeof(b.places[0].device), "entropy");
 	assert_refused(&b, "entropy", "device \"entropy\" has two places");
 }
@@ -213,6 +269,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_device_too_many_is_refused_by_name, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_saved_machine_finds_each_device_where_it_was, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_machine_of_v1_0_has_the_places_of_v1_0, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_machine_that_was_saved_without_vmclock_has_none, setup, teardown),
+		cmocka_unit_test(the_leak_queues_come_before_vmgenid_and_that_before_vmclock),
 		cmocka_unit_test_setup_teardown(impossible_places_are_refused_by_name, setup, teardown),
 	};
 

@@ -34,6 +34,7 @@
 #define HEADER	    0x80000u
 #define STATUS	    0x90fffu
 #define VMGENID_GPA 0xdf000u
+#define VMCLOCK_GPA 0xde000u
 
 struct fixture {
 	struct fake_platform fp;
@@ -291,6 +292,21 @@ static void the_vm_generation_id(void **state)
 	dev->ops->free(dev);
 }
 
+static void vmclock(void **state)
+{
+	struct fixture *f = *state;
+	struct device *dev;
+	struct err e;
+
+	mark(f);
+	assert_int_equal(vmclock_new(VMCLOCK_GPA, FAKE_FIRST_GSI, &f->fp.p, &dev, &e), 0);
+	assert_changed(f, 1);
+	mark(f);
+	assert_int_equal(device_leak(dev, &e), 0);
+	assert_changed(f, 1);
+	dev->ops->free(dev);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -303,6 +319,7 @@ int main(void)
 		TEST(random_bytes),
 		TEST(fills_and_copies_of_a_leak),
 		TEST(the_vm_generation_id),
+		TEST(vmclock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * RSDP -> XSDT -> FADT -> DSDT, MADT, one SSDT a virtio device and one for the VM
- * Generation ID, one after the other from ARCH_ACPI_GPA on (ACPI 6.4, chapter 5). No port or register of the
+ * RSDP -> XSDT -> FADT -> DSDT, MADT, one SSDT a virtio device, one for the VM
+ * Generation ID and one for VMClock, one after the other from ARCH_ACPI_GPA on (ACPI 6.4, chapter 5). No port or register of the
  * fixed ACPI hardware exists; the FADT says so, and names the keyboard
  * controller's reset command as reset register.
  */
@@ -159,9 +159,9 @@ static struct acpi_header acpi_header(const char *signature, size_t len, uint8_t
 /* Puts a table into guest memory; *at is its address. */
 static int acpi_place(struct acpi_writer *w, const void *table, size_t len, gpa_t *at, struct err *e)
 {
-	if (len > ARCH_VMGENID_GPA - w->next)
+	if (len > ARCH_VMCLOCK_GPA - w->next)
 		return err_set(e, ENOSPC, "the ACPI tables do not fit between 0x%llx and 0x%llx", ARCH_ACPI_GPA,
-			       ARCH_VMGENID_GPA);
+			       ARCH_VMCLOCK_GPA);
 	if (!mem_write(w->mem, w->next, table, len))
 		return err_set(e, ENOMEM, "this machine has too little RAM for firmware tables");
 	*at = w->next;
@@ -231,13 +231,18 @@ static int acpi_write_place(struct acpi_writer *w, const struct arch_place *plac
 			    struct err *e)
 {
 	_cleanup_free_ struct acpi_header *ssdt = NULL;
-	int r = arch_place_is_virtio(place) ? acpi_make_virtio_ssdt((*num_virtio)++, place, &ssdt, e)
-					    : acpi_make_vmgenid_ssdt(place->base, place->gsi, &ssdt, e);
+	int r;
 
+	if (arch_place_is_virtio(place))
+		r = acpi_make_virtio_ssdt((*num_virtio)++, place, &ssdt, e);
+	else if (place->base == ARCH_VMCLOCK_GPA)
+		r = acpi_make_vmclock_ssdt(place->base, place->gsi, &ssdt, e);
+	else
+		r = acpi_make_vmgenid_ssdt(place->base, place->gsi, &ssdt, e);
 	return r < 0 ? r : acpi_place_listed(w, ssdt, ssdt->length, e);
 }
 
-/* One table for each virtio device and for the VM Generation ID. */
+/* One table for each device that has a place. */
 static int acpi_write_devices(struct acpi_writer *w, const struct arch_board *board, struct err *e)
 {
 	unsigned int num_virtio = 0;

@@ -34,6 +34,7 @@ void acpi_set_checksum(void *table, size_t len, uint8_t *checksum);
 /* Compiled tables with their fields filled in. The caller frees *table. */
 int acpi_make_dsdt(struct acpi_header **table, struct err *e) must_check;
 int acpi_make_vmgenid_ssdt(gpa_t vmgenid, uint32_t gsi, struct acpi_header **table, struct err *e) must_check;
+int acpi_make_vmclock_ssdt(gpa_t vmclock, uint32_t gsi, struct acpi_header **table, struct err *e) must_check;
 int acpi_make_virtio_ssdt(unsigned int index, const struct arch_place *place, struct acpi_header **table,
 			  struct err *e) must_check;
 

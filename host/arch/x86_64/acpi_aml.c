@@ -9,7 +9,9 @@
 #include "arch/arch.h"
 #include "arch/x86_64/dsdt_aml.h"
 #include "arch/x86_64/virtio_aml.h"
+#include "arch/x86_64/vmclock_aml.h"
 #include "arch/x86_64/vmgenid_aml.h"
+#include "vmclock_page.h"
 
 static void acpi_patch(void *table, size_t offset, uint64_t value, size_t size)
 {
@@ -50,6 +52,21 @@ int acpi_make_vmgenid_ssdt(gpa_t vmgenid, uint32_t gsi, struct acpi_header **tab
 	ACPI_PATCH(ssdt, VMGENID_GED_INTERRUPT, gsi);
 	ACPI_PATCH(ssdt, VMGENID_GED_GSI, gsi);
 	acpi_set_checksum(ssdt, sizeof(vmgenid_aml), &ssdt->checksum);
+	*table = ssdt;
+	return 0;
+}
+
+int acpi_make_vmclock_ssdt(gpa_t vmclock, uint32_t gsi, struct acpi_header **table, struct err *e)
+{
+	struct acpi_header *ssdt = acpi_copy(vmclock_aml, sizeof(vmclock_aml), e);
+
+	if (!ssdt)
+		return -ENOMEM;
+	ACPI_PATCH(ssdt, VMCLOCK_FIRST_BYTE, vmclock);
+	ACPI_PATCH(ssdt, VMCLOCK_LAST_BYTE, vmclock + VMCLOCK_PAGE_SIZE - 1);
+	ACPI_PATCH(ssdt, VMCLOCK_GED_INTERRUPT, gsi);
+	ACPI_PATCH(ssdt, VMCLOCK_GED_GSI, gsi);
+	acpi_set_checksum(ssdt, sizeof(vmclock_aml), &ssdt->checksum);
 	*table = ssdt;
 	return 0;
 }

@@ -7,7 +7,7 @@ Usage: aml2h.py IASL NAME.asl OUTPUT.h FIELD...
 FIELD is MACRO=PATH:KIND:PLACEHOLDER. Offsets come from the table that "iasl -so" writes. What iasl makes stays beside
 OUTPUT.h. KIND says what is patched at
 PATH: name (the four letters of the object itself), word, dword (an integer), package.I (element I of a package, an integer),
-memory32 (a descriptor's base address), interrupt (a descriptor's first interrupt). The field must hold PLACEHOLDER
+memory32 (a descriptor's base address), memory_first, memory_last (a range's), interrupt (a descriptor's first interrupt). The field must hold PLACEHOLDER
 (letters, or a hexadecimal number), else the build fails.
 """
 import pathlib
@@ -16,8 +16,9 @@ import subprocess
 import sys
 
 # AML and resource descriptor encodings, ACPI 6.4 sections 20.2 and 6.4.3: what iasl's "Opcode" column says.
-AML_WORD, AML_DWORD, AML_PACKAGE, AML_MEMORY32FIXED, AML_INTERRUPT = 0x0B, 0x0C, 0x12, 0x86, 0x89
+AML_WORD, AML_DWORD, AML_PACKAGE, AML_MEMORY32FIXED, AML_DWORDMEMORY, AML_INTERRUPT = 0x0B, 0x0C, 0x12, 0x86, 0x87, 0x89
 MEMORY32FIXED_BASE = 4  # tag, 16-bit length, flags; then the base address
+DWORDMEMORY_FIRST = 10  # tag, 16-bit length, type, flags, type's flags, granularity; then the first and the last address
 INTERRUPT_FIRST = 5  # tag, 16-bit length, flags, count; then the first interrupt
 ENTRY = re.compile(r'\{"([^"]+)",\s*0x(\w+),\s*0x(\w+),\s*0x(\w+),\s*0x(\w+),\s*0x(\w+)\}')
 
@@ -75,6 +76,8 @@ def locate(aml, entries, path, kind):
         "word": (AML_WORD, 0, 2),
         "dword": (AML_DWORD, 0, 4),
         "memory32": (AML_MEMORY32FIXED, MEMORY32FIXED_BASE, 4),
+        "memory_first": (AML_DWORDMEMORY, DWORDMEMORY_FIRST, 4),
+        "memory_last": (AML_DWORDMEMORY, DWORDMEMORY_FIRST + 4, 4),
         "interrupt": (AML_INTERRUPT, INTERRUPT_FIRST, 4),
     }[kind]
     expect(path, opcode, wanted)

@@ -8,11 +8,14 @@
  * the device's name: a machine that is loaded has each device where its guest
  * knows it, whatever tables and lists have become since.
  *
- * KVM's IOAPIC has 24 pins, fewer than there may be devices. The first 18
+ * KVM's IOAPIC has 24 pins, fewer than there may be devices. The first 17
  * virtio devices have one each, then they are shared: virtio-mmio's drivers
  * share interrupts, each reads the status of its own device, and what KVM makes
- * of an irqfd is an edge each, so that none is lost. The VM Generation ID's is
- * its own: Linux' driver of the event device does not share.
+ * of an irqfd is an edge each, so that none is lost. The VM Generation ID and
+ * VMClock have their own: Linux' driver of the event device does not share.
+ *
+ * VMClock is in every new machine, as in Firecracker's. One that was saved
+ * without it goes on without it: its guest has booted, and looks for no other.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,8 +25,9 @@
 #include "devices/devices.h"
 #include "state/codec.h"
 
-#define BOARD_NUM_GSIS	  (ARCH_GSI_LAST - ARCH_GSI_FIRST) /* of virtio devices: all but the last */
 #define BOARD_VMGENID_GSI ARCH_GSI_LAST
+#define BOARD_VMCLOCK_GSI (ARCH_GSI_LAST - 1)
+#define BOARD_NUM_GSIS	  (BOARD_VMCLOCK_GSI - ARCH_GSI_FIRST) /* of virtio devices */
 #define BOARD_WINDOWS_END (ARCH_VIRTIO_MMIO_BASE + ARCH_MAX_VIRTIO * ARCH_VIRTIO_MMIO_WINDOW)
 
 static struct arch_place *board_find(struct arch_board *b, const char *device)
@@ -97,20 +101,19 @@ int arch_board_place_virtio(struct arch_board *b, const char *device, const stru
 	return 0;
 }
 
-/* NULL: -EINVAL, and e says why. */
-static const struct arch_place *board_place_vmgenid(struct arch_board *b, struct err *e)
+/* A device that is always at the same address of guest memory. NULL: -EINVAL, and e says why. */
+static const struct arch_place *board_place_in_memory(struct arch_board *b, const char *device, gpa_t base,
+						      uint32_t gsi, struct err *e)
 {
-	static const char name[] = "vmgenid";
 	const struct arch_place *place;
 
-	if (!b->is_saved) /* Up to v1.0 it had the interrupt after the virtio devices'. */
-		return board_add(b, name, ARCH_VMGENID_GPA,
-				 b->is_v1_0 ? ARCH_GSI_FIRST + arch_board_num_virtio(b) : BOARD_VMGENID_GSI);
-	place = board_take_saved(b, name, e);
-	if (!place || place->base == ARCH_VMGENID_GPA)
+	if (!b->is_saved)
+		return board_add(b, device, base, gsi);
+	place = board_take_saved(b, device, e);
+	if (!place || place->base == base)
 		return place;
-	err_set(e, EINVAL, "board: device \"%s\" is at address 0x%llx, which must be 0x%llx", name,
-		(unsigned long long)place->base, ARCH_VMGENID_GPA);
+	err_set(e, EINVAL, "board: device \"%s\" is at address 0x%llx, which must be 0x%llx", device,
+		(unsigned long long)place->base, (unsigned long long)base);
 	return NULL;
 }
 
@@ -130,20 +133,34 @@ static int board_add_boot_timer(struct arch_board *b, struct device **dev, struc
 
 static int board_add_vmgenid(struct arch_board *b, struct device **dev, struct err *e)
 {
+	/* Up to v1.0 it had the interrupt after the virtio devices'. */
+	uint32_t gsi = b->is_v1_0 ? ARCH_GSI_FIRST + arch_board_num_virtio(b) : BOARD_VMGENID_GSI;
 	const struct arch_place *place;
 
 	if (!b->config->machine.vm_generation_id)
 		return 0;
-	place = board_place_vmgenid(b, e);
+	place = board_place_in_memory(b, "vmgenid", ARCH_VMGENID_GPA, gsi, e);
 	return !place ? -EINVAL : vmgenid_new(place->base, place->gsi, b->platform, dev, e);
 }
 
-/* The VM Generation ID comes last: its event comes after the leak queues'. */
+static int board_add_vmclock(struct arch_board *b, struct device **dev, struct err *e)
+{
+	static const char name[] = "vmclock";
+	const struct arch_place *place;
+
+	if (b->is_v1_0 || (b->is_saved && !board_find(b, name)))
+		return 0;
+	place = board_place_in_memory(b, name, ARCH_VMCLOCK_GPA, BOARD_VMCLOCK_GSI, e);
+	return !place ? -EINVAL : vmclock_new(place->base, place->gsi, b->platform, dev, e);
+}
+
+/* The VM Generation ID's event comes after the leak queues', and VMClock's, which tells programs, when the kernel has both. */
 const struct arch_board_device arch_board_devices[] = {
 	{ board_add_i8042, &i8042_metrics_section },
 	{ board_add_boot_timer, NULL },
 	{ NULL, NULL },
 	{ board_add_vmgenid, &vmgenid_metrics_section },
+	{ board_add_vmclock, &vmclock_metrics_section },
 };
 const size_t arch_num_board_devices = ARRAY_SIZE(arch_board_devices);
 

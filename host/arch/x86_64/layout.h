@@ -32,7 +32,8 @@
 #define ARCH_SYSTEM_START     0x9FC00ull
 #define ARCH_SYSTEM_END	      0xE0000ull
 #define ARCH_MPTABLE_GPA      0x9FC00ull
-#define ARCH_ACPI_GPA	      0xA0000ull /* tables, up to ARCH_VMGENID_GPA */
+#define ARCH_ACPI_GPA	      0xA0000ull /* tables, up to ARCH_VMCLOCK_GPA */
+#define ARCH_VMCLOCK_GPA      0xDE000ull /* a page, which programs of the guest may map */
 #define ARCH_VMGENID_GPA      0xDF000ull /* a page of its own, 16 bytes used */
 #define ARCH_RSDP_GPA	      0xE0000ull
 #define ARCH_RESET_VECTOR_GPA 0xFFFF0ull /* what a kernel jumps to that asks the BIOS for a reset */
@@ -43,7 +44,7 @@
 #define ARCH_SERIAL_GSI	 4u
 #define ARCH_I8042_PORT	 0x60 /* to 0x64 */
 #define ARCH_I8042_GSI	 1u
-#define ARCH_GSI_FIRST	 5u /* virtio devices; vmgenid has the last */
+#define ARCH_GSI_FIRST	 5u /* virtio devices; vmclock and vmgenid have the last two */
 #define ARCH_GSI_LAST	 23u
 #define ARCH_MAX_VIRTIO	 40u /* 16 drives, 8 network devices, vsock, balloon, entropy, and room */
 

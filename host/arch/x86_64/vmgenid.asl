@@ -20,6 +20,7 @@ DefinitionBlock ("", "SSDT", 2, "SNPSAF", "VMGENID", 1)
 		Device (GED0)
 		{
 			Name (_HID, "ACPI0013")
+			Name (_UID, Zero)
 			Name (VGSI, 0xA5A5A5A5)
 			Name (_CRS, ResourceTemplate ()
 			{

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+VMClock, as a guest sees it. Linux has a driver from 7.0 on, which no kernel here is: a guest without an operating system
+(tests/payload/guest_vmclock.c) looks at the page, and Linux at the ACPI tables.
+"""
+import json
+import re
+import time
+
+import pytest
+
+from conftest import ROOT, Snapshot, machine_config
+
+GUEST = ROOT / "build" / "unit-gcc" / "tests" / "payload" / "guest_vmclock"
+PAGE = 0xDE000
+
+
+@pytest.fixture
+def looking(monitor, tmp_path):
+    """A machine whose guest looks at the page without end."""
+    assert GUEST.exists(), f"{GUEST} is not there: meson setup build/unit-gcc && ninja -C build/unit-gcc"
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({
+        "boot-source": {"kernel_image_path": str(GUEST), "boot_args": "console=ttyS0"},
+        "machine-config": {"vcpu_count": 1, "mem_size_mib": 32},
+        "entropy": {},
+        "metrics": {"metrics_path": str(tmp_path / "metrics")},
+    }))
+    m = monitor("--config-file", str(config))
+    assert m.console.expect(r"^(ready|.*BAD)\n").group(1) == "ready"
+    return m
+
+
+def sees(m, generation):
+    said = m.console.expect(r"^(generation .*)\n").group(1)
+    assert said == (f"generation {generation} marker {generation} seq {2 * generation}, with the leak queue, interrupt")
+
+
+def taken(m, folder):
+    folder.mkdir()
+    snapshot = Snapshot(folder)
+    m.api.pause()
+    m.api.snapshot(snapshot.state, snapshot.mem)
+    m.api.resume()
+    return snapshot
+
+
+def test_original_and_clones_see_one_more_before_their_next_instruction(looking, restore, tmp_path):
+    """The counters of the page and of the leak queue change between the same two instructions, and an interrupt follows."""
+    snapshots = []
+    for generation in range(1, 21):
+        snapshots.append(taken(looking, tmp_path / str(generation)))
+        sees(looking, generation)
+        time.sleep(0.001 * generation)
+    for generation in (1, 2, 20):  # of the snapshot before which there were generation - 1 events
+        for _ in range(2):
+            clone = restore(snapshots[generation - 1])
+            sees(clone, generation)
+            again = taken(clone, tmp_path / f"again{generation}{_}")
+            sees(clone, generation + 1)
+            sees(restore(again), generation + 1)
+            clone.stop()
+
+
+def test_a_pause_alone_is_no_event_and_a_signalled_leak_is(looking, tmp_path):
+    for generation in range(1, 4):
+        for _ in range(3):
+            looking.api.pause()
+            looking.api.resume()
+        looking.api.put("/actions", {"action_type": "SignalEntropyLeak"})
+        sees(looking, generation)
+    looking.stop()
+    lines = (tmp_path / "metrics").read_text().splitlines()
+    assert sum(json.loads(line)["vmclock"]["update_count"] for line in lines) == 3
+
+
+def test_no_snapshot_holds_an_event_that_its_guest_has_not_seen(looking, restore, tmp_path):
+    """Two snapshots in one pause, and one of a clone that has not run."""
+    looking.api.pause()
+    for name in ("a", "b"):
+        looking.api.snapshot(tmp_path / f"{name}.state", tmp_path / f"{name}.mem")
+    pair = Snapshot(tmp_path)
+    pair.state, pair.mem = tmp_path / "b.state", tmp_path / "b.mem"
+    waiting = restore(pair, resume=False)
+    pair.state, pair.mem = tmp_path / "c.state", tmp_path / "c.mem"
+    waiting.api.snapshot(pair.state, pair.mem)
+    for name in "abc":
+        with open(tmp_path / f"{name}.mem", "rb") as f:
+            f.seek(PAGE)
+            page = f.read(112)
+        assert page[:4] == b"VCLK" and page[12:24] == bytes(12) and page[104:] == bytes(8), name
+    for m in (looking, waiting):
+        m.api.resume()
+        sees(m, 1)
+    sees(restore(pair), 1)
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_linux_finds_the_device_and_listens_to_its_interrupt(boot, kernel):
+    m = boot(machine_config(kernel))
+    assert m.console.run("cat /sys/bus/acpi/devices/AMZNC10C:00/path").strip() == r"\_SB_.VCLK"
+    assert m.console.run("cat /sys/bus/acpi/devices/AMZNC10C:00/status").strip() == "15"
+    listeners = re.findall(r"^ *\d+:.* (\d+)-edge +ACPI:Ged", m.console.run("cat /proc/interrupts"), re.M)
+    assert sorted(listeners) == ["22", "23"]
