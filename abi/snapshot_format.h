@@ -4,7 +4,8 @@
  * the rules. All numbers are little endian; reserved bytes are zero.
  *
  * State file:  struct snapshot_state_header, CBOR map, struct snapshot_checksum
- * Memory file: RAM (zero pages may be holes), struct snapshot_mem_trailer
+ * Memory file: RAM (zero pages may be holes), in which struct snapshot_mem_record takes the place of a page, whose contents are
+ *              in the CBOR map; up to v1.0 it stands behind the RAM
  *
  * In every format version, past and to come, magic, version and arch of the
  * state file stay where they are and its last bytes are the checksum.
@@ -23,7 +24,7 @@ enum snapshot_arch {
 	SNAPSHOT_ARCH_AARCH64 = 183,
 };
 
-/* XXH3, 128 bits, seed 0, over all bytes of the file (of the trailer page) before it. */
+/* XXH3, 128 bits, seed 0, over all bytes of the file (of the record) before it. */
 struct snapshot_checksum {
 	__le64 low;
 	__le64 high;
@@ -37,15 +38,18 @@ struct snapshot_state_header {
 	__le16 arch;
 	__le32 header_len; /* of this struct */
 	__le32 reserved0;
-	__le64 payload_len; /* bytes of the CBOR map */
-	__le64 mem_size;    /* bytes of RAM in the memory file */
-	__u8 id[16];	    /* random; the memory file has the same */
-	__u8 reserved1[8];
+	__le64 payload_len;   /* bytes of the CBOR map */
+	__le64 mem_size;      /* bytes of RAM in the memory file */
+	__u8 id[16];	      /* random; the memory file has the same */
+	__le64 record_offset; /* of the record in the memory file; 0 up to v1.0, which had it behind the RAM */
 } __attribute__((packed));
 
-struct snapshot_mem_trailer {
+/* Where a writer puts the record: for x86_64 a page that is reserved for the monitor in the guest's memory map. */
+#define SNAPSHOT_RECORD_OFFSET 0xDD000ull
+
+struct snapshot_mem_record {
 	__u8 magic[8];
-	__le64 mem_size; /* the trailer stands at this offset, and ends the file */
+	__le64 mem_size;
 	__u8 id[16];
 	__u8 reserved[4048];
 	struct snapshot_checksum checksum;
@@ -56,7 +60,7 @@ struct snapshot_mem_trailer {
 
 _Static_assert(sizeof(struct snapshot_checksum) == 16, "snapshot_checksum has 16 bytes");
 _Static_assert(sizeof(struct snapshot_state_header) == 64, "snapshot_state_header has 64 bytes");
-_Static_assert(sizeof(struct snapshot_mem_trailer) == 4096, "snapshot_mem_trailer is a page");
+_Static_assert(sizeof(struct snapshot_mem_record) == 4096, "snapshot_mem_record is a page");
 SNAPSHOT_ASSERT_OFFSET(snapshot_checksum, low, 0);
 SNAPSHOT_ASSERT_OFFSET(snapshot_checksum, high, 8);
 SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, magic, 0);
@@ -69,11 +73,11 @@ SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, reserved0, 20);
 SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, payload_len, 24);
 SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, mem_size, 32);
 SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, id, 40);
-SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, reserved1, 56);
-SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, magic, 0);
-SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, mem_size, 8);
-SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, id, 16);
-SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, reserved, 32);
-SNAPSHOT_ASSERT_OFFSET(snapshot_mem_trailer, checksum, 4080);
+SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, record_offset, 56);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, magic, 0);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, mem_size, 8);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, id, 16);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, reserved, 32);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, checksum, 4080);
 
 #endif /* ABI_SNAPSHOT_FORMAT_H */

@@ -41,9 +41,9 @@ static int load_config(struct statefile *file, struct vm_config *config, struct 
 
 	if (r < 0)
 		return r;
-	if (config->machine.mem_size_mib << 20 != file->mem_size) {
+	if (config->machine.mem_size_mib << 20 != file->mark.mem_size) {
 		r = err_set(e, EINVAL, "config: mem_size_mib is %llu, but the header says %llu bytes of memory",
-			    (unsigned long long)config->machine.mem_size_mib, (unsigned long long)file->mem_size);
+			    (unsigned long long)config->machine.mem_size_mib, (unsigned long long)file->mark.mem_size);
 		vm_config_fini(config);
 	}
 	return r;
@@ -107,16 +107,19 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 {
 	struct mem_layout layout;
 	int fd;
-	int r = memfile_open(load->mem_file_path, file->id, file->mem_size, &fd, e);
+	int r = memfile_open(load->mem_file_path, &file->mark, &fd, e);
 
 	if (r < 0)
 		return r;
-	arch_mem_layout(file->mem_size, &layout);
+	arch_mem_layout(file->mark.mem_size, &layout);
 	r = mem_init_file(&m->mem, &layout, fd, e);
 	if (!r && m->config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
 		r = mem_use_huge_pages(&m->mem, e);
 	if (r < 0)
 		return r;
+	r = memfile_put_back(file, &m->mem, e);
+	if (r < 0)
+		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
 	m->boot_timer = dec_bool(file->state, "boot_timer");
 	m->pmu = arch_vcpu_state_has_pmu(dec_item(file->state, "vcpus", 0));
 	r = arch_board_load(&m->board, file->state, e);

@@ -12,6 +12,7 @@
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
 #include "resource/state.h"
+#include "snapshot/memfile.h"
 #include "snapshot/pair.h"
 #include "state/codec.h"
 
@@ -60,6 +61,7 @@ static int save_state(struct machine *m, struct enc *enc, struct err *e)
 	enc_map_end(enc);
 	if (r < 0)
 		return err_errno(e, -r, "cannot save the configuration");
+	memfile_save_under(&m->mem, enc);
 	enc_bool(enc, "boot_timer", m->boot_timer);
 	arch_board_save(&m->board, enc);
 	save_devices(m, enc);

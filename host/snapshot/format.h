@@ -37,14 +37,13 @@ void snapshot_id_text(const uint8_t id[SNAPSHOT_ID_LEN], char text[SNAPSHOT_ID_T
 int snapshot_resolve(const char *what, const char *path, char resolved[PATH_MAX], struct err *e) must_check;
 
 /* Writes header, payload and checksum to an empty file. -errno. */
-int statefile_write(int fd, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, const void *payload,
-		    size_t len) must_check;
+int statefile_write(int fd, const struct memfile_mark *mark, const void *payload, size_t len) must_check;
 /* Only the header, of a file that is whole and readable by this monitor. */
-int statefile_read_id(const char *path, uint8_t id[SNAPSHOT_ID_LEN], struct err *e) must_check;
+int statefile_read_mark(const char *path, struct memfile_mark *mark, struct err *e) must_check;
 
-/* The trailer page for a memory file. */
-void memfile_trailer(const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, struct snapshot_mem_trailer *trailer);
-/* Reads and checks size and trailer of an open memory file. */
-int memfile_check(int fd, const char *path, struct snapshot_mem_trailer *trailer, struct err *e) must_check;
+/* The page for a memory file that mark describes. */
+void memfile_record(const struct memfile_mark *mark, struct snapshot_mem_record *record);
+/* Whether an open memory file has the size that mark says, and its record. */
+int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e) must_check;
 
 #endif

@@ -2,7 +2,9 @@
 /*
  * Opening the memory file that belongs to a state file. The RAM in it carries
  * no checksum: a restore must not cost more for more memory. What binds the
- * two files is the id in the trailer page, and the exact size.
+ * two files is the id in its record, and the exact size. The file is as long as
+ * RAM, for those who take its length for that; so the record has the place of a
+ * page of RAM, which is in the state file.
  */
 #include "snapshot/memfile.h"
 
@@ -18,69 +20,70 @@
 #include "snapshot/format.h"
 
 #define MEMFILE_WHAT "snapshot memory file"
+#define UNDER_RECORD "under_record" /* the key of the page of RAM in whose place the record stands in the file */
 
-void memfile_trailer(const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, struct snapshot_mem_trailer *trailer)
+void memfile_record(const struct memfile_mark *mark, struct snapshot_mem_record *record)
 {
-	*trailer = (struct snapshot_mem_trailer){
+	*record = (struct snapshot_mem_record){
 		.magic = SNAPSHOT_MEM_MAGIC,
-		.mem_size = htole64(mem_size),
+		.mem_size = htole64(mark->mem_size),
 	};
-	memcpy(trailer->id, id, sizeof(trailer->id));
-	snapshot_checksum_of(trailer, offsetof(struct snapshot_mem_trailer, checksum), &trailer->checksum);
+	memcpy(record->id, mark->id, sizeof(record->id));
+	snapshot_checksum_of(record, offsetof(struct snapshot_mem_record, checksum), &record->checksum);
 }
 
-int memfile_check(int fd, const char *path, struct snapshot_mem_trailer *trailer, struct err *e)
-{
-	struct stat st;
-	uint64_t size;
-	int r;
-
-	if (fstat(fd, &st) < 0)
-		return err_errno(e, errno, "cannot examine " MEMFILE_WHAT " \"%s\"", path);
-	size = (uint64_t)st.st_size;
-	if (size < sizeof(*trailer) + MEM_PAGE_SIZE || size % MEM_PAGE_SIZE != 0)
-		return err_set(e, EINVAL,
-			       MEMFILE_WHAT " \"%s\" has %llu bytes, it must have whole pages and at least %zu bytes",
-			       path, (unsigned long long)size, sizeof(*trailer) + MEM_PAGE_SIZE);
-	r = fd_pread_all(fd, trailer, sizeof(*trailer), (off_t)(size - sizeof(*trailer)));
-	if (r < 0)
-		return err_errno(e, -r, "cannot read " MEMFILE_WHAT " \"%s\"", path);
-	if (memcmp(trailer->magic, SNAPSHOT_MEM_MAGIC, sizeof(trailer->magic)) != 0)
-		return err_set(e, EINVAL,
-			       MEMFILE_WHAT
-			       " \"%s\" does not end in a snapshot trailer: it is cut short or another kind of file",
-			       path);
-	if (!snapshot_checksum_matches(trailer, offsetof(struct snapshot_mem_trailer, checksum), &trailer->checksum))
-		return err_set(e, EINVAL, MEMFILE_WHAT " \"%s\" is damaged: the checksum of its trailer does not match",
-			       path);
-	if (le64toh(trailer->mem_size) != size - sizeof(*trailer))
-		return err_set(e, EINVAL, MEMFILE_WHAT " \"%s\" has %llu bytes of memory, its trailer says %llu", path,
-			       (unsigned long long)(size - sizeof(*trailer)),
-			       (unsigned long long)le64toh(trailer->mem_size));
-	return 0;
-}
-
-static int memfile_check_belongs(const char *path, const struct snapshot_mem_trailer *trailer,
-				 const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, struct err *e)
+static int memfile_check_record(const char *path, const struct snapshot_mem_record *record,
+				const struct memfile_mark *mark, struct err *e)
 {
 	char has[SNAPSHOT_ID_TEXT_LEN], wants[SNAPSHOT_ID_TEXT_LEN];
 
-	if (memcmp(trailer->id, id, SNAPSHOT_ID_LEN) != 0) {
-		snapshot_id_text(trailer->id, has);
-		snapshot_id_text(id, wants);
-		return err_set(e, EINVAL,
-			       MEMFILE_WHAT " \"%s\" belongs to another snapshot: its id is %s, the state file's is %s",
-			       path, has, wants);
-	}
-	if (le64toh(trailer->mem_size) != mem_size)
-		return err_set(e, EINVAL, MEMFILE_WHAT " \"%s\" has %llu bytes of memory, the state file says %llu",
-			       path, (unsigned long long)le64toh(trailer->mem_size), (unsigned long long)mem_size);
-	return 0;
+	if (memcmp(record->magic, SNAPSHOT_MEM_MAGIC, sizeof(record->magic)) != 0)
+		return err_set(
+			e, EINVAL,
+			MEMFILE_WHAT
+			" \"%s\" has no record at offset %llu, where the state file's stands: it is another kind "
+			"of file, or another snapshot's",
+			path, (unsigned long long)mark->offset);
+	if (!snapshot_checksum_matches(record, offsetof(struct snapshot_mem_record, checksum), &record->checksum))
+		return err_set(e, EINVAL, MEMFILE_WHAT " \"%s\" is damaged: the checksum of its record does not match",
+			       path);
+	if (le64toh(record->mem_size) != mark->mem_size)
+		return err_set(e, EINVAL, MEMFILE_WHAT " \"%s\" has %llu bytes of memory, its record says %llu", path,
+			       (unsigned long long)mark->mem_size, (unsigned long long)le64toh(record->mem_size));
+	if (memcmp(record->id, mark->id, SNAPSHOT_ID_LEN) == 0)
+		return 0;
+	snapshot_id_text(record->id, has);
+	snapshot_id_text(mark->id, wants);
+	return err_set(e, EINVAL,
+		       MEMFILE_WHAT " \"%s\" belongs to another snapshot: its id is %s, the state file's is %s", path,
+		       has, wants);
 }
 
-static int memfile_try(const char *path, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, int *fd, struct err *e)
+int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e)
 {
-	struct snapshot_mem_trailer trailer = { .mem_size = 0 };
+	struct snapshot_mem_record record;
+	uint64_t size = mark->mem_size;
+	struct stat st;
+	int r;
+
+	if (mark->offset == mark->mem_size)
+		size += sizeof(record);
+	if (fstat(fd, &st) < 0)
+		return err_errno(e, errno, "cannot examine " MEMFILE_WHAT " \"%s\"", path);
+	if ((uint64_t)st.st_size != size)
+		return err_set(
+			e, EINVAL,
+			MEMFILE_WHAT
+			" \"%s\" has %llu bytes, the state file wants %llu: it is cut short or another kind of file",
+			path, (unsigned long long)st.st_size, (unsigned long long)size);
+	r = fd_pread_all(fd, &record, sizeof(record), (off_t)mark->offset);
+	if (r < 0)
+		return err_errno(e, -r, "cannot read " MEMFILE_WHAT " \"%s\"", path);
+	return memfile_check_record(path, &record, mark, e);
+}
+
+static int memfile_try(const char *path, const struct memfile_mark *mark, int *fd, struct err *e)
+{
 	_cleanup_close_ int file = -1;
 	uint64_t size;
 	int r;
@@ -88,17 +91,14 @@ static int memfile_try(const char *path, const uint8_t id[SNAPSHOT_ID_LEN], uint
 	r = file_open_regular(MEMFILE_WHAT, path, O_RDONLY, &file, &size, e);
 	if (r < 0)
 		return r;
-	r = memfile_check(file, path, &trailer, e);
-	if (r < 0)
-		return r;
-	r = memfile_check_belongs(path, &trailer, id, mem_size, e);
+	r = memfile_check(file, path, mark, e);
 	if (r < 0)
 		return r;
 	*fd = take_fd(&file);
 	return 0;
 }
 
-int memfile_open(const char *path, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, int *fd, struct err *e)
+int memfile_open(const char *path, const struct memfile_mark *mark, int *fd, struct err *e)
 {
 	char resolved[PATH_MAX], tmp[PATH_MAX];
 	struct err why_not_tmp;
@@ -106,17 +106,62 @@ int memfile_open(const char *path, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t m
 
 	r = snapshot_resolve(MEMFILE_WHAT, path, resolved, e);
 	if (r == -ESTALE) /* it can be read all the same: nobody replaces what has no name */
-		return memfile_try(path, id, mem_size, fd, e);
+		return memfile_try(path, mark, fd, e);
 	if (r < 0)
 		return r;
-	r = memfile_try(resolved, id, mem_size, fd, e);
+	r = memfile_try(resolved, mark, fd, e);
 	if (r == 0)
 		return 0;
 	snprintf(tmp, sizeof(tmp), "%.*s" SNAPSHOT_TMP_SUFFIX, (int)(sizeof(tmp) - sizeof(SNAPSHOT_TMP_SUFFIX)),
 		 resolved);
-	if (memfile_try(tmp, id, mem_size, fd, &why_not_tmp) == 0)
+	if (memfile_try(tmp, mark, fd, &why_not_tmp) == 0)
 		return 0;
 	/* A commit that ended between the two looks has moved the file from the second name to the first. */
-	r = memfile_try(resolved, id, mem_size, fd, e);
+	r = memfile_try(resolved, mark, fd, e);
 	return r < 0 && strcmp(path, resolved) != 0 ? err_wrap(e, r, "\"%s\" is a link", path) : r;
+}
+
+/* The guest's address of the page at an offset of the file, which is less than mem's size. */
+static gpa_t memfile_gpa(const struct guest_mem *mem, uint64_t offset)
+{
+	const struct mem_region *region = mem->regions;
+
+	while (offset - region->file_offset >= region->size)
+		region++;
+	return region->gpa + (offset - region->file_offset);
+}
+
+static bool memfile_is_zero(const uint8_t *page)
+{
+	static const uint8_t zero[MEM_PAGE_SIZE];
+
+	return memcmp(page, zero, sizeof(zero)) == 0;
+}
+
+void memfile_save_under(const struct guest_mem *mem, struct enc *enc)
+{
+	const uint8_t *page = mem_host(mem, memfile_gpa(mem, SNAPSHOT_RECORD_OFFSET), MEM_PAGE_SIZE);
+
+	enc_bytes(enc, UNDER_RECORD, page, memfile_is_zero(page) ? 0 : MEM_PAGE_SIZE);
+}
+
+int memfile_put_back(const struct statefile *file, struct guest_mem *mem, struct err *e)
+{
+	static const uint8_t zero[MEM_PAGE_SIZE];
+	const void *page;
+	size_t len;
+	int r;
+
+	if (file->mark.offset == file->mark.mem_size)
+		return 0;
+	page = dec_blob(file->state, UNDER_RECORD, 0, MEM_PAGE_SIZE, &len);
+	r = dec_error(file->state, e);
+	if (r < 0)
+		return r;
+	if (len != 0 && len != MEM_PAGE_SIZE)
+		return err_set(e, EINVAL, UNDER_RECORD ": has %zu bytes, a page of %u or none are allowed", len,
+			       MEM_PAGE_SIZE);
+	if (!mem_write(mem, memfile_gpa(mem, file->mark.offset), len ? page : zero, MEM_PAGE_SIZE))
+		return err_set(e, EINVAL, UNDER_RECORD ": its page is not memory of this machine");
+	return 0;
 }

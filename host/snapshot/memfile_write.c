@@ -239,9 +239,9 @@ static int image_check_backing(const struct guest_mem *mem, struct err *e)
 	return 0;
 }
 
-static int image_put_all(struct image *image, const uint8_t id[SNAPSHOT_ID_LEN])
+static int image_put_all(struct image *image, const struct memfile_mark *mark)
 {
-	struct snapshot_mem_trailer trailer;
+	struct snapshot_mem_record record;
 	int r = 0;
 
 	/* First the size, so that holes at the end are there too. */
@@ -251,11 +251,11 @@ static int image_put_all(struct image *image, const uint8_t id[SNAPSHOT_ID_LEN])
 		r = image_put_region(image, i);
 	if (r < 0)
 		return r;
-	memfile_trailer(id, image->mem->size, &trailer);
-	return fd_pwrite_all(image->fd, &trailer, sizeof(trailer), (off_t)image->mem->size);
+	memfile_record(mark, &record);
+	return fd_pwrite_all(image->fd, &record, sizeof(record), (off_t)mark->offset);
 }
 
-int memfile_write(int fd, const struct guest_mem *mem, const uint8_t id[SNAPSHOT_ID_LEN], struct err *e)
+int memfile_write(int fd, const struct guest_mem *mem, const struct memfile_mark *mark, struct err *e)
 {
 	struct image image = { .fd = fd, .mem = mem };
 	int r;
@@ -265,7 +265,7 @@ int memfile_write(int fd, const struct guest_mem *mem, const uint8_t id[SNAPSHOT
 		return r;
 	r = mem_survey_init(&image.survey, mem);
 	if (r == 0) {
-		r = image_put_all(&image, id);
+		r = image_put_all(&image, mark);
 		mem_survey_fini(&image.survey);
 	}
 	free(image.buffer);

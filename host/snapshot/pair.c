@@ -33,7 +33,7 @@
 struct pair {
 	struct tmpfile state;
 	struct tmpfile mem;
-	uint8_t id[SNAPSHOT_ID_LEN];
+	struct memfile_mark mark;
 	uint8_t *payload; /* owned */
 	size_t payload_len;
 };
@@ -81,12 +81,11 @@ static int pair_encode(struct pair *pair, struct enc *enc, struct err *e)
 /* Does the memory file under the temporary name belong to the state file that is in place? */
 static bool pair_is_half_committed(const struct pair *pair)
 {
-	struct snapshot_mem_trailer trailer;
-	uint8_t id[SNAPSHOT_ID_LEN];
+	struct memfile_mark mark;
 	struct err ignored;
 
-	return memfile_check(pair->mem.fd, pair->mem.tmp, &trailer, &ignored) == 0 &&
-	       statefile_read_id(pair->state.path, id, &ignored) == 0 && memcmp(trailer.id, id, sizeof(id)) == 0;
+	return statefile_read_mark(pair->state.path, &mark, &ignored) == 0 &&
+	       memfile_check(pair->mem.fd, pair->mem.tmp, &mark, &ignored) == 0;
 }
 
 static int pair_finish_commit(struct pair *pair, struct err *e)
@@ -125,10 +124,10 @@ static int pair_write(struct pair *pair, const struct guest_mem *mem, struct err
 {
 	int r;
 
-	r = memfile_write(pair->mem.fd, mem, pair->id, e);
+	r = memfile_write(pair->mem.fd, mem, &pair->mark, e);
 	if (r < 0)
 		return err_wrap(e, r, "cannot write %s \"%s\"", pair->mem.what, pair->mem.path);
-	r = statefile_write(pair->state.fd, pair->id, mem->size, pair->payload, pair->payload_len);
+	r = statefile_write(pair->state.fd, &pair->mark, pair->payload, pair->payload_len);
 	if (r < 0)
 		return err_errno(e, -r, "cannot write %s \"%s\"", pair->state.what, pair->state.path);
 	r = tmpfile_sync(&pair->mem, e);
@@ -178,10 +177,11 @@ static int pair_prepare(struct pair *pair, const char *state_path, const char *m
 	r = pair_check_distinct(pair, e);
 	if (r < 0)
 		return r;
-	if (!snapshot_mem_size_is_valid(mem->size))
+	if (!snapshot_mem_size_is_valid(mem->size) || mem->size < SNAPSHOT_RECORD_OFFSET + MEM_PAGE_SIZE)
 		return err_set(e, EINVAL, "a machine with %llu bytes of memory cannot be written to a snapshot",
 			       (unsigned long long)mem->size);
-	r = rand_bytes(pair->id, sizeof(pair->id));
+	pair->mark = (struct memfile_mark){ .mem_size = mem->size, .offset = SNAPSHOT_RECORD_OFFSET };
+	r = rand_bytes(pair->mark.id, sizeof(pair->mark.id));
 	if (r < 0)
 		return err_errno(e, -r, "cannot get random bytes for the snapshot's id");
 	return pair_encode(pair, enc, e);

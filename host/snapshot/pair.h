@@ -15,7 +15,8 @@
 #include "mem/mem.h"
 
 /*
- * Writes the pair, mode 0600. Takes the finished state map from enc (enc stays the caller's). On error nothing that could
+ * Writes the pair, with the mode that umask gives less all rights of others: the files hold the guest's secrets. Takes the
+ * finished state map, memfile_save_under() included, from enc (which stays the caller's). On error nothing that could
  * be loaded before is lost, and temporary files are removed. A full disk, a folder in the way, the same path for both
  * files, another process that is writing the same snapshot: one sentence each.
  */

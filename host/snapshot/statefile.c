@@ -13,13 +13,14 @@
 
 #include "base/cleanup.h"
 #include "base/fdio.h"
+#include "mem/mem.h"
 #include "snapshot/format.h"
 
 #define STATEFILE_WHAT	   "snapshot state file"
 #define STATEFILE_OVERHEAD (sizeof(struct snapshot_state_header) + sizeof(struct snapshot_checksum))
 #define STATEFILE_MIN_SIZE (STATEFILE_OVERHEAD + 1) /* an empty CBOR map is one byte */
 
-int statefile_write(int fd, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size, const void *payload, size_t len)
+int statefile_write(int fd, const struct memfile_mark *mark, const void *payload, size_t len)
 {
 	struct snapshot_state_header header = {
 		.magic = SNAPSHOT_STATE_MAGIC,
@@ -29,7 +30,8 @@ int statefile_write(int fd, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size
 		.arch = htole16((uint16_t)snapshot_arch()),
 		.header_len = htole32(sizeof(header)),
 		.payload_len = htole64(len),
-		.mem_size = htole64(mem_size),
+		.mem_size = htole64(mark->mem_size),
+		.record_offset = htole64(mark->offset),
 	};
 	struct snapshot_checksum checksum;
 	size_t before = sizeof(header) + len;
@@ -38,7 +40,7 @@ int statefile_write(int fd, const uint8_t id[SNAPSHOT_ID_LEN], uint64_t mem_size
 
 	if (len > STATEFILE_MAX_SIZE - STATEFILE_OVERHEAD)
 		return -EFBIG;
-	memcpy(header.id, id, sizeof(header.id));
+	memcpy(header.id, mark->id, sizeof(header.id));
 	file = malloc(len + STATEFILE_OVERHEAD);
 	if (!file)
 		return -ENOMEM;
@@ -88,8 +90,8 @@ static int statefile_check_version(const char *path, const struct snapshot_versi
 static int statefile_check_header(const char *path, const struct snapshot_state_header *header, size_t file_len,
 				  struct err *e)
 {
-	static const uint8_t zero[sizeof(header->reserved1)];
 	uint64_t payload_len = le64toh(header->payload_len), mem_size = le64toh(header->mem_size);
+	uint64_t offset = le64toh(header->record_offset);
 	unsigned int arch = le16toh(header->arch);
 
 	if (arch != snapshot_arch())
@@ -106,8 +108,14 @@ static int statefile_check_header(const char *path, const struct snapshot_state_
 			       STATEFILE_WHAT
 			       " \"%s\" claims %llu bytes of memory, whole pages from 4096 bytes to %llu are allowed",
 			       path, (unsigned long long)mem_size, SNAPSHOT_MAX_MEM_SIZE);
-	if (header->reserved0 != 0 || memcmp(header->reserved1, zero, sizeof(zero)) != 0)
+	if (header->reserved0 != 0 || (!le16toh(header->version_minor) && offset != 0))
 		return err_set(e, EINVAL, STATEFILE_WHAT " \"%s\" has reserved header bytes that are not zero", path);
+	if (offset % MEM_PAGE_SIZE != 0 || offset >= mem_size)
+		return err_set(e, EINVAL,
+			       STATEFILE_WHAT
+			       " \"%s\" says that the record of its memory file is at %llu, multiples of %u below %llu "
+			       "are allowed",
+			       path, (unsigned long long)offset, MEM_PAGE_SIZE, (unsigned long long)mem_size);
 	return 0;
 }
 
@@ -138,8 +146,13 @@ static int statefile_read_raw(const char *path, struct statefile *file, char **d
 	r = statefile_check_header(path, &header, len, e);
 	if (r < 0)
 		return r;
-	*file = (struct statefile){ .version = version, .mem_size = le64toh(header.mem_size) };
-	memcpy(file->id, header.id, sizeof(file->id));
+	*file = (struct statefile){ .version = version,
+				    .mark = {
+					    .mem_size = le64toh(header.mem_size),
+					    .offset = le64toh(version.minor == 0 ? header.mem_size
+										 : header.record_offset),
+				    } };
+	memcpy(file->mark.id, header.id, sizeof(file->mark.id));
 	*data = take_ptr(raw);
 	*payload_len = len - STATEFILE_OVERHEAD;
 	return 0;
@@ -182,7 +195,7 @@ int statefile_version(const char *path, struct snapshot_version *version, struct
 	return 0;
 }
 
-int statefile_read_id(const char *path, uint8_t id[SNAPSHOT_ID_LEN], struct err *e)
+int statefile_read_mark(const char *path, struct memfile_mark *mark, struct err *e)
 {
 	_cleanup_free_ char *data = NULL;
 	struct statefile file;
@@ -192,6 +205,6 @@ int statefile_read_id(const char *path, uint8_t id[SNAPSHOT_ID_LEN], struct err 
 	r = statefile_read_raw(path, &file, &data, &len, e);
 	if (r < 0)
 		return r;
-	memcpy(id, file.id, sizeof(file.id));
+	*mark = file.mark;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #ifndef SNAPSHOT_STATEFILE_H
 #define SNAPSHOT_STATEFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,10 +30,16 @@ struct snapshot_version {
 	uint16_t major, minor, patch;
 };
 
+/* By what the memory file that belongs to a state file is known. */
+struct memfile_mark {
+	uint8_t id[SNAPSHOT_ID_LEN];
+	uint64_t mem_size; /* bytes of RAM */
+	uint64_t offset;   /* of its record: in place of a page of RAM; up to v1.0 behind the RAM, at mem_size */
+};
+
 struct statefile {
 	struct snapshot_version version;
-	uint8_t id[SNAPSHOT_ID_LEN];
-	uint64_t mem_size; /* bytes of RAM in the memory file that belongs to it */
+	struct memfile_mark mark;
 	struct dec *state; /* the map; owned */
 };
 

@@ -115,7 +115,7 @@ int tmpfile_adopt(struct tmpfile *file, struct err *e)
 
 int tmpfile_create(struct tmpfile *file, struct err *e)
 {
-	_cleanup_close_ int fd = open(file->tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = open(file->tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0660);
 	int r;
 
 	if (fd < 0 && errno == EEXIST)

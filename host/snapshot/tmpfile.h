@@ -26,7 +26,7 @@ void tmpfile_fini(struct tmpfile *file); /* closes; removes nothing */
 
 /* Takes what an earlier process left under the temporary name, if anything. -EBUSY while its owner lives. */
 int tmpfile_adopt(struct tmpfile *file, struct err *e) must_check;
-/* Creates the temporary file, empty, mode 0600. -EBUSY if another process was faster. */
+/* Creates the temporary file, empty, mode 0660 less umask. -EBUSY if another process was faster. */
 int tmpfile_create(struct tmpfile *file, struct err *e) must_check;
 /* Removes it, if it is ours. */
 void tmpfile_remove(struct tmpfile *file);

@@ -604,24 +604,24 @@ MAKE(make_state_version)
 	return r;
 }
 
-MAKE(make_state_id)
+MAKE(make_state_mark)
 {
-	uint8_t id[SNAPSHOT_ID_LEN];
+	struct memfile_mark mark;
 
 	(void)c;
 	(void)out;
-	return statefile_read_id(STATE_FILE, id, e);
+	return statefile_read_mark(STATE_FILE, &mark, e);
 }
 
 MAKE(make_open_memfile)
 {
-	uint8_t id[SNAPSHOT_ID_LEN];
+	struct memfile_mark mark;
 	int fd = UNTOUCHED;
-	int r = statefile_read_id(STATE_FILE, id, e);
+	int r = statefile_read_mark(STATE_FILE, &mark, e);
 
 	(void)c;
 	if (!r)
-		r = memfile_open(MEM_FILE, id, 2u << 20, &fd, e);
+		r = memfile_open(MEM_FILE, &mark, &fd, e);
 	if (r < 0)
 		assert(fd == UNTOUCHED);
 	else
@@ -853,7 +853,7 @@ const struct constructor constructors_of_parts[] = {
 	WITH("mem_init_file", before_pair_is_read, after_pair, make_file_memory, unmake_memory),
 	WITH("statefile_read", before_pair_is_read, after_pair, make_state, unmake_state),
 	WITH("statefile_version", before_pair_is_read, after_pair, make_state_version, NULL),
-	WITH("statefile_read_id", before_pair_is_read, after_pair, make_state_id, NULL),
+	WITH("statefile_read_mark", before_pair_is_read, after_pair, make_state_mark, NULL),
 	{ "memfile_open", before_pair_is_read, after_pair, make_open_memfile, unmake_fd, NULL, MEMFILE_IS_TRIED_AGAIN,
 	  false },
 	WITH("tmpfile_init, tmpfile_create", NULL, after_tmpfile, make_tmpfile, unmake_tmpfile),

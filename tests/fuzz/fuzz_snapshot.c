@@ -260,7 +260,9 @@ static void read_file(const char *path, bool clock_realtime)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct payload payload;
-	static const uint8_t id[SNAPSHOT_ID_LEN] = { 1, 2, 3 };
+	static const struct memfile_mark mark = { .id = { 1, 2, 3 },
+						  .mem_size = MEM_SIZE,
+						  .offset = SNAPSHOT_RECORD_OFFSET };
 	struct fuzz_input in = { data, size };
 	uint8_t kind = fuzz_u8(&in);
 	struct fuzz_file file;
@@ -280,7 +282,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		else
 			payload_from_changes(&payload, &in);
 		fuzz_file_init(&file, NULL, 0);
-		fuzz_expect(statefile_write(file.fd, id, MEM_SIZE, payload.data, payload.len) == 0);
+		fuzz_expect(statefile_write(file.fd, &mark, payload.data, payload.len) == 0);
 	}
 	read_file(file.path, kind & 4);
 	fuzz_file_fini(&file);

@@ -8,7 +8,7 @@ import ctypes
 import random
 import struct
 
-HEADER = struct.Struct("<8sHHHHIIQQ16s8s")  # magic, version (3), arch, header_len, reserved, payload_len, mem_size, id, reserved
+HEADER = struct.Struct("<8sHHHHIIQQ16s8s")  # magic, version (3), arch, header_len, reserved, payload_len, mem_size, id, record_offset
 HEADER_LEN = HEADER.size
 CHECKSUM_LEN = 16
 

@@ -5,12 +5,15 @@ import os
 import re
 import resource
 import signal
+import struct
 import subprocess
+import tempfile
 import termios
 import time
 
 import pytest
 
+import snapshot_file
 from conftest import BINARY
 from snapsafe import Api
 from snapsafe.api import UnixConnection
@@ -279,3 +282,41 @@ def test_a_drive_with_the_longest_id_lives_through_a_snapshot(process, tmp_path,
     api.load(tmp_path / "state", tmp_path / "mem")
     api.patch(f"/drives/{name}", {"drive_id": name, "path_on_host": str(tmp_path / "disk")})
     assert [d["drive_id"] for d in api.get("/vm/config")["drives"]] == [name, name[:-1] + "y"]
+
+
+def test_the_memory_file_is_as_long_as_the_memory_and_bound_to_its_state_file(process, tmp_path, config):
+    """On any file system, after any way of copying: the id is in the file's contents, and nobody sees it in memory."""
+    p, api = process("--config-file", config)
+    api.pause()
+    for i in range(2):
+        api.snapshot(tmp_path / f"state{i}", tmp_path / f"mem{i}")
+        assert (tmp_path / f"mem{i}").stat().st_size == 32 << 20
+    p.send_signal(signal.SIGTERM)
+    p.wait(20)
+    first, second = ((tmp_path / f"mem{i}").read_bytes() for i in range(2))
+    at = struct.unpack_from("<Q", (tmp_path / "state0").read_bytes(), 56)[0]
+    assert first[at + 16:at + 32] == (tmp_path / "state0").read_bytes()[40:56] != second[at + 16:at + 32]
+    assert first[:at] + first[at + 4096:] == second[:at] + second[at + 4096:]  # it was the same moment
+    p, api = process()
+    status, body = api.raw("PUT", "/snapshot/load", {
+        "snapshot_path": str(tmp_path / "state0"),
+        "mem_backend": {"backend_path": str(tmp_path / "mem1"), "backend_type": "File"}})
+    assert status == 400 and f"{tmp_path}/mem1" in body and "belongs to another snapshot" in body, body
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as copy:
+        copy.write(first)
+        copy.flush()
+        memfd = os.memfd_create("mem")
+        os.write(memfd, first)
+        api.load(tmp_path / "state0", copy.name, resume=False)
+        api.snapshot(tmp_path / "state2", tmp_path / "mem2")
+        p.send_signal(signal.SIGTERM)
+        p.wait(20)
+        p, api = process()
+        api.load(tmp_path / "state0", f"/proc/{os.getpid()}/fd/{memfd}", resume=False)
+        os.close(memfd)
+    third = (tmp_path / "mem2").read_bytes()
+    behind = 0xE0000  # the pages before it are where a machine that is loaded has got another VM Generation ID
+    assert third[:at] + third[behind:] == first[:at] + first[behind:]
+    # Both snapshots say the same of what stands under the record.
+    states = [dict(snapshot_file.tree((tmp_path / f"state{i}").read_bytes())) for i in (0, 2)]
+    assert states[0]["under_record"] == states[1]["under_record"] == b""

@@ -210,6 +210,7 @@ def test_a_v1_0_file_with_a_key_of_v1_1_is_refused(today, tmp_path):
     """And one of v1.1 that has the old text: a version is what it says."""
     data = bytearray(today.state.read_bytes())
     struct.pack_into("<H", data, 10, 0)
+    struct.pack_into("<Q", data, 56, 0)  # record_offset, which was reserved
     today.state.write_bytes(snapshot_file.sealed(bytes(data)))
     with Monitor(binary=BINARY, cwd=tmp_path) as m:
         m.wait_api()

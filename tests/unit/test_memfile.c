@@ -24,16 +24,22 @@
 #define PAGE MEM_PAGE_SIZE
 #define HIGH (1ull << 32)
 
+#define MEM_SIZE (8 * MIB)
+
 static const struct mem_layout layout = {
 	.num_regions = 2,
 	.regions = { { .gpa = 0, .size = 6 * MIB }, { .gpa = HIGH, .size = 2 * MIB } },
 };
-#define MEM_SIZE (8 * MIB)
 
 static struct tmpdir dir;
 static struct guest_mem mem;
-static const uint8_t id[SNAPSHOT_ID_LEN] = "0123456789abcdef";
-static const uint8_t other_id[SNAPSHOT_ID_LEN] = "0123456789abcdeF";
+static const struct memfile_mark mark = { .id = "0123456789abcdef",
+					  .mem_size = MEM_SIZE,
+					  .offset = SNAPSHOT_RECORD_OFFSET };
+static const struct memfile_mark other = { .id = "0123456789abcdeF",
+					   .mem_size = MEM_SIZE,
+					   .offset = SNAPSHOT_RECORD_OFFSET };
+static const struct memfile_mark old = { .id = "0123456789abcdef", .mem_size = MEM_SIZE, .offset = MEM_SIZE };
 static uint32_t seed = 4711;
 
 static uint32_t next_random(void)
@@ -74,7 +80,7 @@ static void write_image(const char *name, const struct guest_mem *from)
 	int fd = new_file(name);
 	struct err e;
 
-	if (memfile_write(fd, from, id, &e) < 0)
+	if (memfile_write(fd, from, &mark, &e) < 0)
 		fail_msg("%s", e.text);
 	close(fd);
 }
@@ -84,14 +90,15 @@ static uint64_t disk_bytes(const char *name)
 	struct stat st;
 
 	assert_int_equal(stat(tmpdir_file(&dir, name), &st), 0);
-	assert_int_equal(st.st_size, MEM_SIZE + PAGE);
+	assert_int_equal(st.st_size, MEM_SIZE);
 	return (uint64_t)st.st_blocks * 512;
 }
 
-/* The image must be what the memory is now. Reads memory, hence comes after everything that counts pages. */
+/* The image must be what the memory is now, but where it has its record. Reads memory, hence comes after everything that counts pages. */
 static void assert_image_equals(const char *name, const struct guest_mem *expected)
 {
 	static uint8_t buf[MIB];
+	struct snapshot_mem_record record;
 	int fd = open(tmpdir_file(&dir, name), O_RDONLY | O_CLOEXEC);
 
 	for (unsigned int i = 0; i < expected->num_regions; i++) {
@@ -99,6 +106,11 @@ static void assert_image_equals(const char *name, const struct guest_mem *expect
 
 		for (uint64_t at = 0; at < region->size; at += sizeof(buf)) {
 			assert_int_equal(fd_pread_all(fd, buf, sizeof(buf), (off_t)(region->file_offset + at)), 0);
+			if (!i && !at) {
+				memfile_record(&mark, &record);
+				assert_memory_equal(buf + SNAPSHOT_RECORD_OFFSET, &record, sizeof(record));
+				memcpy(buf + SNAPSHOT_RECORD_OFFSET, region->host + SNAPSHOT_RECORD_OFFSET, PAGE);
+			}
 			assert_true(memcmp(buf, region->host + at, sizeof(buf)) == 0);
 		}
 	}
@@ -112,7 +124,7 @@ static struct guest_mem restore(const char *name)
 	struct err e;
 	int fd;
 
-	if (memfile_open(tmpdir_file(&dir, name), id, MEM_SIZE, &fd, &e) < 0)
+	if (memfile_open(tmpdir_file(&dir, name), &mark, &fd, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_int_equal(mem_init_file(&restored, &layout, fd, &e), 0);
 	return restored;
@@ -276,7 +288,7 @@ static void a_clone_from_another_file_system_is_copied_by_hand(void **state)
 
 	(void)state;
 	write_base("unused");
-	assert_int_equal(memfile_write(fd, &mem, id, &e), 0);
+	assert_int_equal(memfile_write(fd, &mem, &mark, &e), 0);
 	assert_int_equal(mem_init_file(&clone, &layout, fd, &e), 0);
 	fill(&clone, MIB + 5 * PAGE, 0, PAGE);
 	fill(&clone, 3 * MIB, 78, 2 * PAGE);
@@ -296,7 +308,7 @@ static int write_without_pagemap(int fd, const struct guest_mem *from, struct er
 	none = limit;
 	none.rlim_cur = 0;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	r = memfile_write(fd, from, id, e);
+	r = memfile_write(fd, from, &mark, e);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	return r;
 }
@@ -400,10 +412,10 @@ static void a_handler_that_does_not_serve_is_an_error(void **state)
 	(void)state;
 	fake_handler_map(&handler, &unserved, &layout);
 	handler.fails = -ETIMEDOUT;
-	assert_int_equal(memfile_write(fd, &unserved, id, &e), -ETIMEDOUT);
+	assert_int_equal(memfile_write(fd, &unserved, &mark, &e), -ETIMEDOUT);
 	assert_non_null(strstr(e.text, "the handler of the guest's pages has not served all of them"));
 	unserved.handler.populate = NULL; /* gone */
-	assert_true(memfile_write(fd, &unserved, id, &e) < 0);
+	assert_true(memfile_write(fd, &unserved, &mark, &e) < 0);
 	assert_non_null(strstr(e.text, "has not served"));
 	close(fd);
 	mem_fini(&unserved);
@@ -420,7 +432,7 @@ static void a_base_that_was_cut_is_an_error_not_a_signal(void **state)
 	clone = restore("cut");
 	assert_int_equal(truncate(tmpdir_file(&dir, "cut"), 2 * MIB), 0);
 	fd = new_file("from-cut");
-	assert_int_equal(memfile_write(fd, &clone, id, &e), -EIO);
+	assert_int_equal(memfile_write(fd, &clone, &mark, &e), -EIO);
 	assert_non_null(strstr(e.text, "has been cut to 2097152 bytes"));
 	close(fd);
 	mem_fini(&clone);
@@ -471,19 +483,19 @@ static void a_full_disk_is_an_error(void **state)
 	signal(SIGXFSZ, SIG_IGN);
 	fd = new_file("limited");
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	assert_int_equal(memfile_write(fd, &mem, id, &e), -EFBIG);
+	assert_int_equal(memfile_write(fd, &mem, &mark, &e), -EFBIG);
 	limit.rlim_cur = RLIM_INFINITY;
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	assert_non_null(strstr(e.text, "File too large"));
 	close(fd);
 }
 
-static void assert_open_refused(const char *path, const uint8_t *want, uint64_t size, const char *text)
+static void assert_open_refused(const char *path, const struct memfile_mark *want, const char *text)
 {
 	struct err e;
 	int fd = -1;
 
-	assert_true(memfile_open(path, want, size, &fd, &e) < 0);
+	assert_true(memfile_open(path, want, &fd, &e) < 0);
 	assert_int_equal(fd, -1);
 	if (!strstr(e.text, path) || !strstr(e.text, text))
 		fail_msg("\"%s\" should name \"%s\" and say \"%s\"", e.text, path, text);
@@ -491,63 +503,88 @@ static void assert_open_refused(const char *path, const uint8_t *want, uint64_t 
 
 static void the_file_of_another_snapshot_is_refused(void **state)
 {
+	struct memfile_mark larger = mark;
 	const char *path;
 
 	(void)state;
 	write_base("mine");
 	path = tmpdir_file(&dir, "mine");
-	assert_open_refused(path, other_id, MEM_SIZE, "belongs to another snapshot: its id is 30313233");
-	assert_open_refused(path, id, MEM_SIZE + PAGE, "has 8388608 bytes of memory, the state file says 8392704");
+	assert_open_refused(path, &other, "belongs to another snapshot: its id is 30313233");
+	larger.mem_size += PAGE;
+	assert_open_refused(path, &larger, "has 8388608 bytes, the state file wants 8392704");
+	assert_open_refused(path, &old, "has 8388608 bytes, the state file wants 8392704");
 }
 
-static void sizes_must_be_exact(void **state)
+static const char *refusal_of_changed_byte(off_t at)
 {
-	const char *path;
-
-	(void)state;
-	write_base("sized");
-	path = tmpdir_file(&dir, "sized");
-	assert_int_equal(truncate(path, MEM_SIZE + 2 * PAGE), 0);
-	assert_open_refused(path, id, MEM_SIZE, "does not end in a snapshot trailer");
-	assert_int_equal(truncate(path, MEM_SIZE + PAGE - 1), 0);
-	assert_open_refused(path, id, MEM_SIZE, "it must have whole pages");
-	assert_int_equal(truncate(path, MEM_SIZE), 0);
-	assert_open_refused(path, id, MEM_SIZE, "does not end in a snapshot trailer");
-	assert_int_equal(truncate(path, PAGE), 0);
-	assert_open_refused(path, id, MEM_SIZE, "at least 8192 bytes");
-	assert_int_equal(truncate(path, 0), 0);
-	assert_open_refused(path, id, MEM_SIZE, "has 0 bytes");
+	return at < 8 ? "another kind of file" : "damaged";
 }
 
-/* A whole trailer at the wrong place: the RAM before it is not as long as it says. */
-static void a_trailer_must_stand_where_it_says(void **state)
-{
-	struct snapshot_mem_trailer trailer;
-	int fd = new_file("moved");
-
-	(void)state;
-	memfile_trailer(id, MEM_SIZE, &trailer);
-	assert_int_equal(fd_pwrite_all(fd, &trailer, sizeof(trailer), MEM_SIZE - PAGE), 0);
-	close(fd);
-	assert_open_refused(tmpdir_file(&dir, "moved"), id, MEM_SIZE,
-			    "has 8384512 bytes of memory, its trailer says 8388608");
-}
-
-static void every_changed_trailer_byte_is_refused(void **state)
+/* Whatever else is the same: one machine's memory from two moments may differ in nothing else. */
+static void every_changed_byte_of_the_record_is_refused(void **state)
 {
 	const char *path;
 	uint8_t byte;
 	int fd;
 
 	(void)state;
-	write_image("trailer", &mem);
-	path = tmpdir_file(&dir, "trailer");
+	write_image("id", &mem);
+	path = tmpdir_file(&dir, "id");
 	fd = open(path, O_RDWR | O_CLOEXEC);
+	for (off_t at = SNAPSHOT_RECORD_OFFSET; at < (off_t)(SNAPSHOT_RECORD_OFFSET + PAGE); at++) {
+		assert_int_equal(fd_pread_all(fd, &byte, 1, at), 0);
+		byte ^= 0x40;
+		assert_int_equal(fd_pwrite_all(fd, &byte, 1, at), 0);
+		assert_open_refused(path, &mark, refusal_of_changed_byte(at - (off_t)SNAPSHOT_RECORD_OFFSET));
+		byte ^= 0x40;
+		assert_int_equal(fd_pwrite_all(fd, &byte, 1, at), 0);
+	}
+	close(fd);
+}
+
+static void sizes_must_be_exact(void **state)
+{
+	static const uint64_t sizes[] = { MEM_SIZE + PAGE, MEM_SIZE + 1, MEM_SIZE - 1, PAGE, 0 };
+	const char *path;
+
+	(void)state;
+	write_base("sized");
+	path = tmpdir_file(&dir, "sized");
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(truncate(path, (off_t)sizes[i]), 0);
+		assert_open_refused(path, &mark, "it is cut short or another kind of file");
+	}
+}
+
+static void write_trailer(int fd, uint64_t mem_size)
+{
+	struct snapshot_mem_record trailer = { .magic = SNAPSHOT_MEM_MAGIC, .mem_size = htole64(mem_size) };
+
+	memcpy(trailer.id, old.id, sizeof(trailer.id));
+	snapshot_checksum_of(&trailer, offsetof(struct snapshot_mem_record, checksum), &trailer.checksum);
+	assert_int_equal(fd_pwrite_all(fd, &trailer, sizeof(trailer), MEM_SIZE), 0);
+}
+
+static void a_trailer_of_version_1_0_is_checked(void **state)
+{
+	const char *path;
+	uint8_t byte;
+	int fd = new_file("trailer"), opened;
+	struct err e;
+
+	(void)state;
+	path = tmpdir_file(&dir, "trailer");
+	write_trailer(fd, MEM_SIZE - PAGE);
+	assert_open_refused(path, &old, "has 8388608 bytes of memory, its record says 8384512");
+	write_trailer(fd, MEM_SIZE);
+	assert_int_equal(memfile_open(path, &old, &opened, &e), 0);
+	close(opened);
+	assert_open_refused(path, &mark, "has 8392704 bytes, the state file wants 8388608");
 	for (off_t at = MEM_SIZE; at < (off_t)(MEM_SIZE + PAGE); at++) {
 		assert_int_equal(fd_pread_all(fd, &byte, 1, at), 0);
 		byte ^= 0x40;
 		assert_int_equal(fd_pwrite_all(fd, &byte, 1, at), 0);
-		assert_open_refused(path, id, MEM_SIZE, at < (off_t)MEM_SIZE + 8 ? "another kind of file" : "damaged");
+		assert_open_refused(path, &old, refusal_of_changed_byte(at - (off_t)MEM_SIZE));
 		byte ^= 0x40;
 		assert_int_equal(fd_pwrite_all(fd, &byte, 1, at), 0);
 	}
@@ -561,12 +598,12 @@ static void what_is_not_a_file_gets_a_sentence_at_once(void **state)
 	(void)state;
 	snprintf(path, sizeof(path), "%s", tmpdir_file(&dir, "fifo"));
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_open_refused(path, id, MEM_SIZE, "is a FIFO");
-	assert_open_refused(dir.path, id, MEM_SIZE, "is a folder");
-	assert_open_refused(tmpdir_file(&dir, "nothing"), id, MEM_SIZE, "No such file or directory");
+	assert_open_refused(path, &mark, "is a FIFO");
+	assert_open_refused(dir.path, &mark, "is a folder");
+	assert_open_refused(tmpdir_file(&dir, "nothing"), &mark, "No such file or directory");
 	snprintf(path, sizeof(path), "%s", tmpdir_file(&dir, "dangling"));
 	assert_int_equal(symlink("/no/such/file", path), 0);
-	assert_open_refused(path, id, MEM_SIZE, "cannot open");
+	assert_open_refused(path, &mark, "cannot open");
 }
 
 static void an_interrupted_commit_is_found_under_its_temporary_name(void **state)
@@ -580,20 +617,20 @@ static void an_interrupted_commit_is_found_under_its_temporary_name(void **state
 	snprintf(path, sizeof(path), "%s", tmpdir_file(&dir, "committed"));
 	snprintf(tmp, sizeof(tmp), "%s" SNAPSHOT_TMP_SUFFIX, path);
 	assert_int_equal(rename(path, tmp), 0);
-	assert_int_equal(memfile_open(path, id, MEM_SIZE, &fd, &e), 0); /* nothing at path */
+	assert_int_equal(memfile_open(path, &mark, &fd, &e), 0); /* nothing at path */
 	close(fd);
 	fd = new_file("committed");
-	assert_int_equal(memfile_write(fd, &mem, other_id, &e), 0);
+	assert_int_equal(memfile_write(fd, &mem, &other, &e), 0);
 	close(fd);
-	assert_int_equal(memfile_open(path, id, MEM_SIZE, &fd, &e), 0); /* an older snapshot's at path */
+	assert_int_equal(memfile_open(path, &mark, &fd, &e), 0); /* an older snapshot's at path */
 	close(fd);
-	assert_int_equal(memfile_open(path, other_id, MEM_SIZE, &fd, &e), 0);
+	assert_int_equal(memfile_open(path, &other, &fd, &e), 0);
 	close(fd);
 	assert_int_equal(chdir(dir.path), 0);
-	assert_int_equal(memfile_open("committed", id, MEM_SIZE, &fd, &e), 0);
+	assert_int_equal(memfile_open("committed", &mark, &fd, &e), 0);
 	close(fd);
 	assert_int_equal(symlink("committed", "link"), 0);
-	assert_int_equal(memfile_open("link", id, MEM_SIZE, &fd, &e), 0);
+	assert_int_equal(memfile_open("link", &mark, &fd, &e), 0);
 	close(fd);
 	assert_int_equal(chdir("/"), 0);
 }
@@ -620,8 +657,8 @@ int main(void)
 		TEST(a_full_disk_is_an_error),
 		TEST(the_file_of_another_snapshot_is_refused),
 		TEST(sizes_must_be_exact),
-		TEST(a_trailer_must_stand_where_it_says),
-		TEST(every_changed_trailer_byte_is_refused),
+		TEST(every_changed_byte_of_the_record_is_refused),
+		TEST(a_trailer_of_version_1_0_is_checked),
 		TEST(what_is_not_a_file_gets_a_sentence_at_once),
 		TEST(an_interrupted_commit_is_found_under_its_temporary_name),
 	};

@@ -70,7 +70,9 @@ static int write_generation_to(const char *state, const char *memory, uint64_t g
 	for (uint64_t at = 0; at < 2 * MIB; at += 16 * MEM_PAGE_SIZE)
 		(void)!mem_write(&mem, at, &generation, sizeof(generation));
 	(void)!mem_write(&mem, (1ull << 32) + MIB - 8, &generation, sizeof(generation));
+	(void)!mem_write(&mem, SNAPSHOT_RECORD_OFFSET, &generation, sizeof(generation));
 	enc_u64(enc, "generation", generation);
+	memfile_save_under(&mem, enc);
 	r = snapshot_write_pair(state, memory, enc, &mem, e);
 	enc_free(enc);
 	return r;
@@ -107,20 +109,25 @@ static int load_generation_from(const char *state, const char *memory, uint64_t 
 {
 	struct guest_mem restored;
 	struct statefile file;
+	uint64_t under_record;
 	int fd, r;
 
 	r = statefile_read(state, &file, e);
 	if (r < 0)
 		return r;
 	*generation = dec_u64(file.state, "generation", 0, UINT64_MAX);
-	r = memfile_open(memory, file.id, file.mem_size, &fd, e);
+	r = memfile_open(memory, &file.mark, &fd, e);
+	if (r == 0)
+		r = mem_init_file(&restored, &layout, fd, e);
+	if (r == 0)
+		r = memfile_put_back(&file, &restored, e);
 	statefile_fini(&file);
 	if (r < 0)
 		return r;
-	r = mem_init_file(&restored, &layout, fd, e);
-	if (r < 0)
-		return r;
 	r = check_memory(&restored, *generation);
+	if (r == 0 && (!mem_read(&restored, SNAPSHOT_RECORD_OFFSET, &under_record, sizeof(under_record)) ||
+		       under_record != *generation))
+		r = -EBADMSG;
 	mem_fini(&restored);
 	return r < 0 ? err_set(e, -r, "memory is not of generation %llu", (unsigned long long)*generation) : 0;
 }
@@ -152,19 +159,27 @@ static void tmp_name(char *tmp, const char *path)
 	strcpy(stpcpy(tmp, path), SNAPSHOT_TMP_SUFFIX);
 }
 
-static void a_pair_is_two_private_files(void **state)
+static void others_have_no_rights_to_a_pair(void **state)
 {
+	static const struct {
+		mode_t umask, mode;
+	} rows[] = { { 022, 0640 }, { 077, 0600 }, { 0, 0660 }, { 027, 0640 } };
 	struct stat st;
 
 	(void)state;
-	must_write(1);
-	assert_int_equal(must_load(), 1);
-	assert_int_equal(count_files(dir.path), 2);
-	assert_int_equal(stat(state_path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(stat(mem_path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(st.st_size, mem.size + MEM_PAGE_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		mode_t before = umask(rows[i].umask);
+
+		must_write(1);
+		umask(before);
+		assert_int_equal(must_load(), 1);
+		assert_int_equal(count_files(dir.path), 2);
+		assert_int_equal(stat(state_path, &st), 0);
+		assert_int_equal(st.st_mode & 07777, rows[i].mode);
+		assert_int_equal(stat(mem_path, &st), 0);
+		assert_int_equal(st.st_mode & 07777, rows[i].mode);
+		assert_int_equal(st.st_size, mem.size);
+	}
 }
 
 static void a_second_snapshot_replaces_the_first(void **state)
@@ -186,7 +201,7 @@ static void ids_are_never_the_same(void **state)
 	assert_int_equal(statefile_read(state_path, &a, &e), 0);
 	must_write(1);
 	assert_int_equal(statefile_read(state_path, &b, &e), 0);
-	assert_memory_not_equal(a.id, b.id, sizeof(a.id));
+	assert_memory_not_equal(a.mark.id, b.mark.id, sizeof(a.mark.id));
 	statefile_fini(&a);
 	statefile_fini(&b);
 }
@@ -201,7 +216,7 @@ static void a_running_clone_keeps_the_memory_that_it_maps(void **state)
 	(void)state;
 	must_write(1);
 	assert_int_equal(statefile_read(state_path, &file, &e), 0);
-	assert_int_equal(memfile_open(mem_path, file.id, file.mem_size, &fd, &e), 0);
+	assert_int_equal(memfile_open(mem_path, &file.mark, &fd, &e), 0);
 	statefile_fini(&file);
 	assert_int_equal(mem_init_file(&clone, &layout, fd, &e), 0);
 	must_write(2);
@@ -701,7 +716,7 @@ static void a_killed_writer_leaves_a_whole_pair(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_pair_is_two_private_files),
+		TEST(others_have_no_rights_to_a_pair),
 		TEST(a_second_snapshot_replaces_the_first),
 		TEST(ids_are_never_the_same),
 		TEST(a_running_clone_keeps_the_memory_that_it_maps),

@@ -19,7 +19,9 @@
 
 static struct tmpdir dir;
 static char path[PATH_MAX];
-static const uint8_t id[SNAPSHOT_ID_LEN] = "0123456789abcdef";
+static const struct memfile_mark mark = { .id = "0123456789abcdef",
+					  .mem_size = MEM_SIZE,
+					  .offset = SNAPSHOT_RECORD_OFFSET };
 static uint8_t good[1024]; /* the bytes of a good file */
 static size_t good_len;
 
@@ -41,7 +43,7 @@ static int setup(void **state)
 		return -1;
 	enc_free(enc);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (statefile_write(fd, id, MEM_SIZE, payload, len) < 0)
+	if (statefile_write(fd, &mark, payload, len) < 0)
 		return -1;
 	free(payload);
 	good_len = (size_t)pread(fd, good, sizeof(good), 0);
@@ -66,8 +68,9 @@ static void a_good_file_is_read(void **state)
 	assert_int_equal(tmpdir_write(path, good, good_len), 0);
 	assert_int_equal(statefile_read(path, &file, &e), 0);
 	assert_int_equal(file.version.major, SNAPSHOT_VERSION_MAJOR);
-	assert_int_equal(file.mem_size, MEM_SIZE);
-	assert_memory_equal(file.id, id, sizeof(id));
+	assert_int_equal(file.mark.mem_size, MEM_SIZE);
+	assert_memory_equal(file.mark.id, mark.id, sizeof(mark.id));
+	assert_int_equal(file.mark.offset, mark.offset);
 	assert_string_equal(dec_str(file.state, "hello", 10), "world");
 	assert_int_equal(dec_u64(file.state, "number", 0, 100), 42);
 	assert_int_equal(dec_error(file.state, &e), 0);
@@ -170,7 +173,12 @@ static void a_right_checksum_does_not_excuse_wrong_values(void **state)
 	EDITED(header->mem_size = htole64(4097), "claims 4097 bytes of memory");
 	EDITED(header->mem_size = htole64(-4096ull), "claims 18446744073709547520 bytes of memory");
 	EDITED(header->reserved0 = 1, "reserved header bytes");
-	EDITED(header->reserved1[7] = 1, "reserved header bytes");
+	EDITED(header->version_minor = 0, "reserved header bytes"); /* which had no record_offset */
+	EDITED(header->record_offset = htole64(16),
+	       "says that the record of its memory file is at 16, multiples of 4096 below");
+	EDITED(header->record_offset = htole64(MEM_SIZE),
+	       "is at 134217728, multiples of 4096 below 134217728 are allowed");
+	EDITED(header->record_offset = htole64(-4096ull), "multiples of 4096 below 134217728 are allowed");
 	EDITED(bad[sizeof(*header)] = 0x80, "the state cannot be read");
 	EDITED(bad[sizeof(*header)] = 0xff, "the state cannot be read");
 }
@@ -232,7 +240,7 @@ static void a_state_that_is_too_large_is_not_written(void **state)
 	int fd = open(tmpdir_file(&dir, "large"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	(void)state;
-	assert_int_equal(statefile_write(fd, id, MEM_SIZE, large, sizeof(large)), -EFBIG);
+	assert_int_equal(statefile_write(fd, &mark, large, sizeof(large)), -EFBIG);
 	close(fd);
 }
 
