@@ -216,9 +216,7 @@ static int process_init(struct process *p, struct err *e)
 		return r;
 	log_info("Running Firecracker v%s", VMM_API_VERSION);
 	log_info("It is snapsafe-vmm v%s that runs, with the API of that version.", SNAPSAFE_VERSION);
-	r = args_check_idle(&p->args, e);
-	if (r < 0)
-		return r;
+	args_note_idle(&p->args);
 	p->loop = loop_new();
 	if (!p->loop)
 		return err_errno(e, errno, "cannot create the event loop");
@@ -226,6 +224,10 @@ static int process_init(struct process *p, struct err *e)
 	if (r < 0)
 		return r;
 	vmm_init(&p->vmm, p->loop, p->args.id, p->args.boot_timer);
+	p->vmm.metadata.max_len = (size_t)p->args.mmds_size_limit;
+	r = p->args.metadata ? mmds_store_read(&p->vmm.metadata, p->args.metadata, e) : 0;
+	if (r < 0)
+		return r;
 	p->metrics_timer = loop_add_timer(p->loop, on_metrics_timer, p);
 	if (!p->metrics_timer)
 		return err_errno(e, errno, "cannot create the metrics timer");

@@ -23,6 +23,14 @@ static const char *route_path(const char *target)
 	return target[0] == '/' ? target + 1 : target;
 }
 
+bool api_route_is_secret(const char *method, const char *target)
+{
+	struct endpoint ep;
+	const char *id;
+
+	return endpoint_find(method, route_path(target), &ep, &id) && ep.raw;
+}
+
 static int route_refuse(const char *method, const char *path, struct err *e)
 {
 	struct endpoint ep;

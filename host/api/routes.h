@@ -15,6 +15,9 @@
 #define API_LATER 1
 #define API_WAIT  2
 
+/* What its body says is the guest's, and nothing for a log: metadata. */
+bool api_route_is_secret(const char *method, const char *target);
+
 /*
  * Carries out one request. target is as the client wrote it ("/drives/rootfs"); body may be NULL if len is 0.
  * 0: *reply is the answer to a GET (a new reference), or NULL. Otherwise -errno and the sentence for the client. In either case

@@ -100,14 +100,15 @@ static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int 
 	return result;
 }
 
-static enum MHD_Result api_send_error(struct MHD_Connection *connection, const char *text, unsigned int flags)
+static enum MHD_Result api_send_error(struct MHD_Connection *connection, unsigned int status, const char *text,
+				      unsigned int flags)
 {
 	json_t *fault = json_pack("{so}", "fault_message", api_text_to_json(text));
 	char *body = fault ? json_to_text(fault, JSON_COMPACT) : NULL;
 
 	json_decref(fault);
-	log_error("Received Error. Status code: 400 Bad Request. Message: %s", text);
-	return body ? api_send(connection, MHD_HTTP_BAD_REQUEST, body, flags) : MHD_NO;
+	log_error("Received Error. Status code: %u %s. Message: %s", status, MHD_get_reason_phrase_for(status), text);
+	return body ? api_send(connection, status, body, flags) : MHD_NO;
 }
 
 static enum MHD_Result api_send_too_large(struct api_server *server, struct MHD_Connection *connection,
@@ -117,7 +118,7 @@ static enum MHD_Result api_send_too_large(struct api_server *server, struct MHD_
 
 	err_set(&e, EFBIG, "Request payload with size %llu is larger than the limit of %zu allowed by server.", size,
 		server->max_payload);
-	return api_send_error(connection, e.text, 0);
+	return api_send_error(connection, MHD_HTTP_BAD_REQUEST, e.text, 0);
 }
 
 /* "Put" for "PUT": as clients of Firecracker find it in the log. */
@@ -127,7 +128,7 @@ static void api_log_request(const char *method, const struct api_request *reques
 
 	for (size_t i = 0; method[i] && i + 1 < sizeof(name); i++)
 		name[i] = i && method[i] >= 'A' && method[i] <= 'Z' ? (char)(method[i] + 'a' - 'A') : method[i];
-	if (request->len)
+	if (request->len && !api_route_is_secret(method, request->target))
 		log_info("The API server received a %s request on \"%s\" with body \"%.*s\".", name, request->target,
 			 (int)(request->len < INT_MAX ? request->len : INT_MAX), request->body);
 	else
@@ -209,7 +210,8 @@ static enum MHD_Result api_answer(struct api_server *server, struct MHD_Connecti
 		return api_wait(server, connection, request);
 	flags = request->deprecated ? API_DEPRECATED : 0;
 	if (r)
-		return api_send_error(connection, e.text, flags);
+		return api_send_error(connection, r == -EMSGSIZE ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_BAD_REQUEST,
+				      e.text, flags); /* -EMSGSIZE: metadata (mmds/store.h) */
 	if (!reply) {
 		log_info("The request was executed successfully. Status code: 204 No Content.");
 		return api_send(connection, MHD_HTTP_NO_CONTENT, NULL, flags);
@@ -235,7 +237,7 @@ static enum MHD_Result api_begin(struct api_server *server, struct MHD_Connectio
 
 	request->begun = true;
 	if (api_check_framing(connection, &size, &e) < 0)
-		return api_send_error(connection, e.text, API_CLOSE_AFTER);
+		return api_send_error(connection, MHD_HTTP_BAD_REQUEST, e.text, API_CLOSE_AFTER);
 	if (size > server->max_payload && (expect || size - server->max_payload > API_DISCARD_MAX))
 		return api_send_too_large(server, connection, size);
 	return MHD_YES;

@@ -56,10 +56,7 @@ int args_parse(int argc, char **argv, struct args *args, enum exit_code *code, s
 
 void args_print_help(FILE *out);
 
-/*
- * Says in the log which options have no effect. --metadata is checked all the same: a JSON object of at most mmds_size_limit
- * bytes.
- */
-int args_check_idle(const struct args *args, struct err *e) must_check;
+/* Says in the log which options have no effect. */
+void args_note_idle(const struct args *args);
 
 #endif

@@ -65,7 +65,7 @@ int action_from_json(const struct endpoint *endpoint, const char *id, json_t *bo
 	}
 	*action = (struct action){
 		.endpoint = *endpoint,
-		.body = decoded,
+		.body = endpoint->raw ? json_incref(body) : decoded,
 		.deprecated = endpoint->fields ? json_fields_deprecated(endpoint->fields, body) : NULL,
 	};
 	return 0;
@@ -73,7 +73,9 @@ int action_from_json(const struct endpoint *endpoint, const char *id, json_t *bo
 
 void action_fini(struct action *action)
 {
-	if (action->endpoint.fields)
+	if (action->endpoint.raw)
+		json_decref(action->body);
+	else if (action->endpoint.fields)
 		json_fields_free(action->endpoint.fields, action->body);
 	memset(action, 0, sizeof(*action));
 }

@@ -14,7 +14,7 @@
 
 struct action {
 	struct endpoint endpoint;
-	void *body;		/* owned; the struct of endpoint.fields, or NULL if there are none */
+	void *body; /* owned; the struct of endpoint.fields, a json_t if it is raw, or NULL if there is none */
 	const char *deprecated; /* NULL, or a field that the body has and that clients should not use any more */
 };
 

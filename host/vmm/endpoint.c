@@ -67,6 +67,7 @@ static void endpoint_of_operation(const struct operation *op, struct endpoint *e
 		.error = op->error,
 		.summary = op->summary,
 		.fields = op->fields,
+		.raw = op->raw,
 		.check = op->check,
 		.reply = op->reply,
 		.operation = op,

@@ -35,6 +35,7 @@ struct endpoint {
 	const char *why;      /* ENDPOINT_LATER: the reason */
 	const char *summary;
 	const struct field_table *fields; /* of the body; NULL: there is none */
+	bool raw;			  /* body and reply are JSON that nothing here looks into: json_t */
 	int (*check)(const void *body, struct err *e);
 	const struct field_table *reply; /* of a GET; NULL: the whole configuration */
 	bool has_id;			 /* the body has an id, a char * at id_offset */

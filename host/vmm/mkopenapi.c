@@ -144,11 +144,14 @@ static void print_phase(const struct endpoint *ep)
 
 static void print_body(const struct endpoint *ep)
 {
-	if (!ep->fields)
+	if (!ep->fields && (!ep->raw || !strcmp(ep->method, "GET")))
 		return;
 	printf("      requestBody:\n        required: true\n        content:\n          application/json:\n            "
 	       "schema:\n");
-	print_object(ep->fields, false, 14);
+	if (ep->raw)
+		printf("              type: object\n");
+	else
+		print_object(ep->fields, false, 14);
 }
 
 static void print_responses(const struct endpoint *ep)
@@ -157,7 +160,9 @@ static void print_responses(const struct endpoint *ep)
 	if (!strcmp(ep->method, "GET") && ep->kind != ENDPOINT_LATER) {
 		printf("        \"200\":\n          description: \"The answer\"\n          content:\n            "
 		       "application/json:\n              schema:\n");
-		if (ep->reply)
+		if (ep->raw)
+			printf("                type: object\n");
+		else if (ep->reply)
 			print_object(ep->reply, false, 16);
 		else
 			printf("                $ref: \"#/components/schemas/VmConfig\"\n");
@@ -165,6 +170,8 @@ static void print_responses(const struct endpoint *ep)
 		printf("        \"204\": {description: \"Done\"}\n");
 	}
 	printf("        \"400\": {$ref: \"#/components/responses/Refused\"}\n");
+	if (ep->raw && ep->kind == ENDPOINT_OPERATION && strcmp(ep->method, "GET") != 0)
+		printf("        \"413\": {$ref: \"#/components/responses/Refused\"}\n");
 }
 
 static void print_endpoint(const struct endpoint *ep)

@@ -136,6 +136,24 @@ static int load_snapshot(struct vmm *vmm, void *body, json_t **reply, struct err
 	return vmm_load(vmm, snapshot_load_request_config(body), e);
 }
 
+static int get_metadata(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)body;
+	return reply_with(mmds_store_get(&vmm->metadata), reply, e);
+}
+
+static int put_metadata(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)reply;
+	return mmds_store_put(&vmm->metadata, body, e);
+}
+
+static int patch_metadata(struct vmm *vmm, void *body, json_t **reply, struct err *e)
+{
+	(void)reply;
+	return mmds_store_patch(&vmm->metadata, body, e);
+}
+
 static const char *const action_names[] = { "InstanceStart", "FlushMetrics", "SendCtrlAltDel", "SignalEntropyLeak",
 					    NULL };
 static const struct operation action_choices[] = {
@@ -184,6 +202,9 @@ const struct operation *operation_chosen(const struct operation *op, const void 
 REQUEST_COUNTER(instance_info_counters, "get", "instance_info");
 REQUEST_COUNTER(version_counters, "get", "vmm_version");
 REQUEST_COUNTERS(action_counters, "put", "actions");
+REQUEST_COUNTER(mmds_get_counters, "get", "mmds");
+REQUEST_COUNTERS(mmds_put_counters, "put", "mmds");
+REQUEST_COUNTERS(mmds_patch_counters, "patch", "mmds");
 
 const struct operation operations[] = {
 	{ .method = "GET",
@@ -238,5 +259,26 @@ const struct operation operations[] = {
 	  .fields = &snapshot_load_table,
 	  .check = snapshot_load_check,
 	  .run = load_snapshot },
+	{ .method = "GET",
+	  .path = "mmds",
+	  .summary = "The metadata",
+	  .allowed = VMM_ANY_TIME,
+	  .raw = true,
+	  .run = get_metadata,
+	  .counters = &mmds_get_counters },
+	{ .method = "PUT",
+	  .path = "mmds",
+	  .summary = "Metadata for the guest, instead of what was there",
+	  .allowed = VMM_ANY_TIME,
+	  .raw = true,
+	  .run = put_metadata,
+	  .counters = &mmds_put_counters },
+	{ .method = "PATCH",
+	  .path = "mmds",
+	  .summary = "Changes the metadata, by a merge patch (RFC 7396)",
+	  .allowed = VMM_ANY_TIME,
+	  .raw = true,
+	  .run = patch_metadata,
+	  .counters = &mmds_patch_counters },
 	{ 0 },
 };

@@ -26,6 +26,7 @@ struct operation {
 	const char *timed;		  /* NULL, or its name in the log line that tells how long it took */
 	_Atomic uint64_t *time;		  /* the metric for that, µs */
 	const struct field_table *fields; /* of the body; NULL: there is none */
+	bool raw;			  /* body and reply are JSON that nothing here looks into: json_t */
 	int (*check)(const void *body, struct err *e);
 	const struct field_table *reply; /* of a GET; NULL: the whole configuration */
 	/* The body is an enum: which of these is meant, by its value. They have no fields of their own. */

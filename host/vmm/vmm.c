@@ -21,6 +21,7 @@ void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool 
 	vmm->instance_id = instance_id;
 	vmm->boot_timer = boot_timer;
 	vm_config_init(&vmm->config);
+	mmds_store_init(&vmm->metadata, VMM_DEFAULT_METADATA);
 }
 
 int vmm_stop(struct vmm *vmm, struct err *e)
@@ -34,6 +35,7 @@ void vmm_fini(struct vmm *vmm)
 	vmm->machine = NULL;
 	action_fini(&vmm->pending);
 	vm_config_fini(&vmm->config);
+	mmds_store_fini(&vmm->metadata);
 }
 
 enum vmm_state vmm_state(const struct vmm *vmm)

@@ -14,18 +14,23 @@
 #include "base/loop.h"
 #include "config/config.h"
 #include "machine/machine.h"
+#include "mmds/store.h"
 #include "vmm/action.h"
 
 /* The release of Firecracker whose API this is; clients compare it as a semantic version. */
 #define VMM_API_VERSION "1.17.0"
+
+/* Bytes of metadata, if nobody says how many. */
+#define VMM_DEFAULT_METADATA 51200
 
 struct vmm {
 	struct loop *loop;	 /* borrowed */
 	const char *instance_id; /* borrowed */
 	bool boot_timer;
 	struct vm_config config;
-	bool boot_specific;	 /* a resource of a machine to boot was configured: a load is refused from then on */
-	struct machine *machine; /* owned; NULL before start or load */
+	struct mmds_store metadata; /* the process's: no snapshot has it; main.c sets its limit */
+	bool boot_specific;	    /* a resource of a machine to boot was configured: a load is refused from then on */
+	struct machine *machine;    /* owned; NULL before start or load */
 
 	/* What is under way beside the loop. */
 	bool busy;

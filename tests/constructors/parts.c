@@ -28,6 +28,8 @@
 #include "constructors.h"
 #include "devices/devices.h"
 #include "machine/internal.h"
+#include "mmds/store.h"
+#include "mmds/token.h"
 #include "sandbox/sandbox.h"
 #include "snapshot/format.h"
 #include "snapshot/memfile.h"
@@ -727,6 +729,51 @@ MAKE(make_virtio_ssdt)
 	return acpi_make_virtio_ssdt(0, &place, (struct acpi_header **)out, e);
 }
 
+/* mmds/ */
+
+MAKE(make_metadata)
+{
+	static struct mmds_store store;
+	json_t *metadata, *patch;
+	int r;
+
+	(void)c;
+	mmds_store_init(&store, 4096);
+	metadata = json_pack("{s{si}}", "a", "b", 1);
+	patch = json_pack("{s{sisn}}", "a", "c", 2, "b");
+	r = metadata && patch ? mmds_store_put(&store, metadata, e) : err_set(e, ENOMEM, "no metadata");
+	if (!r)
+		r = mmds_store_patch(&store, patch, e);
+	json_decref(metadata);
+	json_decref(patch);
+	if (r < 0)
+		mmds_store_fini(&store);
+	else
+		*out = &store;
+	return r;
+}
+
+static void unmake_metadata(void *out)
+{
+	mmds_store_fini(out);
+}
+
+MAKE(make_tokens)
+{
+	static struct mmds_tokens tokens;
+	int r = mmds_tokens_init(&tokens);
+
+	(void)c;
+	if (!r)
+		*out = &tokens;
+	return r ? err_errno(e, -r, "mmds_tokens_init") : 0;
+}
+
+static void unmake_tokens(void *out)
+{
+	mmds_tokens_fini(out);
+}
+
 /* devices/ and virtio/ */
 
 MAKE(make_serial)
@@ -864,6 +911,8 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("acpi_make_vmgenid_ssdt", make_vmgenid_ssdt, free),
 	PLAIN("acpi_make_vmclock_ssdt", make_vmclock_ssdt, free),
 	PLAIN("acpi_make_virtio_ssdt", make_virtio_ssdt, free),
+	PLAIN("mmds_store_put, mmds_store_patch", make_metadata, unmake_metadata),
+	PLAIN("mmds_tokens_init", make_tokens, unmake_tokens),
 	ON_PLATFORM("serial_new, serial_io_open", make_serial, unmake_device),
 	ON_PLATFORM("i8042_new", make_i8042, unmake_device),
 	ON_PLATFORM("vmgenid_new", make_vmgenid, unmake_device),

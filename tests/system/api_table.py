@@ -99,7 +99,7 @@ PATHS = [
         ("PATCH", "/balloon/statistics"), ("PATCH", "/balloon/hinting/start"), ("PATCH", "/balloon/hinting/stop"),
         ("GET", "/balloon/hinting/status"), ("PUT", "/cpu-config"), ("PUT", "/network-interfaces/eth0"),
         ("PATCH", "/network-interfaces/eth0"), ("DELETE", "/network-interfaces/eth0"), ("PUT", "/vsock"),
-        ("GET", "/mmds"), ("PUT", "/mmds"), ("PATCH", "/mmds"), ("PUT", "/mmds/config"), ("PUT", "/pmem/p"),
+        ("PUT", "/mmds/config"), ("PUT", "/pmem/p"),
         ("PATCH", "/pmem/p"), ("DELETE", "/pmem/p"), ("PUT", "/hotplug/memory"), ("PATCH", "/hotplug/memory"),
         ("GET", "/hotplug/memory"), ("DELETE", "/drives/rootfs"))
 ]
@@ -344,8 +344,21 @@ SNAPSHOT_LOAD = [
     ("load", "PUT", "/snapshot/load", {**BACKEND, "enable_diff_snapshots": True, "huge_pages": "None"}, 204, None),
 ]
 
+MMDS = [
+    (phase, *row) for phase in ("new", "running", "paused") for row in (
+        ("PUT", "/mmds", {"latest": {"meta-data": {"id": "i-1", "n": 1}}}, 204, None),
+        ("PATCH", "/mmds", {"latest": {"meta-data": {"id": "i-2", "n": None}}}, 204, None),
+        ("GET", "/mmds", None, 200, r'^\{"latest":\{"meta-data":\{"id":"i-2"\}\}\}$'),
+        ("PUT", "/mmds", "[]", 400, "^MMDS error: metadata is a JSON object"),
+        ("PATCH", "/mmds", "null", 400, "^invalid JSON at line 1"),
+        ("PUT", "/mmds", {"a": "x" * 51180}, 204, None),
+        ("PATCH", "/mmds", {"b": "x" * 20}, 413, "^MMDS limit exceeded error: The MMDS patch request doesn't fit"),
+        ("PUT", "/mmds", {}, 204, None),
+        ("GET", "/mmds", None, 200, r"^\{\}$"))
+] + [("fresh", "PATCH", "/mmds", {"a": 1}, 400, r"^MMDS error: The MMDS data store is not initialized\.$")]
+
 # GETS come first: they show the defaults.
-TABLE = (GETS + PATHS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + ENTROPY + SERIAL + LOGGER + METRICS + ACTIONS + VM +
+TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + ENTROPY + SERIAL + LOGGER + METRICS + ACTIONS + VM +
          SNAPSHOT_CREATE + SNAPSHOT_LOAD)
 PHASES = ("new", "fresh", "running", "paused", "load")
 
@@ -390,7 +403,7 @@ def carry_out(connection, row, files):
         return f"{where}: {fault}"
     if status == 204:
         return None
-    if status == 400:
+    if status in (400, 413):
         fault = json.loads(text)
         if list(fault) != ["fault_message"]:
             return f"{where}: expected a fault_message and nothing else"

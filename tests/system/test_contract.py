@@ -175,15 +175,25 @@ def test_without_them_the_start_is_the_process_own(process, tmp_path):
 
 
 def test_switches_without_effect_are_taken_with_a_warning(process, tmp_path):
-    (tmp_path / "data").write_text('{"latest": {"meta-data": {}}}')
-    process("--enable-pci", "--metadata", tmp_path / "data", "--mmds-size-limit", 100, "--show-level")
+    process("--enable-pci", "--show-level")
     log = said(tmp_path)  # which has been written as far as the line that came after
     assert len(re.findall(r":WARN\] --enable-pci has no effect: ", log)) == 1
-    assert len(re.findall(r":WARN\] --metadata has no effect: ", log)) == 1
+
+
+def test_metadata_of_a_file_and_its_limit(process, tmp_path):
+    data = {"latest": {"meta-data": {"id": "i-1"}}}
+    (tmp_path / "data").write_text(json.dumps(data))
+    _, api = process("--metadata", tmp_path / "data", "--mmds-size-limit", 60)
+    assert api.get("/mmds") == data
+    data["latest"]["meta-data"]["id"] = "i-2"
+    api.patch("/mmds", data)
+    status, text = api.raw("PUT", "/mmds", {"a": "x" * 53})
+    assert status == 413 and "MMDS limit exceeded error: The MMDS patch request doesn't fit." in text
+    assert api.get("/mmds") == data
 
 
 @pytest.mark.parametrize("text, limit, reason", [
-    ("{", 100, "invalid JSON at line 1"), ("[]", 100, "holds no JSON object"), ('{"a": "' + "x" * 100 + '"}', 100, "100"),
+    ("{", 100, "invalid JSON at line 1"), ("[]", 100, "is a JSON object"), ('{"a": "' + "x" * 100 + '"}', 100, "100"),
     (None, 100, "No such file"),
 ])
 def test_metadata_that_could_not_be_served_is_refused(process, tmp_path, text, limit, reason):

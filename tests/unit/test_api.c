@@ -254,6 +254,40 @@ static void a_snapshot_is_loaded_through_the_api(void **state)
 	assert_string_equal(fake.calls, "load resume ");
 }
 
+/* At any time; and what it says is nothing for the log, nor for a snapshot's configuration. */
+static void metadata_is_put_patched_and_read(void **state)
+{
+	struct reply r;
+
+	(void)state;
+	assert_string_equal(once("GET", "/mmds", NULL).body, "{}");
+	assert_status(once("PUT", "/mmds", "{'latest':{'meta-data':{'id':'i-1','n':1}}}"), 204);
+	assert_status(once("PUT", "/boot-source", "{'kernel_image_path':'kernel'}"), 204);
+	assert_status(once("PUT", "/actions", "{'action_type':'InstanceStart'}"), 204);
+	assert_status(once("PATCH", "/mmds", "{'latest':{'meta-data':{'id':'i-2','n':null}}}"), 204);
+	r = once("GET", "/mmds", NULL);
+	assert_status(r, 200);
+	assert_string_equal(r.body, "{\"latest\":{\"meta-data\":{\"id\":\"i-2\"}}}");
+	assert_status(once("PATCH", "/vm", "{'state':'Paused'}"), 204);
+	assert_status(once("PUT", "/mmds", "{}"), 204);
+	assert_string_equal(once("GET", "/mmds", NULL).body, "{}");
+}
+
+static void metadata_over_the_limit_is_answered_413(void **state)
+{
+	struct reply r;
+
+	(void)state;
+	vmm.metadata.max_len = 10;
+	assert_status(once("PUT", "/mmds", "{'a':1}"), 204);
+	r = once("PUT", "/mmds", "{'a':'123456'}");
+	assert_status(r, 413);
+	assert_non_null(
+		strstr(r.body, "\"fault_message\":\"MMDS limit exceeded error: The MMDS patch request doesn't fit."));
+	assert_status(once("PATCH", "/mmds", "{'b':12}"), 413);
+	assert_string_equal(once("GET", "/mmds", NULL).body, "{\"a\":1}");
+}
+
 static void wrong_requests_are_refused_with_a_sentence(void **state)
 {
 	static const struct {
@@ -299,7 +333,11 @@ static void wrong_requests_are_refused_with_a_sentence(void **state)
 		{ "PUT", "/network-interfaces/eth0", "{}", "PUT /network-interfaces/eth0 is not supported yet" },
 		{ "DELETE", "/drives/a", NULL, "DELETE /drives/a is not supported yet: drives cannot be unplugged." },
 		{ "PUT", "/vsock", "{}", "PUT /vsock is not supported yet" },
-		{ "GET", "/mmds", NULL, "GET /mmds is not supported yet" },
+		{ "GET", "/mmds", "{}", "GET request cannot have a body." },
+		{ "PUT", "/mmds", NULL, "Empty PUT request." },
+		{ "PUT", "/mmds", "[]", "MMDS error: metadata is a JSON object" },
+		{ "PUT", "/mmds", "{", "invalid JSON at line 1" },
+		{ "PATCH", "/mmds", "{'a':1}", "MMDS error: The MMDS data store is not initialized." },
 		{ "PUT", "/mmds/config", "{}", "PUT /mmds/config is not supported yet" },
 		{ "PUT", "/cpu-config", "{}", "PUT /cpu-config is not supported yet" },
 		{ "PUT", "/pmem/a", "{}", "PUT /pmem/a is not supported yet" },
@@ -713,6 +751,7 @@ static void the_log_has_the_lines_that_tools_look_for(void **state)
 		"The API server received a Get request on \"/version\".",
 		"Received Error. Status code: 400 Bad Request. Message: Empty PUT request.",
 		"Total previous API call duration: ",
+		"The API server received a Put request on \"/mmds\".",
 	};
 	char text[8192] = "";
 	struct err e;
@@ -724,6 +763,7 @@ static void the_log_has_the_lines_that_tools_look_for(void **state)
 	assert_status(once("PUT", "/entropy", "{}"), 204);
 	assert_status(once("GET", "/version", NULL), 200);
 	assert_fault(once("PUT", "/entropy", NULL), "Empty PUT request.");
+	assert_status(once("PUT", "/mmds", "{'password':'4711'}"), 204);
 	log_set_level(LOG_LEVEL_OFF);
 	assert_true(log_drain(5000));
 	fd = open("log", O_RDONLY);
@@ -733,6 +773,7 @@ static void the_log_has_the_lines_that_tools_look_for(void **state)
 		if (!strstr(text, lines[i]))
 			fail_msg("no \"%s\" in: %s", lines[i], text);
 	}
+	assert_null(strstr(text, "4711")); /* metadata are secrets */
 }
 
 static void a_second_server_on_the_socket_is_refused(void **state)
@@ -753,6 +794,8 @@ int main(void)
 		TEST(answers_look_like_firecrackers),
 		TEST(a_machine_lives_through_the_api),
 		TEST(a_snapshot_is_loaded_through_the_api),
+		TEST(metadata_is_put_patched_and_read),
+		TEST(metadata_over_the_limit_is_answered_413),
 		TEST(wrong_requests_are_refused_with_a_sentence),
 		TEST(one_connection_serves_many_requests),
 		TEST(requests_may_be_sent_ahead),
