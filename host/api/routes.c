@@ -56,9 +56,12 @@ static int route_parse(const struct endpoint *ep, const char *id, const char *bo
 	if (!strcmp(ep->method, "GET"))
 		return len ? err_set(e, EINVAL, "GET request cannot have a body.")
 			   : action_from_json(ep, NULL, NULL, action, e);
-	if (!len)
-		return err_set(e, EINVAL, "Empty %s request.", ep->method);
-	r = config_json_parse(body, len, &root, e);
+	if (len)
+		r = config_json_parse(body, len, &root, e);
+	else if (ep->may_be_empty)
+		r = (root = json_object()) ? 0 : err_set(e, ENOMEM, "out of memory");
+	else
+		r = err_set(e, EINVAL, "Empty %s request.", ep->method);
 	if (r)
 		return r;
 	r = action_from_json(ep, id, root, action, e);

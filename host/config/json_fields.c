@@ -219,6 +219,8 @@ static int json_refuse_unknown(const struct field_table *table, const char *pref
 	for (size_t i = 0; i < table->num_fields; i++)
 		names_add(&allowed, "%s", table->fields[i].key);
 	json_key_show(key, shown, sizeof(shown));
+	if (!table->num_fields)
+		return err_set(e, EINVAL, "unknown field %s: no field is allowed here", shown);
 	if (prefix[0])
 		return err_set(e, EINVAL, "unknown field %s in \"%s\": allowed are %s", shown, prefix, allowed.text);
 	return err_set(e, EINVAL, "unknown field %s: allowed are %s", shown, allowed.text);
@@ -340,11 +342,18 @@ static json_t *json_encode_integer(const struct field *f, uint64_t n)
 	return !n && f->flags & FIELD_ZERO_NULL ? json_null() : json_integer((json_int_t)n);
 }
 
+static bool json_field_is_given(const struct field *f, const char *in)
+{
+	return !f->given || *(const bool *)(in + f->given - 1);
+}
+
 static json_t *json_field_encode(const struct field *f, const char *in)
 {
 	const void *at = in + f->offset;
 	const char *text;
 
+	if (!json_field_is_given(f, in))
+		return json_null();
 	switch (f->type) {
 	case FIELD_STRING:
 		text = *(const char *const *)at;
@@ -370,6 +379,8 @@ static bool json_field_is_left_out(const struct field_table *table, const struct
 {
 	const char *defaults = table->defaults;
 
+	if (f->flags & FIELD_IF_GIVEN)
+		return !json_field_is_given(f, in);
 	if (!(f->flags & FIELD_OURS)) /* which are booleans */
 		return f->flags & FIELD_NOT_WRITTEN;
 	return *(const bool *)(in + f->offset) == (defaults && *(const bool *)(defaults + f->offset));

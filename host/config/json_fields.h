@@ -32,6 +32,7 @@ enum field_flags {
 	FIELD_DEPRECATED = 1 << 1,  /* clients should use something else: whoever gives it is told so */
 	FIELD_ZERO_NULL = 1 << 2,   /* numbers: 0 is written as null; FIELD_OBJECT: so is one of nothing but nulls */
 	FIELD_NOT_WRITTEN = 1 << 3, /* the encoder leaves it out */
+	FIELD_IF_GIVEN = 1 << 4,    /* the encoder leaves it out if it was not given */
 	FIELD_OURS = 1 << 6,  /* FIELD_BOOL that Firecracker does not have: written only if it is not the default */
 	FIELD_OWNED = 1 << 7, /* FIELD_CUSTOM: what is stored is a malloc'ed string */
 	/* FIELD_LATER: a value that asks for nothing and is accepted, besides null. */
@@ -48,7 +49,8 @@ struct field {
 	enum field_type type;
 	unsigned int flags;
 	size_t offset;
-	size_t given; /* offset of a bool that says whether the field was there, plus one; 0: nobody asks */
+	/* Offset of a bool that says whether the field was there, plus one; 0: nobody asks. The encoder writes null for what was not. */
+	size_t given;
 	uint64_t min, max;
 	const char *const *names;      /* FIELD_ENUM: by value, NULL ends; FIELD_LATER: strings that ask for nothing */
 	unsigned int later;	       /* FIELD_ENUM: bit n set: value n is known and not supported yet */

@@ -128,8 +128,9 @@ int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
 	return arch_board_ctrl_alt_del(&m->board, e);
 }
 
-int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,
-		   struct err *e)
+/* NULL, and a sentence, if the machine has no such device. */
+static struct device *machine_find(struct machine *m, const struct resource *resource, const void *instance,
+				   struct err *e)
 {
 	char name[DEVICE_NAME_SIZE];
 	struct device *dev = m->devices;
@@ -138,6 +139,22 @@ int machine_update(struct machine *m, const struct resource *resource, const voi
 	while (dev && strcmp(dev->name, name) != 0)
 		dev = dev->next;
 	if (!dev)
-		return err_set(e, ENOENT, "\"%s\" is not a device of this machine", name);
-	return resource->patch->update(dev, patch, e);
+		(void)err_set(e, ENOENT, "\"%s\" is not a device of this machine", name);
+	return dev;
+}
+
+int machine_update(struct machine *m, const struct resource *resource, const struct resource_patch *how,
+		   const void *instance, const void *patch, struct err *e)
+{
+	struct device *dev = machine_find(m, resource, instance, e);
+
+	return dev ? how->update(dev, patch, e) : -ENOENT;
+}
+
+int machine_query(struct machine *m, const struct resource *resource, const struct resource_query *query,
+		  const void *instance, void *answer, struct err *e)
+{
+	struct device *dev = machine_find(m, resource, instance, e);
+
+	return dev ? query->ask(dev, answer, e) : -ENOENT;
 }

@@ -21,6 +21,8 @@
 
 struct machine;
 struct resource;
+struct resource_patch;
+struct resource_query;
 
 /* How long the last of each took. */
 #define LATENCIES_US_METRICS(M)               \
@@ -77,8 +79,11 @@ void machine_save(struct machine *m, const struct snapshot_create_config *save, 
 /* Runs a leak event now, for a leak that the monitor cannot see; a running machine is stopped for it and runs on. On a paused one the leak is marked pending. */
 int machine_signal_leak(struct machine *m, struct err *e) must_check;
 int machine_send_ctrl_alt_del(struct machine *m, struct err *e) must_check;
-/* Changes the device of an instance of a resource, as patch (the struct of resource->patch) says. Waits for files. */
-int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,
-		   struct err *e) must_check;
+/* Changes the device of an instance of a resource, as patch (the struct of how->fields) says. Waits for files. */
+int machine_update(struct machine *m, const struct resource *resource, const struct resource_patch *how,
+		   const void *instance, const void *patch, struct err *e) must_check;
+/* Asks the device of an instance of a resource; answer is a zeroed struct of query->reply. */
+int machine_query(struct machine *m, const struct resource *resource, const struct resource_query *query,
+		  const void *instance, void *answer, struct err *e) must_check;
 
 #endif

@@ -27,7 +27,7 @@
 enum resource_flags {
 	RESOURCE_BOOT = 1 << 0,	    /* belongs to a machine that boots: once it was configured, a load is refused */
 	RESOURCE_REQUIRED = 1 << 1, /* a config file must have it */
-	RESOURCE_READABLE = 1 << 2, /* GET on its path shows it */
+	RESOURCE_READABLE = 1 << 2, /* GET on its path shows it, if it is configured */
 	RESOURCE_SAVED = 1 << 3,    /* part of the configuration in a snapshot; else the process's own */
 	RESOURCE_VIRTIO = 1 << 4,   /* its device is a virtio device */
 };
@@ -52,16 +52,30 @@ struct request_counters {
 
 /* What a PATCH changes. Before the start it changes the configuration, after it (running) the device, then the configuration. */
 struct resource_patch {
+	const char *path;    /* endpoint; NULL: the resource's */
+	const char *summary; /* NULL: the resource's */
 	const struct field_table *fields;
 	bool running;
+	bool may_be_empty; /* without a body, or with one that gives nothing, all fields have their defaults */
 	size_t id;	   /* for a list: where the char *id of the instance is in the struct of fields */
 	const char *error; /* NULL: the resource's */
 	int (*check)(const void *patch, struct err *e);
-	/* On the loop thread, without the device's lock. */
+	/* Of the device, beside the loop, without the device's lock. */
 	int (*update)(struct device *dev, const void *patch, struct err *e);
-	/* The same in the configuration; may take what it needs out of *patch. */
+	/* The same in the configuration; may take what it needs out of *patch. NULL: the configuration has nothing of it. */
 	void (*merge)(void *config, void *patch);
 	struct request_counters *counters; /* NULL: not counted */
+	const struct resource_patch *next; /* another one of the resource, at another path; NULL ends */
+};
+
+/* What the device of a resource can be asked: a GET, after the start. For a single thing. */
+struct resource_query {
+	const char *path; /* endpoint */
+	const char *summary;
+	const char *error; /* what stands before the text of an error */
+	const struct field_table *reply;
+	/* Fills in *answer, a zeroed struct of reply. On the loop thread, without the device's lock; does not wait. */
+	int (*ask)(struct device *dev, void *answer, struct err *e);
 };
 
 struct resource {
@@ -95,9 +109,10 @@ struct resource {
 	/* Makes the device that config describes; called for each instance, in the order of the list. NULL: no device. */
 	int (*create)(const void *config, const char *name, struct platform *p, struct device **dev, struct err *e);
 
-	const struct resource_patch *patch; /* NULL: cannot be patched */
-	struct metrics_section *metrics;    /* what its device counts. NULL: nothing */
-	struct request_counters *put;	    /* NULL: requests are not counted */
+	const struct resource_patch *patch;   /* NULL: cannot be patched */
+	const struct resource_query *queries; /* NULL: none; a row without a path ends */
+	struct metrics_section *metrics;      /* what its device counts. NULL: nothing */
+	struct request_counters *put;	      /* NULL: requests are not counted */
 	struct request_counters *get;
 };
 

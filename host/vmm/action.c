@@ -56,7 +56,8 @@ int action_from_json(const struct endpoint *endpoint, const char *id, json_t *bo
 		r = json_fields_new(endpoint->fields, body, &decoded, e);
 		if (!r)
 			r = action_check(endpoint, id, decoded, e);
-		if (!r && endpoint->kind == ENDPOINT_PATCH && action_changes_nothing(endpoint, body))
+		if (!r && endpoint->kind == ENDPOINT_PATCH && !endpoint->may_be_empty &&
+		    action_changes_nothing(endpoint, body))
 			r = err_set(e, EINVAL, "Empty PATCH request.");
 		if (r) {
 			json_fields_free(endpoint->fields, decoded);

@@ -14,6 +14,7 @@ static void endpoint_of_get(const struct resource *r, struct endpoint *ep)
 		.method = get,
 		.path = r->path,
 		.allowed = VMM_ANY_TIME,
+		.error = r->error,
 		.summary = r->summary,
 		.reply = r->fields,
 		.resource = r,
@@ -39,21 +40,38 @@ void endpoint_of_put(const struct resource *r, struct endpoint *ep)
 	};
 }
 
-static void endpoint_of_patch(const struct resource *r, struct endpoint *ep)
+static void endpoint_of_patch(const struct resource *r, const struct resource_patch *p, struct endpoint *ep)
 {
 	*ep = (struct endpoint){
 		.kind = ENDPOINT_PATCH,
 		.method = patch,
-		.path = r->path,
-		.allowed = r->patch->running ? VMM_AFTER_START : VMM_BEFORE_START,
-		.error = r->patch->error ? r->patch->error : r->error,
-		.summary = r->summary,
-		.fields = r->patch->fields,
-		.check = r->patch->check,
+		.path = p->path ? p->path : r->path,
+		.allowed = p->running ? VMM_AFTER_START : VMM_BEFORE_START,
+		.error = p->error ? p->error : r->error,
+		.summary = p->summary ? p->summary : r->summary,
+		.fields = p->fields,
+		.may_be_empty = p->may_be_empty,
+		.check = p->check,
 		.has_id = resource_is_list(r),
-		.id_offset = r->patch->id,
+		.id_offset = p->id,
 		.resource = r,
-		.counters = r->patch->counters,
+		.patch = p,
+		.counters = p->counters,
+	};
+}
+
+static void endpoint_of_query(const struct resource *r, const struct resource_query *query, struct endpoint *ep)
+{
+	*ep = (struct endpoint){
+		.kind = ENDPOINT_QUERY,
+		.method = get,
+		.path = query->path,
+		.allowed = VMM_AFTER_START,
+		.error = query->error,
+		.summary = query->summary,
+		.reply = query->reply,
+		.resource = r,
+		.query = query,
 	};
 }
 
@@ -90,20 +108,30 @@ static void endpoint_of_later(const struct resource_later *later, const char *wh
 	}
 }
 
-/* One of the three that a resource may have; counts i down past those that it has. */
+/* One of those that a resource has; counts i down past them. */
 static bool endpoint_at_resource(const struct resource *r, unsigned int *i, struct endpoint *ep)
 {
-	bool readable = r->flags & RESOURCE_READABLE;
-
-	if (readable && (*i)-- == 0)
+	if (r->flags & RESOURCE_READABLE && (*i)-- == 0) {
 		endpoint_of_get(r, ep);
-	else if ((*i)-- == 0)
+		return true;
+	}
+	if ((*i)-- == 0) {
 		endpoint_of_put(r, ep);
-	else if (r->patch && (*i)-- == 0)
-		endpoint_of_patch(r, ep);
-	else
-		return false;
-	return true;
+		return true;
+	}
+	for (const struct resource_patch *p = r->patch; p; p = p->next) {
+		if ((*i)-- == 0) {
+			endpoint_of_patch(r, p, ep);
+			return true;
+		}
+	}
+	for (const struct resource_query *query = r->queries; query && query->path; query++) {
+		if ((*i)-- == 0) {
+			endpoint_of_query(r, query, ep);
+			return true;
+		}
+	}
+	return false;
 }
 
 bool endpoint_at(unsigned int i, struct endpoint *ep)

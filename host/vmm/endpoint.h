@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can be asked for, by method and path. Nothing is listed here: endpoints
- * are derived from resources (a PUT each, perhaps a PATCH and a GET), from the
+ * are derived from resources (a PUT each, perhaps PATCHes and GETs), from the
  * operations of the monitor (operation.h), and from what is not there yet.
  */
 #ifndef VMM_ENDPOINT_H
@@ -24,7 +24,14 @@ enum vmm_state { VMM_NOT_STARTED, VMM_RUNNING, VMM_PAUSED };
 #define VMM_AFTER_START	 (1u << VMM_RUNNING | VMM_WHILE_PAUSED)
 #define VMM_ANY_TIME	 (VMM_BEFORE_START | VMM_AFTER_START)
 
-enum endpoint_kind { ENDPOINT_LATER, ENDPOINT_GET, ENDPOINT_PUT, ENDPOINT_PATCH, ENDPOINT_OPERATION };
+enum endpoint_kind {
+	ENDPOINT_LATER,
+	ENDPOINT_GET,
+	ENDPOINT_PUT,
+	ENDPOINT_PATCH,
+	ENDPOINT_QUERY,
+	ENDPOINT_OPERATION,
+};
 
 struct endpoint {
 	enum endpoint_kind kind;
@@ -36,11 +43,14 @@ struct endpoint {
 	const char *summary;
 	const struct field_table *fields; /* of the body; NULL: there is none */
 	bool raw;			  /* body and reply are JSON that nothing here looks into: json_t */
+	bool may_be_empty;		  /* the body may be missing, or give nothing */
 	int (*check)(const void *body, struct err *e);
 	const struct field_table *reply; /* of a GET; NULL: the whole configuration */
 	bool has_id;			 /* the body has an id, a char * at id_offset */
 	size_t id_offset;
-	const struct resource *resource;   /* GET, PUT, PATCH */
+	const struct resource *resource; /* GET, PUT, PATCH, QUERY */
+	const struct resource_patch *patch;
+	const struct resource_query *query;
 	const struct operation *operation; /* OPERATION */
 	struct request_counters *counters; /* NULL: not counted */
 };

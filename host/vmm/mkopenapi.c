@@ -146,8 +146,9 @@ static void print_body(const struct endpoint *ep)
 {
 	if (!ep->fields && (!ep->raw || !strcmp(ep->method, "GET")))
 		return;
-	printf("      requestBody:\n        required: true\n        content:\n          application/json:\n            "
-	       "schema:\n");
+	printf("      requestBody:\n        required: %s\n        content:\n          application/json:\n            "
+	       "schema:\n",
+	       ep->may_be_empty ? "false" : "true");
 	if (ep->raw)
 		printf("              type: object\n");
 	else

@@ -87,11 +87,38 @@ int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct er
 	return err_wrap(e, r, "the microVM was restored but cannot be resumed");
 }
 
+static int vmm_refuse_absent(const struct resource *r, const char *id, struct err *e)
+{
+	if (id) /* "drive." is what stands before the id in a device's name */
+		return err_set(e, ENOENT, "%.*s \"%s\" does not exist", (int)strcspn(r->device, "."), r->device, id);
+	return err_set(e, ENOENT, "\"%s\" is not configured", r->section);
+}
+
 static int vmm_get(struct vmm *vmm, const struct resource *r, json_t **reply, struct err *e)
 {
 	const void *instance = resource_find(r, &vmm->config, NULL);
 
-	*reply = instance ? json_fields_encode(r->fields, instance) : json_null();
+	if (!instance)
+		return vmm_refuse_absent(r, NULL, e);
+	*reply = json_fields_encode(r->fields, instance);
+	return *reply ? 0 : err_set(e, ENOMEM, "out of memory");
+}
+
+static int vmm_query(struct vmm *vmm, const struct resource *r, const struct resource_query *query, json_t **reply,
+		     struct err *e)
+{
+	const void *instance = resource_find(r, &vmm->config, NULL);
+	_cleanup_free_ void *answer = calloc(1, query->reply->size);
+	int err;
+
+	if (!instance)
+		return vmm_refuse_absent(r, NULL, e);
+	if (!answer)
+		return err_set(e, ENOMEM, "out of memory");
+	err = machine_query(vmm->machine, r, query, instance, answer, e);
+	if (err)
+		return err;
+	*reply = json_fields_encode(query->reply, answer);
 	return *reply ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
@@ -121,7 +148,8 @@ static int vmm_put(struct vmm *vmm, const struct resource *r, void *body, struct
 }
 
 /* Before the start: a copy is changed, and judged as a whole. What can be patched then has no strings. */
-static int vmm_patch_config(struct vmm *vmm, const struct resource *r, void *body, struct err *e)
+static int vmm_patch_config(struct vmm *vmm, const struct resource *r, const struct resource_patch *patch, void *body,
+			    struct err *e)
 {
 	void *instance = resource_find(r, &vmm->config, NULL);
 	_cleanup_free_ void *merged = malloc(r->fields->size);
@@ -130,8 +158,10 @@ static int vmm_patch_config(struct vmm *vmm, const struct resource *r, void *bod
 	if (!merged)
 		return err_set(e, ENOMEM, "out of memory");
 	memcpy(merged, instance, r->fields->size);
-	r->patch->merge(merged, body);
+	patch->merge(merged, body);
 	err = r->check ? r->check(merged, e) : 0;
+	if (!err && r->admit)
+		err = r->admit(&vmm->config, merged, e);
 	if (err)
 		return err;
 	memcpy(instance, merged, r->fields->size);
@@ -200,7 +230,7 @@ static int vmm_update_device(void *ctx, struct err *e)
 {
 	struct vmm *vmm = ctx;
 
-	return machine_update(vmm->machine, vmm->patched, vmm->instance, vmm->patch, e);
+	return machine_update(vmm->machine, vmm->patched, vmm->how, vmm->instance, vmm->patch, e);
 }
 
 /* The configuration follows the machine: it is what GET /vm/config shows and what a snapshot stores. */
@@ -208,22 +238,22 @@ static void vmm_on_updated(void *ctx, int r, const struct err *e)
 {
 	struct vmm *vmm = ctx;
 
-	if (!r)
-		vmm->patched->patch->merge(vmm->instance, vmm->patch);
+	if (!r && vmm->how->merge)
+		vmm->how->merge(vmm->instance, vmm->patch);
 	vmm_on_done(vmm, r, e);
 }
 
-static int vmm_patch_device(struct vmm *vmm, const struct resource *r, void *body, struct err *e)
+static int vmm_patch_device(struct vmm *vmm, const struct resource *r, const struct resource_patch *patch, void *body,
+			    struct err *e)
 {
-	const char *id = resource_is_list(r) ? *(char **)((char *)body + r->patch->id) : NULL;
+	const char *id = resource_is_list(r) ? *(char **)((char *)body + patch->id) : NULL;
 	void *instance = resource_find(r, &vmm->config, id);
 
-	if (!instance && id) /* "drive." is what stands before the id in a device's name */
-		return err_set(e, ENOENT, "%.*s \"%s\" does not exist", (int)strcspn(r->device, "."), r->device, id);
 	if (!instance)
-		return err_set(e, ENOENT, "\"%s\" is not configured", r->section);
+		return vmm_refuse_absent(r, id, e);
 	vmm_begin(vmm);
 	vmm->patched = r;
+	vmm->how = patch;
 	vmm->instance = instance;
 	vmm->patch = body;
 	machine_beside(vmm->machine, vmm_update_device, vmm_on_updated, vmm);
@@ -248,8 +278,10 @@ static int vmm_carry_out(struct vmm *vmm, const struct endpoint *ep, void *body,
 	case ENDPOINT_PUT:
 		return vmm_put(vmm, ep->resource, body, e);
 	case ENDPOINT_PATCH:
-		return ep->resource->patch->running ? vmm_patch_device(vmm, ep->resource, body, e)
-						    : vmm_patch_config(vmm, ep->resource, body, e);
+		return ep->patch->running ? vmm_patch_device(vmm, ep->resource, ep->patch, body, e)
+					  : vmm_patch_config(vmm, ep->resource, ep->patch, body, e);
+	case ENDPOINT_QUERY:
+		return vmm_query(vmm, ep->resource, ep->query, reply, e);
 	case ENDPOINT_OPERATION:
 		return vmm_operate(vmm, ep->operation, body, reply, e);
 	case ENDPOINT_LATER:

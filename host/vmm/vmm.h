@@ -38,6 +38,7 @@ struct vmm {
 	uint64_t begun_ns;
 	/* A PATCH of a device: what, the configuration that follows it, and the body; borrowed. */
 	const struct resource *patched;
+	const struct resource_patch *how;
 	void *instance, *patch;
 	int result;
 	struct err error;

@@ -175,14 +175,26 @@ int machine_send_ctrl_alt_del(struct machine *m, struct err *e)
 	return fake_call("ctrl_alt_del", e);
 }
 
-int machine_update(struct machine *m, const struct resource *resource, const void *instance, const void *patch,
-		   struct err *e)
+int machine_update(struct machine *m, const struct resource *resource, const struct resource_patch *how,
+		   const void *instance, const void *patch, struct err *e)
 {
 	const struct drive_update *update = patch;
 
 	(void)m;
+	(void)how;
 	(void)instance;
-	assert(resource == &drive_resource);
-	snprintf(fake.path, sizeof(fake.path), "%s", update->path_on_host ? update->path_on_host : "");
+	if (resource == &drive_resource)
+		snprintf(fake.path, sizeof(fake.path), "%s", update->path_on_host ? update->path_on_host : "");
 	return fake_call("update", e);
+}
+
+int machine_query(struct machine *m, const struct resource *resource, const struct resource_query *query,
+		  const void *instance, void *answer, struct err *e)
+{
+	(void)m;
+	(void)resource;
+	(void)query;
+	(void)instance;
+	(void)answer;
+	return fake_call("query", e);
 }
