@@ -74,6 +74,26 @@ struct entropy_config {
 	struct rate_limiter_config rate_limiter;
 };
 
+struct balloon_config {
+	bool present;
+	uint32_t amount_mib;		   /* that the guest is to give back */
+	bool deflate_on_oom;		   /* the guest may take memory back when it has no other */
+	uint32_t stats_polling_interval_s; /* 0: no statistics */
+	bool free_page_hinting;
+	bool free_page_reporting;
+};
+
+/* PATCH /balloon, /balloon/statistics and /balloon/hinting/start. */
+struct balloon_update {
+	uint32_t amount_mib;
+};
+struct balloon_stats_update {
+	uint32_t stats_polling_interval_s;
+};
+struct balloon_hinting_start {
+	bool acknowledge_on_stop; /* default true: when the guest is through its pages it gets them back at once */
+};
+
 struct serial_config {
 	char *serial_out_path; /* NULL: stdin and stdout */
 	struct token_bucket_config rate_limiter;
@@ -100,6 +120,7 @@ struct vm_config {
 	struct machine_config machine;
 	unsigned int num_drives;
 	struct drive_config drives[CONFIG_MAX_DRIVES]; /* root device first, else in the order they came */
+	struct balloon_config balloon;
 	struct entropy_config entropy;
 	struct serial_config serial;
 };

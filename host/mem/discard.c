@@ -101,3 +101,24 @@ int mem_discard(struct guest_mem *mem, gpa_t gpa, uint64_t len)
 	mem_wrote(mem, region, offset, len);
 	return r;
 }
+
+uint64_t mem_discard_within(struct guest_mem *mem, gpa_t gpa, uint64_t len)
+{
+	gpa_t end = len > UINT64_MAX - gpa ? UINT64_MAX : gpa + len;
+	uint64_t done = 0;
+
+	for (unsigned int i = 0; i < mem->num_regions; i++) {
+		const struct mem_region *region = &mem->regions[i];
+		gpa_t from = gpa > region->gpa ? gpa : region->gpa;
+		gpa_t to = end - region->gpa < region->size ? end : region->gpa + region->size;
+
+		if (end <= region->gpa || from >= to)
+			continue;
+		from += (0 - from) %
+			MEM_PAGE_SIZE; /* below to, or beyond it by less than a page: regions are whole pages */
+		to -= to % MEM_PAGE_SIZE;
+		if (from < to && mem_discard(mem, from, to - from) == 0)
+			done += to - from;
+	}
+	return done;
+}

@@ -50,5 +50,10 @@ int mem_populate(const struct guest_mem *mem, const struct mem_region *region, u
  * handler, where nothing or a part is.
  */
 int mem_discard(struct guest_mem *mem, gpa_t gpa, uint64_t len) must_check;
+/*
+ * The same for what there is of a range that a guest has named: whole pages of guest memory that lie in [gpa, gpa + len),
+ * whatever else does. How many bytes were given back.
+ */
+uint64_t mem_discard_within(struct guest_mem *mem, gpa_t gpa, uint64_t len);
 
 #endif

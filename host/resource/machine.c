@@ -20,6 +20,18 @@ static int machine_check(const void *config, struct err *e)
 	return 0;
 }
 
+/* The balloon may be configured already. */
+static int machine_admit(const struct vm_config *all, const void *config, struct err *e)
+{
+	const struct machine_config *c = config;
+
+	if (!all->balloon.present || all->balloon.amount_mib <= c->mem_size_mib)
+		return 0;
+	return err_set(e, EINVAL,
+		       "field \"mem_size_mib\": %llu is not allowed: the balloon's amount_mib is %u, which is more",
+		       (unsigned long long)c->mem_size_mib, all->balloon.amount_mib);
+}
+
 #define VCPU_COUNT  .min = 1, .max = CONFIG_MAX_VCPUS, .help = "Number of vCPUs; 1 or even with smt."
 #define MEM_SIZE    .min = 1, .max = ARCH_MAX_MEM_MIB, .help = "Memory, in MiB."
 #define SMT	    .help = "Two vCPUs are the threads of one core."
@@ -103,6 +115,7 @@ const struct resource machine_resource = {
 	.fields = &machine_table,
 	.offset = offsetof(struct vm_config, machine),
 	.check = machine_check,
+	.admit = machine_admit,
 	.patch = &machine_patch,
 	.put = &machine_put_counters,
 	.get = &machine_get_counters,

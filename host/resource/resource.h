@@ -137,6 +137,7 @@ extern const struct resource_later resources_later[];
 	R(machine)     \
 	R(boot_source) \
 	R(drive)       \
+	R(balloon)     \
 	R(entropy)     \
 	R(serial)
 

@@ -124,7 +124,7 @@ const struct rule rules[] = {
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
 	CALL(LOOP, brk, NULL),
 	CALL1(ALL, madvise, IS(2, MADV_DONTNEED), NULL),
-	CALL1(SETUP, madvise, IS(2, MADV_DONTDUMP), NULL),
+	CALL1(LOOP, madvise, IS(2, MADV_DONTDUMP), "a restored machine whose balloon gives memory back"),
 	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),
 	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NO_PAGEMAP),
 	CALL(LOOP, getrandom, NULL),

@@ -156,6 +156,8 @@ static void mmio_resume(struct device *dev)
 	struct virtio_mmio *t = mmio_from_dev(dev);
 
 	t->vdev->running = true;
+	if (t->vdev->ops->resume)
+		t->vdev->ops->resume(t->vdev);
 	for (unsigned int q = 0; q < t->vdev->ops->num_queues; q++) {
 		if (t->vdev->ops->work)
 			virtio_mmio_kick(t, q);

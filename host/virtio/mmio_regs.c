@@ -40,6 +40,8 @@ bool virtio_mmio_queue_exists(const struct virtio_dev *vdev, uint32_t q)
 {
 	if (q >= vdev->ops->num_queues)
 		return false;
+	if (vdev->ops->has_queue && !vdev->ops->has_queue(vdev, q))
+		return false;
 	return (vdev->features & vdev->ops->queue_needs[q]) == vdev->ops->queue_needs[q];
 }
 

@@ -10,7 +10,7 @@
  * files or peers. There its notify, work, timers and descriptors run.
  *
  * All ops but work and free run with the device's lock held. notify and timers
- * run on the device's loop; leak, pause, flush, save and load on the machine's;
+ * run on the device's loop; leak, pause, resume, flush, save and load on the machine's;
  * config access, reset and settle may run on a vCPU thread.
  */
 #ifndef VIRTIO_VIRTIO_H
@@ -29,7 +29,7 @@
 #define VIRTIO_METRICS(M) M(virtio, needs_reset_count)
 METRICS_DECLARE(virtio, VIRTIO_METRICS)
 
-#define VIRTIO_MAX_QUEUES 4
+#define VIRTIO_MAX_QUEUES 5
 
 struct virtio_dev;
 
@@ -39,6 +39,8 @@ struct virtio_ops {
 	unsigned int num_queues; /* with every feature negotiated */
 	/* Feature bits without which queue q does not exist for the driver: its QueueSizeMax reads 0. */
 	uint64_t queue_needs[VIRTIO_MAX_QUEUES];
+	/* Where that is not enough: does queue q exist with the features that are negotiated? Optional. */
+	bool (*has_queue)(const struct virtio_dev *vdev, unsigned int q);
 	bool own_thread; /* the device's loop has a thread of its own (filter "io", sandbox/rules.c) */
 
 	/* The driver has set DRIVER_OK (or a snapshot was loaded in that state): features and queues are final. Optional. */
@@ -77,6 +79,8 @@ struct virtio_ops {
 	int (*settle)(struct virtio_dev *vdev);
 	/* Stop timers: on resume every queue is looked at again. Optional. */
 	void (*pause)(struct virtio_dev *vdev);
+	/* The machine is about to run, again or for the first time; before queues are looked at. Optional. */
+	void (*resume)(struct virtio_dev *vdev);
 	/* Before a snapshot (device.h: flush). Optional. */
 	int (*flush)(struct virtio_dev *vdev, struct err *e);
 	/* State of the type's own, beyond transport, features and queues. Optional. */

@@ -39,6 +39,7 @@
 #include "state/codec.h"
 #include "state/codec_index.h"
 #include "unit/fake_platform.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/mmio.h"
 #include "virtio/rng.h"
@@ -842,6 +843,14 @@ MAKE(make_rng)
 	return rng_new(&config, &fp.p, (struct virtio_dev **)out, e);
 }
 
+MAKE(make_balloon)
+{
+	static const struct balloon_config config = { .present = true, .stats_polling_interval_s = 1 };
+
+	(void)c;
+	return balloon_new(&config, &fp.p, (struct virtio_dev **)out, e);
+}
+
 static void unmake_vdev(void *out)
 {
 	struct virtio_dev *vdev = out;
@@ -920,6 +929,7 @@ const struct constructor constructors_of_parts[] = {
 	ON_PLATFORM("boot_timer_new", make_boot_timer, unmake_device),
 	ON_PLATFORM("blk_new, blk_sync_new, virtio_dev_init, throttle_init", make_blk, unmake_vdev),
 	ON_PLATFORM("blk_new, blk_uring_new", make_async_blk, unmake_vdev),
+	ON_PLATFORM("balloon_new, balloon_stats_init", make_balloon, unmake_vdev),
 	ON_PLATFORM("rng_new, rng_leak_init", make_rng, unmake_vdev),
 	ON_PLATFORM("virtio_mmio_new", make_mmio, unmake_device),
 	{ "metrics_open", NULL, NULL, make_metrics, NULL, NULL, NULL, true }, /* last: it cannot be undone */

@@ -95,9 +95,7 @@ PATHS = [
 ] + [
     ("new", method, path, None, 400, f"^{method} {re.escape(path)} is not supported yet: ")
     for method, path in (
-        ("PUT", "/balloon"), ("GET", "/balloon"), ("PATCH", "/balloon"), ("GET", "/balloon/statistics"),
-        ("PATCH", "/balloon/statistics"), ("PATCH", "/balloon/hinting/start"), ("PATCH", "/balloon/hinting/stop"),
-        ("GET", "/balloon/hinting/status"), ("PUT", "/cpu-config"), ("PUT", "/network-interfaces/eth0"),
+        ("PUT", "/cpu-config"), ("PUT", "/network-interfaces/eth0"),
         ("PATCH", "/network-interfaces/eth0"), ("DELETE", "/network-interfaces/eth0"), ("PUT", "/vsock"),
         ("PUT", "/mmds/config"), ("PUT", "/pmem/p"),
         ("PATCH", "/pmem/p"), ("DELETE", "/pmem/p"), ("PUT", "/hotplug/memory"), ("PATCH", "/hotplug/memory"),
@@ -224,6 +222,57 @@ ENTROPY = [
     *bad_bodies("PUT", "/entropy", {}),
     ("running", "PUT", "/entropy", {}, 400, AFTER),
     ("paused", "PUT", "/entropy", {}, 400, AFTER),
+]
+
+BALLOON = {"amount_mib": 8, "deflate_on_oom": True, "stats_polling_interval_s": 1, "free_page_hinting": True,
+           "free_page_reporting": True}
+AMOUNT, INTERVAL = {"amount_mib": 4}, {"stats_polling_interval_s": 2}
+BALLOONS = [
+    ("fresh", "GET", "/balloon", None, 400, '^Balloon config error: "balloon" is not configured$'),
+    ("fresh", "PUT", "/balloon", {"amount_mib": 0, "deflate_on_oom": False}, 204, None),
+    ("new", "PUT", "/balloon", BALLOON, 204, None),
+    ("new", "GET", "/balloon", None, 200, r'^{"amount_mib":8,"deflate_on_oom":true,"stats_polling_interval_s":1,'
+                                          r'"free_page_hinting":true,"free_page_reporting":true}$'),
+    ("new", "GET", "/vm/config", None, 200, '"balloon":{"amount_mib":8,'),
+    ("new", "PUT", "/balloon", {**BALLOON, "amount_mib": 129}, 400,
+     '^Balloon config error: field "amount_mib": 129 is not allowed: the machine has 128 MiB of memory'),
+    ("new", "PUT", "/machine-config", {**MACHINE, "mem_size_mib": 7}, 400,
+     '^Machine config error: field "mem_size_mib": 7 is not allowed: the balloon\'s amount_mib is 8, which is more$'),
+    ("new", "PATCH", "/machine-config", {"mem_size_mib": 7}, 400, "the balloon's amount_mib is 8"),
+    ("new", "PUT", "/balloon", {"amount_mib": 128, "deflate_on_oom": False, "free_page_hinting": None}, 204, None),
+    ("new", "GET", "/balloon", None, 200, r'^{"amount_mib":128,"deflate_on_oom":false,"stats_polling_interval_s":0,'
+                                          r'"free_page_hinting":false,"free_page_reporting":false}$'),
+    *missing("new", "PUT", "/balloon", BALLOON, "amount_mib", "deflate_on_oom"),
+    *wrong_values("new", "PUT", "/balloon", BALLOON, "amount_mib", [None, -1, "8", 8.5, 1 << 32, True]),
+    *wrong_values("new", "PUT", "/balloon", BALLOON, "deflate_on_oom", [None, 1, "true"]),
+    *wrong_values("new", "PUT", "/balloon", BALLOON, "stats_polling_interval_s", [-1, 65536, "1", True]),
+    *wrong_values("new", "PUT", "/balloon", BALLOON, "free_page_hinting", [1, "true"]),
+    *wrong_values("new", "PUT", "/balloon", BALLOON, "free_page_reporting", [1, "true"]),
+    *bad_bodies("PUT", "/balloon", BALLOON),
+    *[("new", method, path, body, 400, BEFORE) for method, path, body in (
+        ("PATCH", "/balloon", AMOUNT), ("GET", "/balloon/statistics", None), ("PATCH", "/balloon/statistics", INTERVAL),
+        ("PATCH", "/balloon/hinting/start", None), ("PATCH", "/balloon/hinting/start", {"acknowledge_on_stop": True}),
+        ("PATCH", "/balloon/hinting/stop", None), ("GET", "/balloon/hinting/status", None))],
+    *bad_bodies("PATCH", "/balloon", AMOUNT),
+    *bad_bodies("PATCH", "/balloon/statistics", INTERVAL),
+    *missing("new", "PATCH", "/balloon", {"amount_mib": 1}, "amount_mib"),
+    *wrong_values("new", "PATCH", "/balloon", {}, "amount_mib", [None, -1, "8", 1 << 32]),
+    *wrong_values("new", "PATCH", "/balloon/statistics", {}, "stats_polling_interval_s", [None, -1, 65536]),
+    *wrong_values("new", "PATCH", "/balloon/hinting/start", {}, "acknowledge_on_stop", [1, "true"]),
+    ("new", "PATCH", "/balloon/hinting/start", {"now": True}, 400, 'unknown field "now"'),
+    ("new", "PATCH", "/balloon/hinting/stop", {"now": True}, 400, 'unknown field "now": no field is allowed here'),
+    ("new", "PATCH", "/balloon/hinting", {}, 400, "^Invalid request method and/or path"),
+    ("new", "PUT", "/balloon/statistics", INTERVAL, 400, "Allowed for this path: PATCH, GET"),
+    *[row for phase in ("running", "paused") for row in (  # the machine of these phases has no balloon
+        (phase, "PUT", "/balloon", BALLOON, 400, AFTER),
+        (phase, "GET", "/balloon", None, 400, '^Balloon config error: "balloon" is not configured$'),
+        (phase, "PATCH", "/balloon", AMOUNT, 400, '^Balloon update error: "balloon" is not configured$'),
+        (phase, "GET", "/balloon/statistics", None, 400, '^Internal VMM error: "balloon" is not configured$'),
+        (phase, "PATCH", "/balloon/statistics", INTERVAL, 400, '^Balloon update error: "balloon" is not configured$'),
+        (phase, "PATCH", "/balloon/hinting/start", None, 400, '^Balloon update error: "balloon" is not configured$'),
+        (phase, "PATCH", "/balloon/hinting/stop", {}, 400, '^Balloon update error: "balloon" is not configured$'),
+        (phase, "GET", "/balloon/hinting/status", None, 400, '^Balloon update error: "balloon" is not configured$'))],
+    ("new", "PUT", "/balloon", {"amount_mib": 0, "deflate_on_oom": False}, 204, None),
 ]
 
 SERIAL = [
@@ -358,7 +407,7 @@ MMDS = [
 ] + [("fresh", "PATCH", "/mmds", {"a": 1}, 400, r"^MMDS error: The MMDS data store is not initialized\.$")]
 
 # GETS come first: they show the defaults.
-TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + ENTROPY + SERIAL + LOGGER + METRICS + ACTIONS + VM +
+TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + ENTROPY + BALLOONS + SERIAL + LOGGER + METRICS + ACTIONS + VM +
          SNAPSHOT_CREATE + SNAPSHOT_LOAD)
 PHASES = ("new", "fresh", "running", "paused", "load")
 

@@ -155,12 +155,52 @@ static void fake_unprotect(struct mem_region *region)
 		munmap((void *)(uintptr_t)region->host, region->size);
 }
 
+static const struct mem_layout fake_layout = {
+	.num_regions = 2,
+	.regions = { { .gpa = 0, .size = FAKE_MEM_SIZE }, { .gpa = FAKE_HIGH_GPA, .size = FAKE_HIGH_SIZE } },
+};
+
+void fake_platform_set_mem(struct fake_platform *fp, const struct guest_mem *mem)
+{
+	for (unsigned int i = 0; i < fp->mem.num_regions; i++)
+		fake_unprotect(&fp->mem.regions[i]);
+	mem_fini(&fp->mem);
+	fp->mem = *mem;
+}
+
+void fake_platform_anonymous_mem(struct fake_platform *fp)
+{
+	struct guest_mem mem;
+	struct err e;
+	int r = mem_init_anonymous(&mem, &fake_layout, &e);
+
+	assert(r == 0);
+	(void)r;
+	fake_platform_set_mem(fp, &mem);
+}
+
+void fake_platform_file_mem(struct fake_platform *fp, uint8_t fill)
+{
+	int r, fd = memfd_create("memory file", MFD_CLOEXEC);
+	struct guest_mem mem;
+	uint8_t page[MEM_PAGE_SIZE];
+	struct err e;
+
+	memset(page, fill, sizeof(page));
+	for (uint64_t at = 0; at < FAKE_MEM_SIZE + FAKE_HIGH_SIZE; at += sizeof(page)) {
+		ssize_t n = pwrite(fd, page, sizeof(page), (off_t)at);
+
+		assert(n == (ssize_t)sizeof(page));
+		(void)n;
+	}
+	r = mem_init_file(&mem, &fake_layout, fd, &e);
+	assert(r == 0);
+	(void)r;
+	fake_platform_set_mem(fp, &mem);
+}
+
 void fake_platform_init(struct fake_platform *fp)
 {
-	static const struct mem_layout layout = {
-		.num_regions = 2,
-		.regions = { { .gpa = 0, .size = FAKE_MEM_SIZE }, { .gpa = FAKE_HIGH_GPA, .size = FAKE_HIGH_SIZE } },
-	};
 	struct err e;
 	int r;
 
@@ -169,7 +209,7 @@ void fake_platform_init(struct fake_platform *fp)
 		fp->bells[i].fd = -1;
 	fp->irqs_left = fp->windows_left = fp->bells_left = -1;
 	bus_init(&fp->bus);
-	r = mem_init_anonymous(&fp->mem, &layout, &e);
+	r = mem_init_anonymous(&fp->mem, &fake_layout, &e);
 	assert(r == 0);
 	(void)r;
 	for (unsigned int i = 0; i < fp->mem.num_regions; i++)

@@ -46,6 +46,14 @@ struct fake_platform {
 };
 
 void fake_platform_init(struct fake_platform *fp);
+/*
+ * Other memory with the same regions, which is taken over: for what gives pages back, which ours does not do (it is shared).
+ * Devices could write to it.
+ */
+void fake_platform_set_mem(struct fake_platform *fp, const struct guest_mem *mem);
+/* That, with zeroes, or with a memory file in which each byte is fill. */
+void fake_platform_anonymous_mem(struct fake_platform *fp);
+void fake_platform_file_mem(struct fake_platform *fp, uint8_t fill);
 void fake_platform_fini(struct fake_platform *fp); /* checks that every doorbell and every lease was given back */
 
 /* What a vCPU does: a doorbell takes the write, else the bus. */

@@ -522,9 +522,10 @@ static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 		"},"
 		"\"io_engine\":\"Sync\",\"socket\":null},{\"drive_id\":\"data\",\"partuuid\":null,"
 		"\"is_root_device\":false,\"cache_type\":\"Unsafe\",\"is_read_only\":true,\"path_on_host\":\"/b\","
-		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"entropy\":{\"rate_limiter\":"
+		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"balloon\":null,\"entropy\":{\"rate_"
+		"limiter\":"
 		"{\"bandwidth\":{\"size\":1000,\"one_time_burst\":5,\"refill_time\":100},\"ops\":null}},"
-		"\"cpu-config\":null,\"network-interfaces\":[],\"vsock\":null,\"balloon\":null,\"mmds-config\":null,"
+		"\"cpu-config\":null,\"network-interfaces\":[],\"vsock\":null,\"mmds-config\":null,"
 		"\"pmem\":[],\"memory-hotplug\":null}";
 	struct vm_config config;
 	json_t *json;

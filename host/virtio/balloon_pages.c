@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Pages that go back: the balloon's own (sections 5.5.6.1 and 5.5.6.2 of virtio
+ * 1.2), and free ones that the guest reports (5.5.6.7).
+ *
+ * A page is given back before its buffer is: until then the guest does not use
+ * it. Which pages it names is its affair. It may name those that it needs, its
+ * queues among them, or one of them for ever: they are zero then, and a turn's
+ * work is bounded, whatever they are. What is no memory is counted, and logged.
+ */
+#include <endian.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "mem/pages.h"
+#include "virtio/balloon_internal.h"
+
+static int pfn_compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Ranges instead of pages: a system call each. */
+static void balloon_discard_pfns(struct balloon *b, uint32_t *pfns, unsigned int num)
+{
+	qsort(pfns, num, sizeof(*pfns), pfn_compare);
+	for (unsigned int i = 0, next; i < num; i = next) {
+		uint64_t len;
+
+		for (next = i + 1; next < num && pfns[next] - pfns[next - 1] <= 1; next++)
+			;
+		len = (pfns[next - 1] - pfns[i] + 1ull) * MEM_PAGE_SIZE;
+		if (mem_discard_within(b->mem, (gpa_t)pfns[i] * MEM_PAGE_SIZE, len) == len)
+			continue;
+		metric_inc(balloon, event_fails);
+		log_warn("balloon: of pages %#x to %#x not all are memory that can be given back", pfns[i],
+			 pfns[next - 1]);
+	}
+}
+
+/*
+ * The page frame numbers of a chain, from the cursor on, as far as there is room: how many, and *all says whether the chain has no
+ * more. One that makes no sense has none.
+ */
+static unsigned int balloon_read_pfns(struct balloon *b, const struct virtq *q, const struct virtq_chain *chain,
+				      uint32_t *pfns, unsigned int room, bool *all)
+{
+	uint64_t total = chain->readable_len / sizeof(*pfns), left;
+	unsigned int num;
+
+	*all = true;
+	if (chain->num_writable || chain->readable_len % sizeof(*pfns) || !virtq_chain_ok(q, chain)) {
+		metric_inc(balloon, event_fails);
+		log_warn("balloon: a buffer with %llu bytes of page numbers and room for %llu: ignored",
+			 (unsigned long long)chain->readable_len, (unsigned long long)chain->writable_len);
+		return 0;
+	}
+	left = total > b->inflate.done ? total - b->inflate.done : 0;
+	*all = left <= room;
+	num = *all ? (unsigned int)left : room;
+	if (!virtq_chain_read(q, chain, b->inflate.done * sizeof(*pfns), pfns, num * sizeof(*pfns))) {
+		*all = true;
+		return 0;
+	}
+	for (unsigned int i = 0; i < num; i++)
+		pfns[i] = le32toh(pfns[i]);
+	return num;
+}
+
+int balloon_inflate(struct balloon *b, struct virtq *q, unsigned int index)
+{
+	unsigned int num = 0, chains = 0;
+	struct virtq_chain chain;
+	bool all = true;
+	int r = 0;
+
+	metric_inc(balloon, inflate_count);
+	while (all && num < BALLOON_TURN_PFNS && chains < VIRTQ_MAX_SIZE) {
+		unsigned int got;
+
+		r = virtq_pop(q, &chain);
+		if (r <= 0)
+			break;
+		got = balloon_read_pfns(b, q, &chain, b->pfns + num, (unsigned int)BALLOON_TURN_PFNS - num, &all);
+		num += got;
+		if (all) {
+			b->heads[chains++] = chain.head;
+			b->inflate.done = 0;
+		} else {
+			virtq_unpop(q);
+			b->inflate.done += got;
+		}
+	}
+	balloon_discard_pfns(b, b->pfns, num);
+	for (unsigned int i = 0; i < chains; i++)
+		virtq_push(q, b->heads[i], 0);
+	virtio_notify_used(&b->vdev, q);
+	if (r > 0)
+		virtio_kick(&b->vdev, index);
+	return r < 0 ? r : 0;
+}
+
+/* What the guest takes back is there: nothing is to be done but to say so. */
+int balloon_deflate(struct balloon *b, struct virtq *q, unsigned int index)
+{
+	struct virtq_chain chain;
+	int r = 0;
+
+	metric_inc(balloon, deflate_count);
+	for (unsigned int i = 0; i < VIRTQ_MAX_SIZE; i++) {
+		r = virtq_pop(q, &chain);
+		if (r <= 0)
+			break;
+		virtq_push(q, chain.head, 0);
+	}
+	virtio_notify_used(&b->vdev, q);
+	if (r > 0)
+		virtio_kick(&b->vdev, index);
+	return r < 0 ? r : 0;
+}
+
+bool balloon_free_ranges(struct balloon *b, const struct virtq_chain *chain, struct balloon_cursor *at,
+			 uint64_t *bytes_left, uint64_t *freed, uint64_t *fails)
+{
+	for (; at->seg < chain->num_writable; at->seg++, at->done = 0) {
+		const struct virtq_seg *seg = &chain->seg[chain->num_readable + at->seg];
+
+		if (seg->gpa > UINT64_MAX - seg->len) {
+			++*fails;
+			continue;
+		}
+		while (at->done < seg->len) {
+			uint64_t len = seg->len - at->done, got;
+
+			if (!*bytes_left)
+				return false;
+			if (len > *bytes_left)
+				len = *bytes_left;
+			got = mem_discard_within(b->mem, seg->gpa + at->done, len);
+			*freed += got;
+			*fails += got < len;
+			at->done += len;
+			*bytes_left -= len;
+		}
+	}
+	*at = (struct balloon_cursor){ 0 };
+	return true;
+}
+
+int balloon_report(struct balloon *b, struct virtq *q, unsigned int index)
+{
+	uint64_t bytes_left = BALLOON_TURN_BYTES, freed = 0, fails = 0;
+	struct virtq_chain chain;
+	int r = 0;
+
+	for (unsigned int i = 0; i < VIRTQ_MAX_SIZE; i++) {
+		r = virtq_pop(q, &chain);
+		if (r <= 0)
+			break;
+		if (!balloon_free_ranges(b, &chain, &b->reporting, &bytes_left, &freed, &fails)) {
+			virtq_unpop(q);
+			break;
+		}
+		metric_inc(balloon, free_page_report_count);
+		virtq_push(q, chain.head, 0);
+	}
+	metric_add(balloon, free_page_report_freed, freed);
+	metric_add(balloon, free_page_report_fails, fails);
+	if (fails)
+		log_warn("balloon: %llu ranges that were reported as free are not all memory that can be given back",
+			 (unsigned long long)fails);
+	virtio_notify_used(&b->vdev, q);
+	if (r > 0)
+		virtio_kick(&b->vdev, index);
+	return r < 0 ? r : 0;
+}
