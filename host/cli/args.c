@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * getopt_long(3) does the parsing. It would accept unambiguous abbreviations
- * and a value that looks like an option; Firecracker does neither, so names are
- * checked in full before.
- */
+/* The monitor's options, and what they are in struct args. */
 #include "cli/args.h"
 
-#include <getopt.h>
-#include <inttypes.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/cleanup.h"
+#include "cli/words.h"
 #include "config/config.h"
 
 #define DEFAULT_API_SOCK    "/run/firecracker.socket"
@@ -21,7 +13,7 @@
 #define MAX_MAX_PAYLOAD	    (64u * 1024 * 1024)
 
 enum option_id {
-	OPT_API_SOCK = 256,
+	OPT_API_SOCK,
 	OPT_CONFIG_FILE,
 	OPT_NO_API,
 	OPT_ID,
@@ -48,14 +40,10 @@ enum option_id {
 	OPT_END,
 };
 
-#define NUM_OPTIONS (OPT_END - OPT_API_SOCK)
+#define NUM_OPTIONS OPT_END
 
 /* In the order of enum option_id. */
-static const struct {
-	const char *name;
-	const char *value; /* what --help calls the value, NULL for a switch */
-	const char *help;
-} options[NUM_OPTIONS] = {
+static const struct cli_option options[NUM_OPTIONS] = {
 	{ "api-sock", "PATH", "Unix socket of the API [" DEFAULT_API_SOCK "]" },
 	{ "config-file", "PATH", "JSON file with a machine to start at once" },
 	{ "no-api", NULL, "serve no API; needs --config-file" },
@@ -88,68 +76,14 @@ void args_print_help(FILE *out)
 	fputs("Usage: snapsafe-vmm [OPTION]...\n\n"
 	      "A microVM monitor whose machines never reuse randomness after a snapshot.\n\n",
 	      out);
-	for (size_t i = 0; i < NUM_OPTIONS; i++) {
-		char left[64];
-
-		snprintf(left, sizeof(left), "--%s%s%s", options[i].name, options[i].value ? " " : "",
-			 options[i].value ? options[i].value : "");
-		fprintf(out, "  %-36s %s\n", left, options[i].help);
-	}
+	cli_print_options(out, options, NUM_OPTIONS);
 	fputs("\nAn option's value may also follow '='. Requests: see docs/api.md.\n", out);
-}
-
-static int find_option(const char *name, size_t len)
-{
-	for (int i = 0; i < NUM_OPTIONS; i++)
-		if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
-			return i;
-	return -1;
-}
-
-/* Every word of the command line must be an option in full, or the value of the one before it. */
-static int check_words(int argc, char **argv, struct err *e)
-{
-	bool seen[NUM_OPTIONS] = { false };
-
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		size_t len = strcspn(argv[i], "=");
-		bool has_value = argv[i][len] == '=';
-		int option = strncmp(argv[i], "--", 2) == 0 ? find_option(argv[i] + 2, len - 2) : -1;
-
-		if (option < 0)
-			return err_set(e, EINVAL,
-				       "Found argument '%s' which wasn't expected, or isn't valid in this context.",
-				       argv[i]);
-		if (seen[option])
-			return err_set(e, EINVAL, "The argument '%s' was provided more than once.",
-				       options[option].name);
-		seen[option] = true;
-		if (!options[option].value && has_value)
-			return err_set(e, EINVAL, "The argument '%s' takes no value.", options[option].name);
-		if (!options[option].value || has_value)
-			continue;
-		if (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0)
-			return err_set(e, EINVAL, "The argument '%s' requires a value, but none was supplied.",
-				       options[option].name);
-		i++;
-	}
-	return 0;
 }
 
 static int parse_number(enum option_id id, const char *text, uint64_t min, uint64_t max, uint64_t *number,
 			struct err *e)
 {
-	char *end;
-	uintmax_t value;
-
-	errno = 0;
-	value = strtoumax(text, &end, 10);
-	/* strtoumax(3) takes blanks and signs, too. */
-	if (errno || *end || text[0] < '0' || text[0] > '9' || value < min || value > max)
-		return err_set(e, EINVAL, "The argument '%s' is '%s', allowed are %llu to %llu.",
-			       options[id - OPT_API_SOCK].name, text, (unsigned long long)min, (unsigned long long)max);
-	*number = value;
-	return 0;
+	return cli_number(options[id].name, text, min, max, number, e);
 }
 
 /* The options whose value is a number. */
@@ -247,16 +181,6 @@ static int take_option(struct args *args, enum option_id id, const char *value, 
 	return 0;
 }
 
-/* What wins over every mistake elsewhere on the line. */
-static bool find_help_or_version(int argc, char **argv, struct args *args)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		args->help |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
-		args->version |= strcmp(argv[i], "--version") == 0;
-	}
-	return args->help || args->version;
-}
-
 static int check_values(struct args *args, enum exit_code *code, struct err *e)
 {
 	int r;
@@ -278,7 +202,14 @@ static int check_values(struct args *args, enum exit_code *code, struct err *e)
 
 int args_parse(int argc, char **argv, struct args *args, enum exit_code *code, struct err *e)
 {
-	struct option long_options[NUM_OPTIONS + 1] = { 0 };
+	struct cli_words words = {
+		.argv = argv,
+		.argc = argc,
+		.options = options,
+		.num_options = NUM_OPTIONS,
+		.next = 1,
+	};
+	const char *value;
 	int id;
 	int r;
 
@@ -289,18 +220,14 @@ int args_parse(int argc, char **argv, struct args *args, enum exit_code *code, s
 		.http_api_max_payload_size = DEFAULT_MAX_PAYLOAD,
 	};
 	*code = EXIT_CODE_BAD_ARGS;
-	if (find_help_or_version(argc, argv, args))
+	cli_words_find_help(&words, &args->help, &args->version);
+	if (args->help || args->version)
 		return 0;
-	r = check_words(argc, argv, e);
+	r = cli_words_check(&words, e);
 	if (r < 0)
 		return r;
-	for (int i = 0; i < NUM_OPTIONS; i++)
-		long_options[i] = (struct option){ options[i].name, options[i].value ? required_argument : no_argument,
-						   NULL, OPT_API_SOCK + i };
-	optind = 0; /* glibc: start anew, for tests that parse more than once */
-	opterr = 0;
-	while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-		r = take_option(args, (enum option_id)id, optarg, e);
+	while ((id = cli_words_next(&words, &value)) >= 0) {
+		r = take_option(args, (enum option_id)id, value, e);
 		if (r < 0)
 			return r;
 	}

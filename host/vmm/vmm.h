@@ -10,15 +10,13 @@
 
 #include <jansson.h>
 
+#include "base/api_version.h"
 #include "base/err.h"
 #include "base/loop.h"
 #include "config/config.h"
 #include "machine/machine.h"
 #include "mmds/store.h"
 #include "vmm/action.h"
-
-/* The release of Firecracker whose API this is; clients compare it as a semantic version. */
-#define VMM_API_VERSION "1.17.0"
 
 /* Bytes of metadata, if nobody says how many. */
 #define VMM_DEFAULT_METADATA 51200
