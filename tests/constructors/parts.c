@@ -27,6 +27,7 @@
 #include "resource/vm_config.h"
 #include "constructors.h"
 #include "devices/devices.h"
+#include "jailer/tree.h"
 #include "machine/internal.h"
 #include "mmds/store.h"
 #include "mmds/token.h"
@@ -679,6 +680,43 @@ static void unmake_socket(void *out)
 	unix_listener_close(out);
 }
 
+/* jailer/ */
+
+MAKE(make_exec_file)
+{
+	static struct exec_file file;
+	int r = exec_file_open(&file, TEXT_FILE, e);
+
+	(void)c;
+	if (!r)
+		*out = &file;
+	return r;
+}
+
+static void unmake_exec_file(void *out)
+{
+	close(((struct exec_file *)out)->fd);
+}
+
+MAKE(make_base)
+{
+	static int fd;
+	int r;
+
+	(void)c;
+	fd = UNTOUCHED;
+	r = tree_open_base(".", &fd, e);
+	assert(!r || fd == UNTOUCHED);
+	if (!r)
+		*out = &fd;
+	return r;
+}
+
+static void unmake_base(void *out)
+{
+	close(*(int *)out);
+}
+
 MAKE(make_request)
 {
 	struct api_request *request = api_request_new("/target");
@@ -915,6 +953,8 @@ const struct constructor constructors_of_parts[] = {
 	WITH("tmpfile_init, tmpfile_create", NULL, after_tmpfile, make_tmpfile, unmake_tmpfile),
 	/* The lock on the folder is advisory. */
 	{ "unix_listener_open", NULL, NULL, make_socket, unmake_socket, NULL, "open ", false },
+	PLAIN("exec_file_open", make_exec_file, unmake_exec_file),
+	PLAIN("tree_open_base", make_base, unmake_base),
 	PLAIN("api_request_new", make_request, unmake_request),
 	PLAIN("acpi_make_dsdt", make_dsdt, free),
 	PLAIN("acpi_make_vmgenid_ssdt", make_vmgenid_ssdt, free),
