@@ -74,6 +74,15 @@ static void route_count(_Atomic uint64_t *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+static int route_refuse_later(const struct endpoint *ep, const char *path, struct err *e)
+{
+	if (ep->counters) {
+		route_count(&ep->counters->count);
+		route_count(&ep->counters->fails);
+	}
+	return err_set(e, EOPNOTSUPP, "%s /%.200s is not supported yet: %s.", ep->method, path, ep->why);
+}
+
 static bool route_note_deprecated(const char *method, const char *path, const struct action *action)
 {
 	if (!action->deprecated)
@@ -95,7 +104,7 @@ int api_route_request(struct vmm *vmm, const char *method, const char *target, c
 	if (!endpoint_find(method, path, &ep, &id))
 		return route_refuse(method, path, e);
 	if (ep.kind == ENDPOINT_LATER)
-		return err_set(e, EOPNOTSUPP, "%s /%.200s is not supported yet: %s.", method, path, ep.why);
+		return route_refuse_later(&ep, path, e);
 	if (vmm_must_wait(vmm, &ep))
 		return API_WAIT;
 	if (ep.counters)

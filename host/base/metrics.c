@@ -29,6 +29,9 @@
 #include "base/outlet.h"
 #include "base/textbuf.h"
 
+/* What the sections of single things may take of a line: more than 16 drives and 8 interfaces need. */
+#define METRICS_ONES_ROOM (64u * 1024)
+
 #define METRICS_WAIT_MS 50 /* for a line to be written, before the caller goes on without knowing */
 
 METRICS_DEFINE(logger, LOGGER_METRICS, false)
@@ -43,31 +46,59 @@ static char *metrics_head;	      /* owned; what follows the time stamp in each l
 static struct metrics_section *metrics_sections; /* by name; those of one name in the order they came */
 static char *metrics_line;			 /* owned; room for one line */
 static size_t metrics_line_size;
-static bool metrics_under_way; /* a line was put; what became of it is not known */
+static size_t metrics_ones_room; /* used of METRICS_ONES_ROOM */
+static bool metrics_under_way;	 /* a line was put; what became of it is not known */
 
-void metrics_add(struct metrics_section *section)
+static void metrics_add_locked(struct metrics_section *section)
 {
 	struct metrics_section **at = &metrics_sections;
 
-	pthread_mutex_lock(&metrics_lock);
 	while (*at && *at != section && strcmp((*at)->name, section->name) <= 0)
 		at = &(*at)->next;
 	if (*at != section) {
 		section->next = *at;
 		*at = section;
 	}
+}
+
+void metrics_add(struct metrics_section *section)
+{
+	pthread_mutex_lock(&metrics_lock);
+	metrics_add_locked(section);
 	pthread_mutex_unlock(&metrics_lock);
 }
 
-/* Longest form of all that stands behind the head: "group":{"name":18446744073709551615, for each metric. */
+void metrics_note_time(_Atomic uint64_t *min, _Atomic uint64_t *max, _Atomic uint64_t *sum, uint64_t us)
+{
+	uint64_t seen = atomic_load_explicit(min, memory_order_relaxed);
+
+	while ((!seen || us < seen) &&
+	       !atomic_compare_exchange_weak_explicit(min, &seen, us, memory_order_relaxed, memory_order_relaxed))
+		;
+	seen = atomic_load_explicit(max, memory_order_relaxed);
+	while (us > seen &&
+	       !atomic_compare_exchange_weak_explicit(max, &seen, us, memory_order_relaxed, memory_order_relaxed))
+		;
+	(void)atomic_fetch_add_explicit(sum, us, memory_order_relaxed);
+}
+
+/* Longest form of a section: "group":{"object":{"name":18446744073709551615},...}, with an object for each metric. */
+static size_t metrics_section_room(const struct metrics_section *s)
+{
+	size_t room = strlen(s->name) + sizeof("\"\":{},");
+
+	for (const struct metric *m = s->metrics; m < s->metrics + s->num; m++)
+		room += (m->object ? strlen(m->object) : 0) + strlen(m->name) + sizeof("\"\":{\"\":},") + 20;
+	return room;
+}
+
+/* Of all that stands behind the head. */
 static size_t metrics_room(void)
 {
-	size_t room = sizeof("}}\n");
+	size_t room = sizeof("}}}\n") + METRICS_ONES_ROOM - metrics_ones_room;
 
-	for (const struct metrics_section *s = metrics_sections; s; s = s->next) {
-		for (size_t i = 0; i < s->num; i++)
-			room += strlen(s->name) + strlen(s->metrics[i].name) + sizeof("\"\":{\"\":,},") + 20;
-	}
+	for (const struct metrics_section *s = metrics_sections; s; s = s->next)
+		room += metrics_section_room(s);
 	return room;
 }
 
@@ -158,27 +189,87 @@ bool metrics_is_open(void)
 	return open;
 }
 
-static void metrics_put(struct textbuf *line, const char **group, const char *its_group, const char *name,
-			uint64_t value)
+/* Where the last value stands. */
+struct metrics_at {
+	const char *group;
+	const char *object; /* NULL: in none of the group's */
+};
+
+static bool metrics_is_same(const char *a, const char *b)
 {
-	if (!*group || strcmp(*group, its_group) != 0) {
-		textbuf_str(line, *group ? "},\"" : ",\"");
-		textbuf_str(line, its_group);
-		textbuf_str(line, "\":{\"");
-		*group = its_group;
-	} else {
-		textbuf_str(line, ",\"");
+	return a && b && !strcmp(a, b);
+}
+
+static void metrics_open_brace(struct textbuf *line, const char *name)
+{
+	textbuf_str(line, "\"");
+	textbuf_str(line, name);
+	textbuf_str(line, "\":{");
+}
+
+static void metrics_close(struct textbuf *line, const struct metrics_at *at)
+{
+	if (at->object)
+		textbuf_str(line, "}");
+	if (at->group)
+		textbuf_str(line, "}");
+}
+
+/* Up to where the value's name begins. */
+static void metrics_move(struct textbuf *line, struct metrics_at *at, const char *group, const char *object)
+{
+	bool same_group = metrics_is_same(at->group, group);
+
+	if (!same_group) {
+		metrics_close(line, at);
+		textbuf_str(line, ",");
+		metrics_open_brace(line, group);
+		*at = (struct metrics_at){ .group = group };
 	}
+	if (at->object && !metrics_is_same(at->object, object)) {
+		textbuf_str(line, "}");
+		at->object = NULL;
+	}
+	if (same_group)
+		textbuf_str(line, ",");
+	if (object && !at->object)
+		metrics_open_brace(line, object);
+	at->object = object;
+}
+
+static void metrics_put(struct textbuf *line, const char *name, uint64_t value)
+{
+	textbuf_str(line, "\"");
 	textbuf_str(line, name);
 	textbuf_str(line, "\":");
 	textbuf_u64(line, value, 1);
+}
+
+static uint64_t metric_together(enum metric_kind kind, uint64_t a, uint64_t b)
+{
+	if (kind == METRIC_COUNTER)
+		return a + b;
+	if (!a || !b) /* nothing was measured there */
+		return a | b;
+	return (kind == METRIC_MIN) == (a < b) ? a : b;
+}
+
+/* Row i, with that of all that the section adds up. */
+static uint64_t metric_value(const struct metrics_section *s, size_t i)
+{
+	uint64_t value = atomic_load_explicit(s->metrics[i].value, memory_order_relaxed);
+
+	for (const struct metrics_one *one = s->ones; one; one = one->next)
+		value = metric_together(s->metrics[i].kind, value,
+					atomic_load_explicit(one->section.metrics[i].value, memory_order_relaxed));
+	return value;
 }
 
 /* The line with its newline, into metrics_line. */
 static size_t metrics_format(void)
 {
 	struct textbuf line = { .text = metrics_line, .size = metrics_line_size };
-	const char *group = NULL;
+	struct metrics_at at = { NULL, NULL };
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
@@ -186,12 +277,17 @@ static size_t metrics_format(void)
 	textbuf_u64(&line, (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000, 1);
 	textbuf_str(&line, metrics_head);
 	for (struct metrics_section *s = metrics_sections; s; s = s->next) {
-		for (struct metric *m = s->metrics; m < s->metrics + s->num; m++) {
-			m->under_way = atomic_load_explicit(m->value, memory_order_relaxed);
-			metrics_put(&line, &group, s->name, m->name, m->under_way - (s->absolute ? 0 : m->reported));
+		for (size_t i = 0; i < s->num; i++) {
+			struct metric *m = &s->metrics[i];
+			bool absolute = s->absolute || m->kind != METRIC_COUNTER;
+
+			m->under_way = metric_value(s, i);
+			metrics_move(&line, &at, s->name, m->object);
+			metrics_put(&line, m->name, m->under_way - (absolute ? 0 : m->reported));
 		}
 	}
-	textbuf_str(&line, group ? "}}\n" : "}\n");
+	metrics_close(&line, &at);
+	textbuf_str(&line, "}\n");
 	return line.len;
 }
 
@@ -260,4 +356,94 @@ void metrics_flush_crash(void)
 		return;
 	(void)metrics_flush_locked(outlet_put_crash);
 	pthread_mutex_unlock(&metrics_lock);
+}
+
+/* Its rows are the section's, about counters of its own. */
+static int metrics_one_init(struct metrics_one *one, struct metrics_section *of, const char *id)
+{
+	struct metric *rows = calloc(of->num, sizeof(*rows));
+	_Atomic uint64_t *values = calloc(of->num, sizeof(*values));
+
+	one->section.metrics = rows;
+	one->counters = values;
+	if (!rows || !values)
+		return -ENOMEM;
+	if (asprintf(&one->name, "%s_%s", of->name, id) < 0) {
+		one->name = NULL;
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < of->num; i++) {
+		rows[i] = of->metrics[i];
+		rows[i].value = values + (of->metrics[i].value - of->metrics[0].value);
+		rows[i].reported = 0;
+	}
+	one->section.name = one->name;
+	one->section.absolute = of->absolute;
+	one->section.num = of->num;
+	one->of = of;
+	return 0;
+}
+
+static void metrics_one_destroy(struct metrics_one *one)
+{
+	free(one->section.metrics);
+	free(one->counters);
+	free(one->name);
+	free(one);
+}
+
+int metrics_one_new(struct metrics_section *of, const char *id, struct metrics_one **made)
+{
+	struct metrics_one *one = calloc(1, sizeof(*one));
+	int r = one ? metrics_one_init(one, of, id) : -ENOMEM;
+	size_t room = r ? 0 : metrics_section_room(&one->section);
+
+	pthread_mutex_lock(&metrics_lock);
+	if (!r && room > METRICS_ONES_ROOM - metrics_ones_room)
+		r = -ENOSPC;
+	if (!r) {
+		metrics_ones_room += room;
+		metrics_add_locked(&one->section);
+		one->next = of->ones;
+		of->ones = one;
+		*made = one;
+	}
+	pthread_mutex_unlock(&metrics_lock);
+	if (r && one)
+		metrics_one_destroy(one);
+	return r;
+}
+
+static void metrics_one_fold(struct metrics_one *one)
+{
+	for (size_t i = 0; i < one->section.num; i++) {
+		enum metric_kind kind = one->section.metrics[i].kind;
+		_Atomic uint64_t *all = one->of->metrics[i].value;
+		uint64_t its = atomic_load_explicit(one->section.metrics[i].value, memory_order_relaxed);
+
+		if (kind == METRIC_COUNTER)
+			(void)atomic_fetch_add_explicit(all, its, memory_order_relaxed);
+		else
+			atomic_store_explicit(all, metric_together(kind, *all, its), memory_order_relaxed);
+	}
+}
+
+void metrics_one_free(struct metrics_one *one)
+{
+	struct metrics_section **at = &metrics_sections;
+	struct metrics_one **of_at;
+
+	if (!one)
+		return;
+	pthread_mutex_lock(&metrics_lock);
+	metrics_one_fold(one);
+	metrics_ones_room -= metrics_section_room(&one->section);
+	while (*at != &one->section)
+		at = &(*at)->next;
+	*at = one->section.next;
+	for (of_at = &one->of->ones; *of_at != one;)
+		of_at = &(*of_at)->next;
+	*of_at = one->next;
+	pthread_mutex_unlock(&metrics_lock);
+	metrics_one_destroy(one);
 }

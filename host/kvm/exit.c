@@ -13,11 +13,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 
-METRICS_DEFINE(vcpu, VCPU_METRICS, false)
+METRICS_DEFINE_TIMED(vcpu, VCPU_METRICS, VCPU_TIMES, false)
 
 /* Devices are promised natural sizes; an access across a page's end reaches us in pieces of any size. */
 static bool exit_is_natural_size(uint32_t len)
@@ -29,17 +30,20 @@ static enum exit_verdict exit_mmio(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 	struct bus *bus = vcpu->vm->bus;
+	uint64_t start_ns = clock_now_ns();
 
 	if (run->mmio.is_write) {
 		metric_inc(vcpu, exit_mmio_write);
 		if (exit_is_natural_size(run->mmio.len))
 			(void)bus_write(bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+		metric_time(vcpu, exit_mmio_write_agg, (clock_now_ns() - start_ns) / 1000);
 		return EXIT_CONTINUE;
 	}
 	metric_inc(vcpu, exit_mmio_read);
 	memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 	if (exit_is_natural_size(run->mmio.len))
 		(void)bus_read(bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
+	metric_time(vcpu, exit_mmio_read_agg, (clock_now_ns() - start_ns) / 1000);
 	return EXIT_CONTINUE;
 }
 

@@ -21,7 +21,12 @@ struct vm;
 	M(vcpu, exit_mmio_write) \
 	M(vcpu, failures)        \
 	M(vcpu, kvmclock_ctrl_fails)
-METRICS_DECLARE(vcpu, VCPU_METRICS)
+#define VCPU_TIMES(T)               \
+	T(vcpu, exit_io_in_agg)     \
+	T(vcpu, exit_io_out_agg)    \
+	T(vcpu, exit_mmio_read_agg) \
+	T(vcpu, exit_mmio_write_agg)
+METRICS_DECLARE_TIMED(vcpu, VCPU_METRICS, VCPU_TIMES)
 
 enum vcpu_state { VCPU_PAUSED, VCPU_RUNNING, VCPU_STOPPED };
 

@@ -25,11 +25,17 @@ struct resource_patch;
 struct resource_query;
 
 /* How long the last of each took. */
-#define LATENCIES_US_METRICS(M)               \
-	M(latencies_us, full_create_snapshot) \
-	M(latencies_us, load_snapshot)        \
-	M(latencies_us, pause_vm)             \
-	M(latencies_us, resume_vm)            \
+#define LATENCIES_US_METRICS(M)                   \
+	M(latencies_us, full_create_snapshot)     \
+	M(latencies_us, diff_create_snapshot)     \
+	M(latencies_us, load_snapshot)            \
+	M(latencies_us, pause_vm)                 \
+	M(latencies_us, resume_vm)                \
+	M(latencies_us, vmm_full_create_snapshot) \
+	M(latencies_us, vmm_diff_create_snapshot) \
+	M(latencies_us, vmm_load_snapshot)        \
+	M(latencies_us, vmm_pause_vm)             \
+	M(latencies_us, vmm_resume_vm)            \
 	M(latencies_us, leak_event)
 METRICS_DECLARE(latencies_us, LATENCIES_US_METRICS)
 

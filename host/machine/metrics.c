@@ -12,6 +12,7 @@ void machine_add_metrics(void)
 	metrics_add(&latencies_us_metrics_section);
 	metrics_add(&vcpu_metrics_section);
 	metrics_add(&virtio_metrics_section);
+	metrics_add(&interrupts_metrics_section);
 	for (size_t i = 0; i < arch_num_board_devices; i++) {
 		if (arch_board_devices[i].metrics)
 			metrics_add(arch_board_devices[i].metrics);
@@ -19,5 +20,9 @@ void machine_add_metrics(void)
 	for (size_t i = 0; resources[i]; i++) {
 		if (resources[i]->metrics)
 			metrics_add(resources[i]->metrics);
+	}
+	for (const struct resource_later *later = resources_later; later->why; later++) {
+		if (later->metrics)
+			metrics_add(later->metrics);
 	}
 }

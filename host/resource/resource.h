@@ -122,6 +122,9 @@ struct resource_later {
 	bool is_list;		   /* [] asks for nothing, as null does */
 	const char *why;	   /* "there is no network device" */
 	const char *endpoints[10]; /* "PUT pmem/{id}"; NULL ends */
+	/* What its device would count: zeros, for those who expect the keys. NULL: nothing. */
+	struct metrics_section *metrics;
+	struct request_counters *get, *put, *patch; /* of all its endpoints with that method. NULL: not counted */
 };
 
 /* later.c; a row without why ends. */

@@ -30,7 +30,7 @@
 #include "state/table.h"
 #include "virtio/blk_internal.h"
 
-METRICS_DEFINE(block, BLOCK_METRICS, false)
+METRICS_DEFINE_TIMED(block, BLOCK_METRICS, BLOCK_TIMES, false)
 
 #define BLK_EXCHANGE_MS 2000 /* how long an exchange of the file waits for requests in flight */
 
@@ -121,7 +121,7 @@ static int blk_flush_own(struct blk *blk, const char *why, struct err *e)
 	if (!blk->writeback || blk->read_only || !fdatasync(blk->file.fd))
 		return 0;
 	blk->flush_failed = true;
-	metric_inc(block, execute_fails);
+	metric_inc_of(blk->counters, execute_fails);
 	return err_errno(e, errno, "drive %s: what the guest has written could not be flushed %s", blk->drive_id, why);
 }
 
@@ -193,6 +193,7 @@ static void blk_free(struct virtio_dev *vdev)
 	cleanup_close(&blk->idle_fd);
 	free(blk->pool);
 	free(blk->drive_id);
+	metrics_one_free(blk->metrics);
 	free(blk);
 }
 
@@ -263,8 +264,12 @@ static int blk_init(struct blk *blk, const struct drive_config *config, struct e
 	blk->drive_id = strdup(config->drive_id);
 	if (!blk->drive_id)
 		return err_set(e, ENOMEM, "drive %s: out of memory", config->drive_id);
+	r = metrics_one_new(&block_metrics_section, config->drive_id, &blk->metrics);
+	if (r)
+		return err_errno(e, -r, "drive %s: cannot be counted for", config->drive_id);
+	blk->counters = blk->metrics->counters;
 	r = throttle_init(&blk->throttle, &blk->vdev, &config->rate_limiter,
-			  &block_metrics.rate_limiter_throttled_events, &block_metrics.rate_limiter_event_count);
+			  &blk->counters->rate_limiter_throttled_events, &blk->counters->rate_limiter_event_count);
 	if (r)
 		return err_errno(e, -r, "drive %s: cannot create a timer", config->drive_id);
 	blk->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -342,11 +347,11 @@ int blk_update(struct virtio_dev *vdev, const struct drive_update *update, struc
 	struct blk *blk = blk_from_vdev(vdev);
 	int r;
 
-	metric_inc(block, update_count);
+	metric_inc_of(blk->counters, update_count);
 	if (update->path_on_host) {
 		r = blk_exchange_file(blk, update->path_on_host, e);
 		if (r) {
-			metric_inc(block, update_fails);
+			metric_inc_of(blk->counters, update_fails);
 			return r;
 		}
 	}

@@ -9,25 +9,28 @@
 #include "config/config.h"
 #include "virtio/virtio.h"
 
-/* Of all drives together. */
-#define BLOCK_METRICS(M)                   \
-	M(block, activate_fails)           \
-	M(block, cfg_fails)                \
-	M(block, no_avail_buffer)          \
-	M(block, event_fails)              \
-	M(block, execute_fails)            \
-	M(block, invalid_reqs_count)       \
-	M(block, flush_count)              \
-	M(block, queue_event_count)        \
-	M(block, rate_limiter_event_count) \
-	M(block, update_count)             \
-	M(block, update_fails)             \
-	M(block, read_bytes)               \
-	M(block, write_bytes)              \
-	M(block, read_count)               \
-	M(block, write_count)              \
-	M(block, rate_limiter_throttled_events)
-METRICS_DECLARE(block, BLOCK_METRICS)
+/* Of each drive; "block" adds them up. remaining_reqs_count: each time one is taken, how many more are in the ring. */
+#define BLOCK_METRICS(M)                        \
+	M(block, activate_fails)                \
+	M(block, cfg_fails)                     \
+	M(block, no_avail_buffer)               \
+	M(block, event_fails)                   \
+	M(block, execute_fails)                 \
+	M(block, invalid_reqs_count)            \
+	M(block, flush_count)                   \
+	M(block, queue_event_count)             \
+	M(block, rate_limiter_event_count)      \
+	M(block, update_count)                  \
+	M(block, update_fails)                  \
+	M(block, read_bytes)                    \
+	M(block, write_bytes)                   \
+	M(block, read_count)                    \
+	M(block, write_count)                   \
+	M(block, rate_limiter_throttled_events) \
+	M(block, io_engine_throttled_events)    \
+	M(block, remaining_reqs_count)
+#define BLOCK_TIMES(T) T(block, read_agg) T(block, write_agg)
+METRICS_DECLARE_TIMED(block, BLOCK_METRICS, BLOCK_TIMES)
 
 /* Opens the file. The caller owns *vdev until virtio_mmio_new() takes it. */
 int blk_new(const struct drive_config *config, struct platform *p, struct virtio_dev **vdev, struct err *e) must_check;

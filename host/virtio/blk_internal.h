@@ -53,6 +53,8 @@ struct blk {
 	struct virtio_dev vdev; /* must be first */
 	struct blk_file file;
 	char *drive_id;
+	struct metrics_one *metrics;	/* owned */
+	struct block_metrics *counters; /* its */
 	bool read_only;
 	bool writeback; /* the guest's flushes reach the disk; else they are not offered */
 	struct throttle throttle;
@@ -94,6 +96,7 @@ struct blk_request {
 	uint32_t type;	    /* VIRTIO_BLK_T_* */
 	uint64_t sector;    /* in range, with len or range_len */
 	uint64_t len;	    /* bytes of data */
+	uint64_t begun_ns;  /* when it was taken */
 	uint64_t range_len; /* bytes to discard, or to write zeros to */
 	gpa_t status;	    /* of one byte in guest memory */
 

@@ -19,6 +19,7 @@
  */
 #include <sys/eventfd.h>
 
+#include "base/clock.h"
 #include "virtio/blk.h"
 #include "virtio/blk_internal.h"
 
@@ -48,6 +49,7 @@ static void blk_begin(struct blk *blk, struct blk_request *req)
 	blk->in_flight++;
 	blk->in_flight_bytes += req->len;
 	atomic_store(&blk->stop, false); /* a reset is complete before there is another request */
+	req->begun_ns = clock_now_ns();
 	blk_request_begin(blk, req);
 	blk_list_add(&blk->todo, req);
 }
@@ -158,22 +160,26 @@ int blk_notify(struct virtio_dev *vdev, unsigned int queue)
 	int r = 1;
 
 	if (!blk->again)
-		metric_inc(block, queue_event_count);
+		metric_inc_of(blk->counters, queue_event_count);
 	for (n = 0; n < BLK_BATCH && !throttle_holds(&blk->throttle, 0) && !blk->held; n++) {
 		blk->full = !blk_has_room(blk);
-		if (blk->full)
+		if (blk->full) {
+			metric_inc_of(blk->counters, io_engine_throttled_events);
 			break;
+		}
 		r = blk_next(blk, q, &chain);
-		if (r > 0)
+		if (r > 0) {
+			metric_add_of(blk->counters, remaining_reqs_count, chain.left);
 			r = blk_serve(blk, &chain);
+		}
 		if (r <= 0)
 			break;
 	}
 	if (n == 0 && r == 0 && !throttle_holds(&blk->throttle, 0) && !blk->again)
-		metric_inc(block, no_avail_buffer);
+		metric_inc_of(blk->counters, no_avail_buffer);
 	blk->again = false;
 	if (r < 0)
-		metric_inc(block, event_fails);
+		metric_inc_of(blk->counters, event_fails);
 	virtio_notify_used(vdev, q);
 	/* Full of what work will not carry out at once, or of nothing that it carries out at all. */
 	if (n == BLK_BATCH && !blk->todo.first)

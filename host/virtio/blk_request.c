@@ -16,6 +16,7 @@
 
 #include <linux/falloc.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "virtio/blk.h"
 #include "virtio/blk_internal.h"
@@ -156,7 +157,7 @@ int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, st
 	req->head = chain->head;
 	if (chain->writable_len == 0 ||
 	    !virtq_chain_writable_at(blk_queue(blk), chain, chain->writable_len - 1, &req->status)) {
-		metric_inc(block, invalid_reqs_count);
+		metric_inc_of(blk->counters, invalid_reqs_count);
 		log_warn("drive %s: a request has no room for its status: nothing done", blk->drive_id);
 		return -EINVAL;
 	}
@@ -176,7 +177,7 @@ int blk_request_parse(const struct blk *blk, const struct virtq_chain *chain, st
 		status = blk_request_check(blk, chain, req);
 	}
 	if (status != VIRTIO_BLK_S_OK) {
-		metric_inc(block, invalid_reqs_count);
+		metric_inc_of(blk->counters, invalid_reqs_count);
 		blk_request_release(blk, req);
 	}
 	return status;
@@ -239,19 +240,23 @@ static int blk_request_result(struct blk *blk, const struct blk_request *req)
 	return r;
 }
 
-static void blk_request_count(const struct blk_request *req)
+static void blk_request_count(const struct blk *blk, const struct blk_request *req)
 {
+	uint64_t us = (clock_now_ns() - req->begun_ns) / 1000;
+
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
-		metric_inc(block, read_count);
-		metric_add(block, read_bytes, req->done);
+		metric_time_of(blk->counters, read_agg, us);
+		metric_inc_of(blk->counters, read_count);
+		metric_add_of(blk->counters, read_bytes, req->done);
 		break;
 	case VIRTIO_BLK_T_OUT:
-		metric_inc(block, write_count);
-		metric_add(block, write_bytes, req->done);
+		metric_time_of(blk->counters, write_agg, us);
+		metric_inc_of(blk->counters, write_count);
+		metric_add_of(blk->counters, write_bytes, req->done);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		metric_inc(block, flush_count);
+		metric_inc_of(blk->counters, flush_count);
 		break;
 	}
 }
@@ -260,13 +265,13 @@ int blk_request_status(struct blk *blk, const struct blk_request *req)
 {
 	int r = blk_request_result(blk, req);
 
-	blk_request_count(req);
+	blk_request_count(blk, req);
 	if (!r)
 		return VIRTIO_BLK_S_OK;
 	/* A file system without holes or zeroed ranges: the guest writes zeros itself, and asks no more. */
 	if (req->op == BLK_IO_ALLOCATE && r == -EOPNOTSUPP)
 		return VIRTIO_BLK_S_UNSUPP;
-	metric_inc(block, execute_fails);
+	metric_inc_of(blk->counters, execute_fails);
 	log_error("drive %s: a request of type %u for %llu bytes at sector %llu fails: %s", blk->drive_id, req->type,
 		  (unsigned long long)(req->len + req->range_len), (unsigned long long)req->sector,
 		  r == -ENODATA ? "the file ends before" : strerror(-r));

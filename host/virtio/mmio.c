@@ -29,12 +29,20 @@
 #include "virtio/mmio_internal.h"
 
 METRICS_DEFINE(virtio, VIRTIO_METRICS, false)
+METRICS_DEFINE(interrupts, INTERRUPTS_METRICS, false)
 
 #define MMIO_TURNS 64 /* of a queue, before others on the same loop have theirs */
 
 static struct virtio_mmio *mmio_from_dev(struct device *dev)
 {
 	return container_of(dev, struct virtio_mmio, dev);
+}
+
+static void mmio_raise(struct virtio_mmio *t, uint32_t cause)
+{
+	atomic_fetch_or(&t->interrupt_status, cause);
+	metric_inc(interrupts, triggers);
+	irq_raise(&t->irq);
 }
 
 /* virtio_dev.interrupt: nothing is sent before DRIVER_OK or after NEEDS_RESET, but the new configuration counts. */
@@ -44,10 +52,8 @@ static void mmio_interrupt(void *transport, uint32_t cause)
 
 	if (cause & VIRTIO_INT_CONFIG)
 		t->config_generation++;
-	if (!t->vdev->driver_ok)
-		return;
-	atomic_fetch_or(&t->interrupt_status, cause);
-	irq_raise(&t->irq);
+	if (t->vdev->driver_ok)
+		mmio_raise(t, cause);
 }
 
 void virtio_mmio_kick(struct virtio_mmio *t, unsigned int q)
@@ -72,10 +78,8 @@ static void mmio_fail(void *transport)
 	t->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	metric_inc(virtio, needs_reset_count);
 	log_warn("%s: the device stands still until its driver resets it", t->dev.name);
-	if (t->status & VIRTIO_CONFIG_S_DRIVER_OK) {
-		atomic_fetch_or(&t->interrupt_status, VIRTIO_INT_CONFIG);
-		irq_raise(&t->irq);
-	}
+	if (t->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		mmio_raise(t, VIRTIO_INT_CONFIG);
 }
 
 /* virtio_dev.settled */

@@ -198,6 +198,7 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 	if (virtq_walk(q, chain))
 		return -EINVAL;
 	q->next_avail++;
+	chain->left = (uint16_t)(avail_idx - q->next_avail);
 	return 1;
 }
 

@@ -53,6 +53,7 @@ struct virtq_seg {
 /* A chain of buffers, flattened: first the device-readable segments, then the device-writable ones. */
 struct virtq_chain {
 	uint16_t head;
+	uint16_t left; /* chains that are available behind it */
 	unsigned int num_readable;
 	unsigned int num_writable;
 	uint64_t readable_len; /* bytes, sum of the segments */

@@ -28,6 +28,9 @@
 /* Of all virtio devices together. */
 #define VIRTIO_METRICS(M) M(virtio, needs_reset_count)
 METRICS_DECLARE(virtio, VIRTIO_METRICS)
+/* Of all virtio devices. config_updates is for PCI, which there is none of. */
+#define INTERRUPTS_METRICS(M) M(interrupts, triggers) M(interrupts, config_updates)
+METRICS_DECLARE(interrupts, INTERRUPTS_METRICS)
 
 #define VIRTIO_MAX_QUEUES 5
 

@@ -98,11 +98,13 @@ static void endpoint_of_later(const struct resource_later *later, const char *wh
 {
 	static const char *const methods[] = { "GET ", "PUT ", "PATCH ", "DELETE " };
 	static const char *const names[] = { get, put, patch, "DELETE" };
+	struct request_counters *const counters[] = { later->get, later->put, later->patch, NULL };
 
 	*ep = (struct endpoint){ .kind = ENDPOINT_LATER, .why = later->why };
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
 		if (!strncmp(what, methods[i], strlen(methods[i]))) {
 			ep->method = names[i];
+			ep->counters = counters[i];
 			ep->path = what + strlen(methods[i]);
 		}
 	}

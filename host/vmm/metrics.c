@@ -4,6 +4,8 @@
 #include "vmm/endpoint.h"
 #include "vmm/vmm.h"
 
+METRICS_DEFINE(vmm, VMM_METRICS, true)
+
 void vmm_add_metrics(void)
 {
 	struct endpoint ep;
@@ -12,5 +14,6 @@ void vmm_add_metrics(void)
 		if (ep.counters)
 			metrics_add(&ep.counters->section);
 	}
+	metrics_add(&vmm_metrics_section);
 	machine_add_metrics();
 }

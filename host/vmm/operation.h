@@ -24,7 +24,7 @@ struct operation {
 	unsigned int allowed;		  /* states */
 	const char *error;		  /* NULL, or what stands before the text of an error */
 	const char *timed;		  /* NULL, or its name in the log line that tells how long it took */
-	_Atomic uint64_t *time;		  /* the metric for that, µs */
+	_Atomic uint64_t *time[2];	  /* the metrics for that, µs */
 	const struct field_table *fields; /* of the body; NULL: there is none */
 	bool raw;			  /* body and reply are JSON that nothing here looks into: json_t */
 	int (*check)(const void *body, struct err *e);

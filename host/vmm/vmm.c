@@ -185,7 +185,8 @@ static void vmm_count_time(const struct operation *op, uint64_t start_ns)
 {
 	uint64_t us = (clock_now_ns() - start_ns) / 1000;
 
-	atomic_store_explicit(op->time, us, memory_order_relaxed);
+	for (size_t i = 0; i < ARRAY_SIZE(op->time); i++)
+		atomic_store_explicit(op->time[i], us, memory_order_relaxed);
 	log_info("'%s' API request took %llu us.", op->timed, (unsigned long long)us);
 }
 

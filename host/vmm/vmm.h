@@ -21,6 +21,10 @@
 /* Bytes of metadata, if nobody says how many. */
 #define VMM_DEFAULT_METADATA 51200
 
+/* A program in C does not panic; what ends it is in the section signals. */
+#define VMM_METRICS(M) M(vmm, panic_count)
+METRICS_DECLARE(vmm, VMM_METRICS)
+
 struct vmm {
 	struct loop *loop;	 /* borrowed */
 	const char *instance_id; /* borrowed */

@@ -857,6 +857,19 @@ static void unmake_device(void *out)
 	fake_platform_init(&fp);
 }
 
+MAKE(make_metrics_one)
+{
+	int r = metrics_one_new(&uart_metrics_section, "one", (struct metrics_one **)out);
+
+	(void)c;
+	return r < 0 ? err_errno(e, -r, "one") : r;
+}
+
+static void unmake_metrics_one(void *out)
+{
+	metrics_one_free(out);
+}
+
 MAKE(make_blk)
 {
 	(void)c;
@@ -962,6 +975,7 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("acpi_make_virtio_ssdt", make_virtio_ssdt, free),
 	PLAIN("mmds_store_put, mmds_store_patch", make_metadata, unmake_metadata),
 	PLAIN("mmds_tokens_init", make_tokens, unmake_tokens),
+	PLAIN("metrics_one_new", make_metrics_one, unmake_metrics_one),
 	ON_PLATFORM("serial_new, serial_io_open", make_serial, unmake_device),
 	ON_PLATFORM("i8042_new", make_i8042, unmake_device),
 	ON_PLATFORM("vmgenid_new", make_vmgenid, unmake_device),

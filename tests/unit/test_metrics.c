@@ -21,32 +21,34 @@
 #define BLOCK_METRICS(M)   M(block, read_count) M(block, write_count)
 #define LATENCY_METRICS(M) M(latencies_us, pause_vm)
 METRICS_DECLARE(uart, UART_METRICS)
-METRICS_DECLARE(block, BLOCK_METRICS)
+#define BLOCK_TIMES(T) T(block, read_agg) T(block, write_agg)
+METRICS_DECLARE_TIMED(block, BLOCK_METRICS, BLOCK_TIMES)
 METRICS_DECLARE(latencies_us, LATENCY_METRICS)
 METRICS_DEFINE(uart, UART_METRICS, false)
-METRICS_DEFINE(block, BLOCK_METRICS, false)
+METRICS_DEFINE_TIMED(block, BLOCK_METRICS, BLOCK_TIMES, false)
 METRICS_DEFINE(latencies_us, LATENCY_METRICS, true)
 
 /* Two sections of one name, as two resources have. */
 static _Atomic uint64_t drives, serials;
-static struct metric put_rows[] = { { "drive_count", &drives, 0, 0 }, { "serial_count", &serials, 0, 0 } };
+static struct metric put_rows[] = { { .name = "drive_count", .value = &drives },
+				    { .name = "serial_count", .value = &serials } };
 static struct metrics_section put_drive = { .name = "put_api_requests", .metrics = &put_rows[0], .num = 1 };
 static struct metrics_section put_serial = { .name = "put_api_requests", .metrics = &put_rows[1], .num = 1 };
 
 /* Lines as long as the monitor's. */
-static struct metric many_rows[100];
-static struct metrics_section many = { .name = "many", .metrics = many_rows, .num = 100 };
+static struct metric many_rows[200];
+static struct metrics_section many = { .name = "many", .metrics = many_rows, .num = 200 };
 
 static struct tmpdir dir;
 static char lines[256 * 1024];
 
 static int setup(void **state)
 {
-	static char names[100][24];
+	static char names[200][24];
 	static _Atomic uint64_t none;
 
 	(void)state;
-	for (unsigned int i = 0; i < 100; i++) {
+	for (unsigned int i = 0; i < 200; i++) {
 		snprintf(names[i], sizeof(names[i]), "a_counter_number_%02u", i);
 		many_rows[i] = (struct metric){ .name = names[i], .value = &none };
 	}
@@ -182,6 +184,125 @@ static void counters_are_differences_and_stores_are_absolute(void **state)
 	in_child(do_differences);
 }
 
+/* min_us, max_us, sum_us of an object in a section. */
+static void check_times(json_t *line, const char *group, const char *object, json_int_t min, json_int_t max,
+			json_int_t sum)
+{
+	json_t *in = json_object_get(line, group);
+
+	CHECK(value(in, object, "min_us") == min);
+	CHECK(value(in, object, "max_us") == max);
+	CHECK(value(in, object, "sum_us") == sum);
+	CHECK(json_object_size(json_object_get(in, object)) == 3);
+}
+
+static void do_times(void)
+{
+	struct err e;
+	json_t *line;
+
+	CHECK(metrics_open(tmpdir_file(&dir, "t"), NULL, NULL, &e) == 0);
+	metric_time(block, read_agg, 30);
+	metric_time(block, read_agg, 10);
+	metric_time(block, read_agg, 20);
+	flush_line("t", 1);
+	metric_time(block, read_agg, 15);
+	flush_line("t", 2);
+	line = parse_line(lines, 0);
+	check_times(line, "block", "read_agg", 10, 30, 60);
+	check_times(line, "block", "write_agg", 0, 0, 0);
+	json_decref(line);
+	line = parse_line(lines, 1);
+	check_times(line, "block", "read_agg", 10, 30, 15);
+	CHECK(json_object_size(json_object_get(line, "block")) == 4);
+	json_decref(line);
+}
+
+static void times_are_least_and_most_so_far_and_the_sum_since(void **state)
+{
+	(void)state;
+	in_child(do_times);
+}
+
+/* Two drives; one goes while the process runs. */
+static void do_ones(void)
+{
+	struct metrics_one *a, *b;
+	struct block_metrics *of_a, *of_b;
+	struct err e;
+	json_t *line;
+
+	CHECK(metrics_one_new(&block_metrics_section, "a", &a) == 0);
+	CHECK(metrics_open(tmpdir_file(&dir, "o"), NULL, NULL, &e) == 0);
+	CHECK(metrics_one_new(&block_metrics_section, "b", &b) == 0);
+	of_a = a->counters;
+	of_b = b->counters;
+	metric_inc_of(of_a, write_count);
+	metric_add_of(of_b, write_count, 4);
+	metric_time_of(of_a, read_agg, 7);
+	metric_time_of(of_b, read_agg, 5);
+	flush_line("o", 1);
+	line = parse_line(lines, 0);
+	CHECK(value(line, "block_a", "write_count") == 1 && value(line, "block_b", "write_count") == 4);
+	CHECK(value(line, "block", "write_count") == 5);
+	check_times(line, "block_a", "read_agg", 7, 7, 7);
+	check_times(line, "block", "read_agg", 5, 7, 12);
+	check_times(line, "block", "write_agg", 0, 0, 0);
+	json_decref(line);
+	metric_inc_of(of_a, write_count);
+	metrics_one_free(a);
+	flush_line("o", 2);
+	line = parse_line(lines, 1);
+	CHECK(!json_object_get(line, "block_a") && value(line, "block_b", "write_count") == 0);
+	CHECK(value(line, "block", "write_count") == 1); /* what it had counted stays */
+	check_times(line, "block", "read_agg", 5, 7, 0);
+	json_decref(line);
+	metrics_one_free(b);
+	flush_line("o", 3);
+	line = parse_line(lines, 2);
+	CHECK(!json_object_get(line, "block_b") && value(line, "block", "write_count") == 0);
+	json_decref(line);
+}
+
+static void one_of_several_has_its_section_and_the_common_one_adds_up(void **state)
+{
+	(void)state;
+	in_child(do_ones);
+}
+
+/* What fits into a line is known before: the handler of a fatal signal cannot get more memory. */
+static void do_too_many(void)
+{
+	struct metrics_one *ones[1000];
+	char id[81];
+	struct err e;
+	json_t *line;
+	int n = 0, r;
+
+	CHECK(metrics_open(tmpdir_file(&dir, "many"), NULL, NULL, &e) == 0);
+	do {
+		snprintf(id, sizeof(id), "%080d", n);
+		r = metrics_one_new(&block_metrics_section, id, &ones[n]);
+		if (!r)
+			atomic_store(&((struct block_metrics *)ones[n++]->counters)->write_count, UINT64_MAX);
+	} while (!r);
+	CHECK(r == -ENOSPC && n >= 24);
+	flush_line("many", 1);
+	CHECK(strlen(lines) > 20000 && lines[strlen(lines) - 1] == '\n');
+	while (n > 0)
+		metrics_one_free(ones[--n]);
+	flush_line("many", 2);
+	line = parse_line(lines, 1);
+	CHECK(json_object_size(line) == 1 + 6);
+	json_decref(line);
+}
+
+static void as_many_as_a_line_has_room_for(void **state)
+{
+	(void)state;
+	in_child(do_too_many);
+}
+
 static void do_refusals(void)
 {
 	struct err e;
@@ -293,6 +414,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counters_are_differences_and_stores_are_absolute),
+		cmocka_unit_test(times_are_least_and_most_so_far_and_the_sum_since),
+		cmocka_unit_test(one_of_several_has_its_section_and_the_common_one_adds_up),
+		cmocka_unit_test(as_many_as_a_line_has_room_for),
 		cmocka_unit_test(a_second_file_and_bad_properties_are_refused),
 		cmocka_unit_test(a_slow_reader_gets_whole_lines_and_all_counts),
 		cmocka_unit_test(a_failed_write_is_reported_and_its_counts_come_later),

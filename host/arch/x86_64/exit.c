@@ -10,6 +10,7 @@
 #include <linux/kvm.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
 #include "kvm/ioctl.h"
@@ -21,6 +22,7 @@ static enum exit_verdict exit_pio(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	uint64_t start_ns = clock_now_ns();
 
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
@@ -31,6 +33,10 @@ static enum exit_verdict exit_pio(struct vcpu *vcpu)
 			(void)bus_read(vcpu->vm->bus, BUS_PIO, run->io.port, data, run->io.size);
 		}
 	}
+	if (run->io.direction == KVM_EXIT_IO_OUT)
+		metric_time(vcpu, exit_io_out_agg, (clock_now_ns() - start_ns) / 1000);
+	else
+		metric_time(vcpu, exit_io_in_agg, (clock_now_ns() - start_ns) / 1000);
 	return EXIT_CONTINUE;
 }
 
