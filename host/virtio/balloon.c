@@ -83,6 +83,9 @@ static void balloon_activate(struct virtio_dev *vdev)
 	b->numbered = false;
 	for (unsigned int q = balloon_num_queues(vdev); q < BALLOON_NUM_QUEUES; q++)
 		b->numbered |= vdev->queues[q].ready;
+	/* Linux gives us its buffer of statistics, and says so, before it is ready. */
+	for (unsigned int q = 0; q < BALLOON_NUM_QUEUES; q++)
+		virtio_kick(vdev, q);
 }
 
 static int balloon_notify(struct virtio_dev *vdev, unsigned int index)

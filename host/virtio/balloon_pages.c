@@ -9,23 +9,46 @@
  * work is bounded, whatever they are. What is no memory is counted, and logged.
  */
 #include <endian.h>
-#include <stdlib.h>
 
 #include "base/log.h"
 #include "mem/pages.h"
 #include "virtio/balloon_internal.h"
 
-static int pfn_compare(const void *a, const void *b)
+static void pfn_swap(uint32_t *a, uint32_t *b)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	uint32_t t = *a;
 
-	return (x > y) - (x < y);
+	*a = *b;
+	*b = t;
+}
+
+/* Makes a heap of pfns[0..num), the greatest in front, of which only the entry at root is out of place. */
+static void pfn_sift(uint32_t *pfns, size_t root, size_t num)
+{
+	for (size_t child; (child = 2 * root + 1) < num; root = child) {
+		if (child + 1 < num && pfns[child + 1] > pfns[child])
+			child++;
+		if (pfns[root] >= pfns[child])
+			return;
+		pfn_swap(&pfns[root], &pfns[child]);
+	}
+}
+
+/* Heapsort: as fast whatever the guest's order is. qsort(3) asks for memory, and the kernel how much there is. */
+static void pfn_sort(uint32_t *pfns, size_t num)
+{
+	for (size_t root = num / 2; root-- > 0;)
+		pfn_sift(pfns, root, num);
+	for (size_t end = num; end > 1; end--) {
+		pfn_swap(&pfns[0], &pfns[end - 1]);
+		pfn_sift(pfns, 0, end - 1);
+	}
 }
 
 /* Ranges instead of pages: a system call each. */
 static void balloon_discard_pfns(struct balloon *b, uint32_t *pfns, unsigned int num)
 {
-	qsort(pfns, num, sizeof(*pfns), pfn_compare);
+	pfn_sort(pfns, num);
 	for (unsigned int i = 0, next; i < num; i = next) {
 		uint64_t len;
 

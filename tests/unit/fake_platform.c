@@ -186,8 +186,10 @@ void fake_platform_file_mem(struct fake_platform *fp, uint8_t fill)
 	uint8_t page[MEM_PAGE_SIZE];
 	struct err e;
 
+	r = ftruncate(fd, FAKE_MEM_SIZE + FAKE_HIGH_SIZE);
+	assert(r == 0);
 	memset(page, fill, sizeof(page));
-	for (uint64_t at = 0; at < FAKE_MEM_SIZE + FAKE_HIGH_SIZE; at += sizeof(page)) {
+	for (uint64_t at = 0; fill && at < FAKE_MEM_SIZE + FAKE_HIGH_SIZE; at += sizeof(page)) {
 		ssize_t n = pwrite(fd, page, sizeof(page), (off_t)at);
 
 		assert(n == (ssize_t)sizeof(page));

@@ -746,6 +746,44 @@ static void statistics(void **state)
 	assert_statistic(f, VIRTIO_BALLOON_S_MEMFREE, -1);
 }
 
+/* Linux does so while it sets its queues up. */
+static void a_buffer_that_is_there_before_the_driver_is_ready(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(drv_negotiate(&f->drv, FEATURE(STATS)));
+	for (unsigned int q = 0; q < 3; q++)
+		assert_true(drv_set_up_queue(&f->drv, q, 256));
+	tell(f, PFNS_GPA, &(struct entry){ 0, 7 }, 1);
+	assert_statistic(f, 0, -1);
+	drv_ready(&f->drv);
+	fake_run(&f->fp);
+	assert_statistic(f, 0, 7);
+}
+
+/* In any order, any number of times: the ranges are right. */
+static void pages_in_any_order(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t pfns[1000], seed = 1;
+	bool given[2000] = { false };
+
+	drv_start(&f->drv, ALL, BALLOON_NUM_QUEUES);
+	for (unsigned int num = 1; num <= 1000; num = num * 3 + 1) {
+		memset(given, 0, sizeof(given));
+		fill_pages(f, FIRST, 2000, GUEST);
+		for (unsigned int i = 0; i < num; i++) {
+			seed = seed * 1103515245 + 12345;
+			pfns[i] = FIRST + (seed >> 16) % 2000;
+			given[pfns[i] - FIRST] = true;
+		}
+		inflate(f, pfns, num);
+		assert_int_equal(num_used(f, BALLOON_INFLATE), 1);
+		for (unsigned int i = 0; i < 2000; i++)
+			assert_pages(f, FIRST + i, 1, given[i] ? 0 : GUEST);
+	}
+}
+
 static void another_interval_asks_at_once(void **state)
 {
 	const struct entry entry = { VIRTIO_BALLOON_S_MEMFREE, 1000 };
@@ -838,6 +876,12 @@ static void clone_of(struct fixture *f, struct fixture *clone)
 	free(data);
 }
 
+/* Is the driver told of a configuration change? */
+static bool changes(struct fixture *f)
+{
+	return drv_read(&f->drv, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_INT_CONFIG;
+}
+
 static void a_balloon_that_is_half_inflated_is_restored(void **state)
 {
 	const struct entry entry = { VIRTIO_BALLOON_S_MEMFREE, 1000 };
@@ -861,8 +905,8 @@ static void a_balloon_that_is_half_inflated_is_restored(void **state)
 	assert_hinting(clone, VIRTIO_BALLOON_CMD_ID_DONE, 2);
 	fake_irqs(&clone->fp, clone->drv.gsi);
 	drv_resume(&clone->drv);
-	assert_in_range(fake_irqs(&clone->fp, clone->drv.gsi), 1, 2);
-	assert_int_equal(drv_read(&clone->drv, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
+	assert_true(fake_irqs(&clone->fp, clone->drv.gsi) > 0);
+	assert_int_equal(changes(clone), 1);
 	drv_write(&clone->drv, VIRTIO_MMIO_INTERRUPT_ACK, 3);
 	guest_hints(clone, FIRST + 2, 1); /* the run is over */
 	assert_pages(clone, FIRST, 2, 0);
@@ -875,11 +919,11 @@ static void a_balloon_that_is_half_inflated_is_restored(void **state)
 	drv_pause(&clone->drv);
 	drv_resume(&clone->drv); /* once: this one was not loaded; but its run has ended */
 	assert_hinting(clone, VIRTIO_BALLOON_CMD_ID_DONE, 2);
-	assert_int_equal(drv_read(&clone->drv, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
+	assert_int_equal(changes(clone), 1);
 	drv_write(&clone->drv, VIRTIO_MMIO_INTERRUPT_ACK, 3);
 	drv_pause(&clone->drv);
 	drv_resume(&clone->drv);
-	assert_int_equal(drv_read(&clone->drv, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	assert_int_equal(changes(clone), 0);
 	drv_unplug(&clone->drv);
 	fake_platform_fini(&clone->fp);
 	free(clone);
@@ -989,6 +1033,9 @@ int main(void)
 		TEST(hints_that_make_no_sense),
 		TEST(hinting_is_refused_where_there_is_none),
 		TEST(statistics),
+		TEST(a_buffer_that_is_there_before_the_driver_is_ready),
+		TEST(pages_in_any_order),
+		CLONE(pages_in_any_order),
 		TEST(another_interval_asks_at_once),
 		TEST(statistics_are_refused_where_there_are_none),
 		TEST(statistics_that_make_no_sense),
