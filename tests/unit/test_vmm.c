@@ -499,6 +499,44 @@ static void a_patched_drive_changes_the_configuration_only_if_the_machine_agrees
 	assert_string_equal(vmm.config.drives[0].path_on_host, "disk2");
 }
 
+/* The balloon has four PATCHes and three GETs: each is a row of its description. */
+static void a_device_is_told_and_asked_at_paths_of_its_own(void **state)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL, *status = NULL;
+
+	(void)state;
+	assert_int_equal(act("PUT balloon", "{'amount_mib':129,'deflate_on_oom':true}"), -EINVAL);
+	assert_error("Balloon config error: field \"amount_mib\": 129 is not allowed: the machine has 128 MiB");
+	assert_false(vmm.config.balloon.present);
+	assert_int_equal(act("PUT balloon", "{'amount_mib':8,'deflate_on_oom':true,'stats_polling_interval_s':1}"), 0);
+	assert_int_equal(act("PATCH machine-config", "{'mem_size_mib':7}"), -EINVAL);
+	assert_error("Machine config error: field \"mem_size_mib\": 7 is not allowed: the balloon's amount_mib is 8");
+	assert_int_equal(act("PUT machine-config", "{'vcpu_count':1,'mem_size_mib':7}"), -EINVAL);
+	assert_int_equal(vmm.config.machine.mem_size_mib, 128);
+	assert_int_equal(run("GET balloon", "{}", &before), 0);
+	assert_string_equal(before, "{\"amount_mib\":8,\"deflate_on_oom\":true,\"stats_polling_interval_s\":1,"
+				    "\"free_page_hinting\":false,\"free_page_reporting\":false}");
+	assert_int_equal(act("GET balloon/statistics", "{}"), -EINVAL);
+	start();
+	assert_int_equal(act("PATCH balloon", "{'amount_mib':16}"), 0);
+	assert_int_equal(act("PATCH balloon/statistics", "{'stats_polling_interval_s':9}"), 0);
+	assert_int_equal(act("PATCH balloon/hinting/start", "{}"), 0);
+	assert_int_equal(act("PATCH balloon/hinting/start", "{'acknowledge_on_stop':false}"), 0);
+	assert_int_equal(act("PATCH balloon/hinting/stop", "{}"), 0);
+	assert_int_equal(run("GET balloon/hinting/status", "{}", &status), 0);
+	assert_string_equal(status, "{\"host_cmd\":0,\"guest_cmd\":null}"); /* as the fake has left it */
+	assert_string_equal(fake.calls, "boot update update update update update query ");
+	fake.fail = "update";
+	assert_int_equal(act("PATCH balloon", "{'amount_mib':20}"), -EIO);
+	assert_string_equal(e.text, "Balloon update error: the fake fails");
+	fake.fail = "query";
+	assert_int_equal(act("GET balloon/statistics", "{}"), -EIO);
+	assert_string_equal(e.text, "Internal VMM error: the fake fails");
+	fake.fail = NULL;
+	assert_int_equal(run("GET balloon", "{}", &after), 0);
+	assert_non_null(strstr(after, "\"amount_mib\":16,\"deflate_on_oom\":true,\"stats_polling_interval_s\":9,"));
+}
+
 static void a_read_only_disk_needs_no_write_permission(void **state)
 {
 	const bool root = geteuid() == 0;
@@ -677,6 +715,7 @@ int main(void)
 		TEST(pause_and_resume_may_be_repeated),
 		TEST(lifecycle_actions_reach_the_machine),
 		TEST(a_patched_drive_changes_the_configuration_only_if_the_machine_agrees),
+		TEST(a_device_is_told_and_asked_at_paths_of_its_own),
 		TEST(a_read_only_disk_needs_no_write_permission),
 		TEST(metrics_can_be_set_once),
 		TEST(the_logger_keeps_what_is_not_given),

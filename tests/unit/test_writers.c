@@ -24,6 +24,7 @@
 #include "devices/devices.h"
 #include "guest_ram.h"
 #include "mem/track.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/rng.h"
 #include "virtio_driver.h"
@@ -277,6 +278,28 @@ static void fills_and_copies_of_a_leak(void **state)
 	drv_resume(&f->drv);
 }
 
+static void pages_that_are_given_back(void **state)
+{
+	const struct balloon_config config = { .present = true };
+	const uint32_t pfns[] = { DRV_DATA_GPA / PAGE + 3, DRV_DATA_GPA / PAGE + 4, DRV_DATA_GPA / PAGE + 9 };
+	struct ring_buf list = { DRV_DATA_GPA, sizeof(pfns) };
+	struct fixture *f = *state;
+	struct virtio_dev *vdev;
+	struct err e;
+
+	fake_platform_anonymous_mem(&f->fp);
+	mem_set_guest_log(&f->fp.mem, &(struct mem_guest_log){ .collect = no_guest });
+	assert_int_equal(balloon_new(&config, &f->fp.p, &vdev, &e), 0);
+	drv_plug(&f->drv, &f->fp, vdev, "balloon");
+	drv_start(&f->drv, 0, 2);
+	memset(guest_ram(&f->fp.mem, DRV_DATA_GPA, 10 * PAGE), 0xcc, 10 * PAGE);
+	assert_true(guest_write(&f->fp.mem, list.gpa, pfns, sizeof(pfns)));
+	ring_add(&f->drv.rings[0], &list, 1, NULL, 0);
+	mark(f);
+	drv_kick(&f->drv, 0);
+	assert_changed(f, 1 + 3);
+}
+
 static void the_vm_generation_id(void **state)
 {
 	struct fixture *f = *state;
@@ -318,6 +341,7 @@ int main(void)
 		cmocka_unit_test(pieces_that_were_cut_are_whole_again),
 		TEST(random_bytes),
 		TEST(fills_and_copies_of_a_leak),
+		TEST(pages_that_are_given_back),
 		TEST(the_vm_generation_id),
 		TEST(vmclock),
 	};
