@@ -32,10 +32,10 @@ struct platform_ops {
 	void (*doorbell_remove)(struct platform *p, gpa_t addr, uint32_t value, int fd);
 	/*
 	 * A thread of the device's own, for system calls that wait (files) or that receive. It gets no signals, and may do what
-	 * the filter "io" allows (sandbox/rules.c). The device ends and joins it.
+	 * the filter "io" allows, or "sockets" (sandbox/rules.c). The device ends and joins it.
 	 */
-	int (*thread)(struct platform *p, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *thread,
-		      struct err *e);
+	int (*thread)(struct platform *p, const char *name, bool sockets, void *(*fn)(void *arg), void *arg,
+		      pthread_t *thread, struct err *e);
 };
 
 struct platform {

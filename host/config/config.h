@@ -20,6 +20,7 @@
 #define CONFIG_ID_MAX	       64
 #define CONFIG_RESOURCE_ID_MAX 80 /* "drive.<id>" is the name of a device (bus/device.h) */
 #define CONFIG_PATH_MAX	       4095
+#define CONFIG_SOCKET_PATH_MAX 107 /* bytes of a Unix socket's path */
 
 struct boot_source_config {
 	bool present;
@@ -94,6 +95,13 @@ struct balloon_hinting_start {
 	bool acknowledge_on_stop; /* default true: when the guest is through its pages it gets them back at once */
 };
 
+struct vsock_config {
+	bool present;
+	uint32_t guest_cid;
+	char *uds_path; /* of the socket that clients of the host connect to */
+	char *vsock_id; /* means nothing */
+};
+
 struct serial_config {
 	char *serial_out_path; /* NULL: stdin and stdout */
 	struct token_bucket_config rate_limiter;
@@ -122,6 +130,7 @@ struct vm_config {
 	struct drive_config drives[CONFIG_MAX_DRIVES]; /* root device first, else in the order they came */
 	struct balloon_config balloon;
 	struct entropy_config entropy;
+	struct vsock_config vsock;
 	struct serial_config serial;
 };
 
@@ -147,7 +156,8 @@ struct snapshot_load_config {
 	bool track_dirty_pages; /* or enable_diff_snapshots */
 	enum load_huge_pages huge_pages;
 	bool resume_vm;
-	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
+	char *vsock_uds_path; /* in place of the snapshot's; NULL: as it was */
+	bool clock_realtime;  /* advance the guest's kvmclock by the host time that has passed since the snapshot */
 };
 
 /* 1 to CONFIG_RESOURCE_ID_MAX characters, letters, digits and '_'. */

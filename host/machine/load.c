@@ -134,6 +134,23 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 	return r < 0 ? err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path) : 0;
 }
 
+/* The host's ends of devices, where the request names others. */
+static int load_override(const struct snapshot_load_config *load, struct vm_config *config, struct err *e)
+{
+	char *path;
+
+	if (!load->vsock_uds_path)
+		return 0;
+	if (!config->vsock.present)
+		return err_set(e, EINVAL, "vsock_override: the snapshot's machine has no vsock device");
+	path = strdup(load->vsock_uds_path);
+	if (!path)
+		return err_errno(e, ENOMEM, "vsock_override");
+	free(config->vsock.uds_path);
+	config->vsock.uds_path = path;
+	return 0;
+}
+
 /* What the request decides, not the snapshot. */
 static void load_choose_memory(const struct snapshot_load_config *load, struct machine_config *config)
 {
@@ -162,6 +179,12 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	if (r < 0) {
 		statefile_fini(&file);
 		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
+	}
+	r = load_override(load, &loaded, e);
+	if (r < 0) {
+		statefile_fini(&file);
+		vm_config_fini(&loaded);
+		return r;
 	}
 	load_choose_memory(load, &loaded.machine);
 	vm_config_move_own(&loaded, config);

@@ -22,6 +22,7 @@ _Static_assert(ARCH_VIRTIO_MMIO_WINDOW == VIRTIO_MMIO_WINDOW, "the board has win
 
 struct platform_thread {
 	char name[16];
+	enum sandbox_filter filter;
 	void *(*fn)(void *arg);
 	void *arg;
 	struct loop *loop; /* borrowed */
@@ -76,7 +77,7 @@ static void *platform_thread_run(void *arg)
 
 	free(arg);
 	thread_set_name(own.name);
-	if (sandbox_enter(SANDBOX_IO, &e)) {
+	if (sandbox_enter(own.filter, &e)) {
 		log_error("%s: %s", own.name, e.text);
 		loop_stop(own.loop, 1);
 		return NULL;
@@ -84,8 +85,8 @@ static void *platform_thread_run(void *arg)
 	return own.fn(own.arg);
 }
 
-static int platform_thread(struct platform *p, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *thread,
-			   struct err *e)
+static int platform_thread(struct platform *p, const char *name, bool sockets, void *(*fn)(void *arg), void *arg,
+			   pthread_t *thread, struct err *e)
 {
 	struct platform_thread *own = calloc(1, sizeof(*own));
 	const char *id = strchr(name, '.'); /* a thread's name has room for 15 bytes: without "drive." */
@@ -93,8 +94,13 @@ static int platform_thread(struct platform *p, const char *name, void *(*fn)(voi
 
 	if (!own)
 		return err_errno(e, ENOMEM, "cannot start the thread of device %s", name);
-	*own = (struct platform_thread){ .fn = fn, .arg = arg, .loop = p->loop };
-	snprintf(own->name, sizeof(own->name), "fc_io %s", id ? id + 1 : name);
+	*own = (struct platform_thread){
+		.filter = sockets ? SANDBOX_SOCKETS : SANDBOX_IO,
+		.fn = fn,
+		.arg = arg,
+		.loop = p->loop,
+	};
+	snprintf(own->name, sizeof(own->name), sockets ? "fc_%s" : "fc_io %s", id ? id + 1 : name);
 	r = thread_start(thread, PLATFORM_STACK_SIZE, platform_thread_run, own);
 	if (r) {
 		free(own);

@@ -59,7 +59,6 @@ const struct resource_later resources_later[] = {
 	  .why = "there is no network device",
 	  .endpoints = { "PUT network-interfaces/{id}", "PATCH network-interfaces/{id}",
 			 "DELETE network-interfaces/{id}" } },
-	{ .section = "vsock", .why = "there is no vsock device", .endpoints = { "PUT vsock" } },
 	{ .section = "mmds-config", .why = "there is no network device", .endpoints = { "PUT mmds/config" } },
 	{ .section = "pmem",
 	  .is_list = true,

@@ -141,6 +141,7 @@ extern const struct resource_later resources_later[];
 	R(boot_source) \
 	R(drive)       \
 	R(balloon)     \
+	R(vsock)       \
 	R(entropy)     \
 	R(serial)
 

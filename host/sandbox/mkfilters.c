@@ -22,9 +22,13 @@ static const struct {
 	const char *name;
 	enum rule_where where;
 } filters[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = { "setup", RULE_SETUP }, [SANDBOX_LOOP] = { "loop", RULE_LOOP },
-	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },	   [SANDBOX_IO] = { "io", RULE_IO },
-	[SANDBOX_FILES] = { "files", RULE_LOOP },  [SANDBOX_STREAM] = { "stream", RULE_STREAM },
+	[SANDBOX_SETUP] = { "setup", RULE_SETUP },
+	[SANDBOX_LOOP] = { "loop", RULE_LOOP },
+	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },
+	[SANDBOX_IO] = { "io", RULE_IO },
+	[SANDBOX_FILES] = { "files", RULE_LOOP },
+	[SANDBOX_STREAM] = { "stream", RULE_STREAM },
+	[SANDBOX_SOCKETS] = { "sockets", RULE_IO | RULE_SOCKETS },
 };
 
 /* Of both lists together. */
@@ -40,7 +44,7 @@ static const struct rule *rule_at(size_t i)
 
 static bool is_in_filter(const struct rule *rule, enum rule_where where)
 {
-	return (rule->where & where) == where;
+	return where == RULE_SETUP || rule->where & where;
 }
 
 static int add_rule(scmp_filter_ctx ctx, const struct rule *rule)

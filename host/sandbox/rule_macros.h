@@ -33,13 +33,14 @@
 	}
 #define IOCTL(where, request, why) CALL1(where, ioctl, IS(1, request), why)
 
-#define SETUP  RULE_SETUP
-#define LOOP   RULE_LOOP
-#define VCPU   RULE_VCPU
-#define IO     RULE_IO
-#define STREAM RULE_STREAM
-#define ALL    RULE_ALL
-#define OTHER  (RULE_VCPU | RULE_IO | RULE_STREAM)
+#define SETUP	RULE_SETUP
+#define LOOP	RULE_LOOP
+#define VCPU	RULE_VCPU
+#define IO	RULE_IO
+#define STREAM	RULE_STREAM
+#define SOCKETS RULE_SOCKETS
+#define ALL	RULE_ALL
+#define OTHER	(RULE_VCPU | RULE_IO | RULE_STREAM)
 
 #define CRASH "the handler of a fatal signal puts the terminal right; tcsetattr(3) reads what it has set"
 

@@ -52,6 +52,9 @@
 #define NO_PAGEMAP "saving a clone where /proc/self/pagemap cannot be read"
 #define ASYNC	   "the testbed's guests have no drive with io_engine Async"
 #define DISCARD	   "a guest that discards, or writes zeros"
+#define VSOCK	   "a machine with a vsock device"
+
+#define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 const struct rule rules[] = {
 	/* The guest. First, since it is by far the most frequent. */
@@ -107,12 +110,31 @@ const struct rule rules[] = {
 	CALL1(LOOP, timerfd_settime, IS(1, 0), NULL),
 	CALL1(IO, timerfd_settime, IS(1, 0), "a drive with a rate limiter"),
 
-	/* The API: connections to the socket that listens already. There is no socket(2), no connect(2). */
+	/* The API: connections to the socket that listens already. */
 	CALL1(LOOP, accept4, IS(3, SOCK_CLOEXEC | SOCK_NONBLOCK), NULL),
 	CALL(LOOP, recvfrom, NULL),
 	CALL1(LOOP, sendto, IS(3, MSG_NOSIGNAL), NULL),
 	CALL1(LOOP, sendmsg, IS(2, MSG_NOSIGNAL), NULL),
 	CALL(LOOP, shutdown, NULL),
+
+	/* The vsock device: Unix stream sockets, of which the device's thread makes and accepts new ones. */
+	CALL2(SETUP, socket, IS(0, AF_UNIX), IS(1, UNIX_STREAM), VSOCK),
+	CALL(SETUP, bind, VSOCK),
+	CALL(SETUP, listen, VSOCK),
+	CALL(SETUP, connect, VSOCK),
+	CALL(SETUP, umask, VSOCK),
+	CALL(SETUP, clock_nanosleep, "another process has locked the directory of the vsock device's socket"),
+	CALL2(SOCKETS, socket, IS(0, AF_UNIX), IS(1, UNIX_STREAM), VSOCK),
+	CALL(SOCKETS, connect, VSOCK),
+	CALL1(SOCKETS, accept4, IS(3, SOCK_CLOEXEC | SOCK_NONBLOCK), VSOCK),
+	CALL(SOCKETS, recvmsg, VSOCK),
+	CALL1(SOCKETS, sendmsg, IS(2, MSG_NOSIGNAL), VSOCK),
+	CALL(SOCKETS, shutdown, VSOCK),
+	CALL(SOCKETS, close, VSOCK),
+	CALL(SOCKETS, epoll_ctl, VSOCK),
+	CALL(SOCKETS, brk, VSOCK),
+	CALL2(SOCKETS, mmap, LACKS(2, PROT_EXEC), MASKED(3, MAP_KIND, MAP_PRIVATE | MAP_ANONYMOUS), VSOCK),
+	CALL(SOCKETS, munmap, VSOCK),
 	FAIL(LOOP, setsockopt, EOPNOTSUPP, "the HTTP library tries options of TCP, and gets this answer anyway"),
 
 	/* Memory: never executable; from files only while a machine is built. */

@@ -15,6 +15,7 @@ enum rule_where {
 	RULE_VCPU = 1 << 1,
 	RULE_IO = 1 << 2,
 	RULE_STREAM = 1 << 3,
+	RULE_SOCKETS = 1 << 4, /* besides what RULE_IO has */
 	RULE_ALL = RULE_LOOP | RULE_VCPU | RULE_IO | RULE_STREAM,
 };
 

@@ -14,12 +14,13 @@
 #include "base/err.h"
 
 enum sandbox_filter {
-	SANDBOX_SETUP,	/* loop thread: what building a machine takes, and everything in the lists below */
-	SANDBOX_LOOP,	/* loop thread, from the moment before a guest first runs */
-	SANDBOX_VCPU,	/* a vCPU's thread */
-	SANDBOX_IO,	/* a device's thread: system calls that wait for files */
-	SANDBOX_FILES,	/* a thread that does the loop thread's work with files: its list */
-	SANDBOX_STREAM, /* a thread that waits for a stream (base/io_thread.h) */
+	SANDBOX_SETUP,	 /* loop thread: what building a machine takes, and everything in the lists below */
+	SANDBOX_LOOP,	 /* loop thread, from the moment before a guest first runs */
+	SANDBOX_VCPU,	 /* a vCPU's thread */
+	SANDBOX_IO,	 /* a device's thread: system calls that wait for files */
+	SANDBOX_FILES,	 /* a thread that does the loop thread's work with files: its list */
+	SANDBOX_SOCKETS, /* a device's thread that makes and accepts Unix sockets; also what SANDBOX_IO has */
+	SANDBOX_STREAM,	 /* a thread that waits for a stream (base/io_thread.h) */
 	SANDBOX_NUM_FILTERS,
 };
 

@@ -250,6 +250,20 @@ void virtq_enable_notify(struct virtq *q)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+uint16_t virtq_watch_available(struct virtq *q)
+{
+	uint16_t avail_idx;
+
+	if (!q->ready)
+		return 0;
+	avail_idx = virtq_load_avail(q, AVAIL_IDX);
+	if (q->event_idx) {
+		mem_store_le16(q->mem, q->used + virtq_avail_event_offset(q), avail_idx);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	}
+	return (uint16_t)(avail_idx - q->next_avail);
+}
+
 bool virtq_chain_ok(const struct virtq *q, const struct virtq_chain *chain)
 {
 	for (unsigned int i = 0; i < chain->num_readable + chain->num_writable; i++) {

@@ -79,6 +79,8 @@ bool virtq_need_irq(struct virtq *q);
  * virtq_pop() gave 0 and then looks once more: what came in between was not notified.
  */
 void virtq_enable_notify(struct virtq *q);
+/* The number of chains that are available now; the driver is asked to notify of the next that comes beyond them. */
+uint16_t virtq_watch_available(struct virtq *q);
 
 /* Do all segments lie in guest memory (zero-length ones included)? */
 bool virtq_chain_ok(const struct virtq *q, const struct virtq_chain *chain);

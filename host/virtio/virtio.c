@@ -60,7 +60,7 @@ int virtio_start_loop(struct virtio_dev *vdev, struct platform *p, const char *n
 
 	if (!vdev->owns_loop)
 		return 0;
-	r = p->ops->thread(p, name, virtio_run_loop, vdev->loop, &vdev->thread, e);
+	r = p->ops->thread(p, name, vdev->ops->sockets, virtio_run_loop, vdev->loop, &vdev->thread, e);
 	vdev->has_thread = r == 0;
 	return r;
 }

@@ -45,6 +45,7 @@ struct virtio_ops {
 	/* Where that is not enough: does queue q exist with the features that are negotiated? Optional. */
 	bool (*has_queue)(const struct virtio_dev *vdev, unsigned int q);
 	bool own_thread; /* the device's loop has a thread of its own (filter "io", sandbox/rules.c) */
+	bool sockets;	 /* which makes Unix sockets (filter "sockets") */
 
 	/* The driver has set DRIVER_OK (or a snapshot was loaded in that state): features and queues are final. Optional. */
 	void (*activate)(struct virtio_dev *vdev);

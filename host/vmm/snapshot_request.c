@@ -50,6 +50,12 @@ static const struct field mem_backend_fields[] = {
 };
 static const struct field_table mem_backend_table = FIELD_SUBTABLE(mem_backend_fields);
 
+static const struct field vsock_override_fields[] = {
+	{ "uds_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(load_request, load.vsock_uds_path), .min = 1,
+	  .max = CONFIG_SOCKET_PATH_MAX, .help = "The socket from now on." },
+};
+static const struct field_table vsock_override_table = FIELD_SUBTABLE(vsock_override_fields);
+
 static const struct field snapshot_load_fields[] = {
 	{ "snapshot_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(load_request, load.snapshot_path), FIELD_PATH,
 	  .help = "The state file." },
@@ -65,7 +71,8 @@ static const struct field snapshot_load_fields[] = {
 	{ "clock_realtime", FIELD_BOOL, 0, FIELD_AT(load_request, load.clock_realtime),
 	  .help = "Advance the guest's clock by the host time since the snapshot." },
 	{ "network_overrides", FIELD_LATER, FIELD_MAY_BE_EMPTY, .help = "Other taps for network interfaces." },
-	{ "vsock_override", FIELD_LATER, .help = "Another socket path for the vsock device." },
+	{ "vsock_override", FIELD_OBJECT, 0, 0, .sub = &vsock_override_table,
+	  .help = "Another socket path for the vsock device." },
 	{ "huge_pages", FIELD_ENUM, 0, FIELD_AT(load_request, load.huge_pages), .names = load_huge_pages_names,
 	  .later = 1u << LOAD_HUGE_PAGES_2M, .help = "Pages that the guest's memory is made of; Snapshot: as before." },
 };

@@ -44,6 +44,8 @@
 #include "virtio/blk.h"
 #include "virtio/mmio.h"
 #include "virtio/rng.h"
+#include "virtio/vsock.h"
+#include "virtio/vsock_internal.h"
 
 #define MAKE(function) static int function(const struct constructor *c, void **out, struct err *e)
 
@@ -902,6 +904,56 @@ MAKE(make_balloon)
 	return balloon_new(&config, &fp.p, (struct virtio_dev **)out, e);
 }
 
+static struct vsock_config vsock = { .present = true, .guest_cid = 3, .uds_path = (char[]){ "vsock" } };
+
+MAKE(make_vsock)
+{
+	(void)c;
+	fp.p.one_loop = false;
+	return vsock_new(&vsock, &fp.p, (struct virtio_dev **)out, e);
+}
+
+static struct virtio_dev *vsock_vdev;
+
+static void before_stream(const struct constructor *c)
+{
+	struct err e;
+	int r;
+
+	before_source(c);
+	r = vsock_new(&vsock, &fp.p, &vsock_vdev, &e);
+	assert(r == 0);
+	(void)r;
+}
+
+static void after_stream(const struct constructor *c)
+{
+	vsock_vdev->ops->free(vsock_vdev);
+	after_platform(c);
+}
+
+MAKE(make_stream)
+{
+	struct vsock_conn *conn = vsock_add((struct vsock *)vsock_vdev, VSOCK_GREETING);
+	int r;
+
+	(void)c;
+	if (!conn)
+		return err_errno(e, errno, "vsock_add");
+	r = vsock_stream_open(conn, fcntl(fp.irq_fds[0], F_DUPFD_CLOEXEC, 0)); /* any descriptor that can be watched */
+	if (r) {
+		vsock_remove(conn);
+		return err_errno(e, -r, "vsock_stream_open");
+	}
+	*out = conn;
+	return 0;
+}
+
+static void unmake_stream(void *out)
+{
+	vsock_remove(out);
+}
+
 static void unmake_vdev(void *out)
 {
 	struct virtio_dev *vdev = out;
@@ -985,6 +1037,9 @@ const struct constructor constructors_of_parts[] = {
 	ON_PLATFORM("blk_new, blk_uring_new", make_async_blk, unmake_vdev),
 	ON_PLATFORM("balloon_new, balloon_stats_init", make_balloon, unmake_vdev),
 	ON_PLATFORM("rng_new, rng_leak_init", make_rng, unmake_vdev),
+	/* The lock on the folder is advisory. */
+	{ "vsock_new", before_platform, after_platform, make_vsock, unmake_vdev, NULL, "open ", false },
+	WITH("vsock_add, vsock_stream_open", before_stream, after_stream, make_stream, unmake_stream),
 	ON_PLATFORM("virtio_mmio_new", make_mmio, unmake_device),
 	{ "metrics_open", NULL, NULL, make_metrics, NULL, NULL, NULL, true }, /* last: it cannot be undone */
 };

@@ -96,10 +96,29 @@ PATHS = [
     ("new", method, path, None, 400, f"^{method} {re.escape(path)} is not supported yet: ")
     for method, path in (
         ("PUT", "/cpu-config"), ("PUT", "/network-interfaces/eth0"),
-        ("PATCH", "/network-interfaces/eth0"), ("DELETE", "/network-interfaces/eth0"), ("PUT", "/vsock"),
+        ("PATCH", "/network-interfaces/eth0"), ("DELETE", "/network-interfaces/eth0"),
         ("PUT", "/mmds/config"), ("PUT", "/pmem/p"),
         ("PATCH", "/pmem/p"), ("DELETE", "/pmem/p"), ("PUT", "/hotplug/memory"), ("PATCH", "/hotplug/memory"),
         ("GET", "/hotplug/memory"), ("DELETE", "/drives/rootfs"))
+]
+
+VSOCK_BODY = {"guest_cid": 3, "uds_path": "{folder}/v"}
+
+VSOCK = [
+    ("new", "PUT", "/vsock", VSOCK_BODY, 204, None),
+    ("new", "PUT", "/vsock", {**VSOCK_BODY, "vsock_id": "1"}, 204, None),
+    ("new", "PUT", "/vsock", {**VSOCK_BODY, "guest_cid": 4294967294}, 204, None),
+    ("new", "GET", "/vm/config", None, 200, r'"vsock":\{"guest_cid":4294967294,"uds_path":"[^"]*/v"\}'),
+    *missing("new", "PUT", "/vsock", VSOCK_BODY, "guest_cid", "uds_path"),
+    *wrong_values("new", "PUT", "/vsock", VSOCK_BODY, "guest_cid", [None, 0, 1, 2, -1, 4294967295, "3", 2 ** 40]),
+    *wrong_values("new", "PUT", "/vsock", VSOCK_BODY, "uds_path", [None, "", 1, "/" + "v" * 107]),
+    ("new", "PUT", "/vsock", {**VSOCK_BODY, "uds_path": "{folder}/none/v"}, 400,
+     '^Vsock config error: uds_path ".*/none/v": cannot examine the directory .*No such file or directory'),
+    ("new", "PUT", "/vsock", {**VSOCK_BODY, "uds_path": "{disk}"}, 400,
+     "^Vsock config error: uds_path .* a file of that name exists and is not a socket; it was left alone"),
+    *bad_bodies("PUT", "/vsock", VSOCK_BODY),
+    ("running", "PUT", "/vsock", VSOCK_BODY, 400, AFTER),
+    ("paused", "PUT", "/vsock", VSOCK_BODY, 400, AFTER),
 ]
 
 BOOT_SOURCE = [
@@ -369,7 +388,12 @@ SNAPSHOT_LOAD = [
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "enable_diff_snapshots", [1, "yes"]),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "network_overrides",
                   [[{"iface_id": "1", "host_dev_name": "tap0"}]], LATER),
-    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "vsock_override", [{"uds_path": "/v"}], LATER),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "vsock_override", [1, "/v", []]),
+    ("fresh", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {}}, 400, 'missing field "vsock_override.uds_path"'),
+    ("fresh", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {"uds_path": "/" + "v" * 107}}, 400,
+     '"vsock_override.uds_path".*is not allowed: expected'),
+    ("load", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {"uds_path": "{folder}/v"}}, 400,
+     "^Load snapshot error: vsock_override: the snapshot's machine has no vsock device"),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "huge_pages", ["2M"], LATER),
     ("fresh", "PUT", "/snapshot/load", {"snapshot_path": "{folder}/state"}, 400, "either `mem_backend` or `mem_file_path`"),
     ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_file_path": "{folder}/mem"}, 400, "^too many fields"),
@@ -407,7 +431,7 @@ MMDS = [
 ] + [("fresh", "PATCH", "/mmds", {"a": 1}, 400, r"^MMDS error: The MMDS data store is not initialized\.$")]
 
 # GETS come first: they show the defaults.
-TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + ENTROPY + BALLOONS + SERIAL + LOGGER + METRICS + ACTIONS + VM +
+TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + VSOCK + ENTROPY + BALLOONS + SERIAL + LOGGER + METRICS + ACTIONS + VM +
          SNAPSHOT_CREATE + SNAPSHOT_LOAD)
 PHASES = ("new", "fresh", "running", "paused", "load")
 

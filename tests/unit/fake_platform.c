@@ -100,12 +100,13 @@ static void fake_doorbell_remove(struct platform *p, gpa_t addr, uint32_t value,
 	fp->num_bells--;
 }
 
-static int fake_thread(struct platform *p, const char *name, void *(*fn)(void *arg), void *arg, pthread_t *thread,
-		       struct err *e)
+static int fake_thread(struct platform *p, const char *name, bool sockets, void *(*fn)(void *arg), void *arg,
+		       pthread_t *thread, struct err *e)
 {
 	int r = pthread_create(thread, NULL, fn, arg);
 
 	(void)p;
+	(void)sockets;
 	return r ? err_errno(e, r, "no thread for %s", name) : 0;
 }
 

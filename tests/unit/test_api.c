@@ -338,7 +338,6 @@ static void wrong_requests_are_refused_with_a_sentence(void **state)
 		  "Invalid request method and/or path: PUT balloon/statistics. Allowed for this path: PATCH, GET." },
 		{ "PUT", "/network-interfaces/eth0", "{}", "PUT /network-interfaces/eth0 is not supported yet" },
 		{ "DELETE", "/drives/a", NULL, "DELETE /drives/a is not supported yet: drives cannot be unplugged." },
-		{ "PUT", "/vsock", "{}", "PUT /vsock is not supported yet" },
 		{ "GET", "/mmds", "{}", "GET request cannot have a body." },
 		{ "PUT", "/mmds", NULL, "Empty PUT request." },
 		{ "PUT", "/mmds", "[]", "MMDS error: metadata is a JSON object" },

@@ -348,8 +348,13 @@ static const struct row rows[] = {
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','huge_pages':'Transparent'}", NULL },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[{'iface_id':'1','host_dev_name':'t'}]}",
 	  "field \"network_overrides\": an array of 1 is not supported yet: allowed are null, []" },
-	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{'uds_path':'u'}}",
-	  "field \"vsock_override\": an object is not supported yet" },
+	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{'uds_path':'u'}}", NULL },
+	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{}}",
+	  "missing field \"vsock_override.uds_path\"" },
+	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{'uds_path':''}}",
+	  "field \"vsock_override.uds_path\": \"\" is not allowed" },
+	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':'u'}",
+	  "field \"vsock_override\": \"u\" is not allowed: expected an object" },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','huge_pages':'2M'}",
 	  "field \"huge_pages\": \"2M\" is not supported yet: allowed are null, \"Snapshot\", \"None\", "
 	  "\"Transparent\"" },
@@ -522,10 +527,11 @@ static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 		"},"
 		"\"io_engine\":\"Sync\",\"socket\":null},{\"drive_id\":\"data\",\"partuuid\":null,"
 		"\"is_root_device\":false,\"cache_type\":\"Unsafe\",\"is_read_only\":true,\"path_on_host\":\"/b\","
-		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"balloon\":null,\"entropy\":{\"rate_"
+		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"balloon\":null,\"vsock\":null,"
+		"\"entropy\":{\"rate_"
 		"limiter\":"
 		"{\"bandwidth\":{\"size\":1000,\"one_time_burst\":5,\"refill_time\":100},\"ops\":null}},"
-		"\"cpu-config\":null,\"network-interfaces\":[],\"vsock\":null,\"mmds-config\":null,"
+		"\"cpu-config\":null,\"network-interfaces\":[],\"mmds-config\":null,"
 		"\"pmem\":[],\"memory-hotplug\":null}";
 	struct vm_config config;
 	json_t *json;

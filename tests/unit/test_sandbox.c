@@ -45,10 +45,14 @@
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 /* The loop thread's life, and a vCPU thread's, as sets of filters. */
-#define SETUP  (1u << SANDBOX_SETUP)
-#define LOOP   (1u << SANDBOX_SETUP | 1u << SANDBOX_LOOP)
-#define VCPU   (1u << SANDBOX_SETUP | 1u << SANDBOX_VCPU)
-#define STREAM (1u << SANDBOX_SETUP | 1u << SANDBOX_STREAM)
+#define SETUP	(1u << SANDBOX_SETUP)
+#define LOOP	(1u << SANDBOX_SETUP | 1u << SANDBOX_LOOP)
+#define VCPU	(1u << SANDBOX_SETUP | 1u << SANDBOX_VCPU)
+#define STREAM	(1u << SANDBOX_SETUP | 1u << SANDBOX_STREAM)
+#define IO	(1u << SANDBOX_SETUP | 1u << SANDBOX_IO)
+#define SOCKETS (1u << SANDBOX_SETUP | 1u << SANDBOX_SOCKETS)
+
+#define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 struct call {
 	const char *what;
@@ -160,9 +164,6 @@ static void what_no_monitor_needs_is_forbidden_in_every_thread(void **state)
 		{ "socket", SYS_socket, { AF_INET, SOCK_STREAM } },
 		{ "Unix socket", SYS_socket, { AF_UNIX, SOCK_STREAM } },
 		{ "socketpair", SYS_socketpair, { AF_UNIX, SOCK_STREAM } },
-		{ "connect", SYS_connect, { NO_FD } },
-		{ "bind", SYS_bind, { NO_FD } },
-		{ "listen", SYS_listen, { NO_FD } },
 		{ "mount", SYS_mount, { 0 } },
 		{ "umount2", SYS_umount2, { 0 } },
 		{ "chroot", SYS_chroot, { 0 } },
@@ -251,6 +252,11 @@ static void what_builds_a_machine_goes_away_before_a_guest_runs(void **state)
 		{ "sigaltstack", SYS_sigaltstack, { 0 } },
 		{ "io_uring_setup", SYS_io_uring_setup, { 0 } },
 		{ "io_uring_register", SYS_io_uring_register, { NO_FD } },
+		{ "Unix socket", SYS_socket, { AF_UNIX, UNIX_STREAM } },
+		{ "connect", SYS_connect, { NO_FD } },
+		{ "bind", SYS_bind, { NO_FD } },
+		{ "listen", SYS_listen, { NO_FD } },
+		{ "umask", SYS_umask, { 0 } },
 	};
 
 	(void)state;
@@ -310,6 +316,50 @@ static void a_vcpu_thread_can_run_its_guest_and_little_else(void **state)
 	(void)state;
 	ALLOWED(VCPU, allowed);
 	FORBIDDEN(VCPU, forbidden);
+}
+
+/* What makes and accepts Unix sockets is one device's thread; it opens, binds and listens to nothing, and makes no others. */
+static void only_the_socket_device_makes_sockets(void **state)
+{
+	const struct call allowed[] = {
+		{ "Unix socket", SYS_socket, { AF_UNIX, UNIX_STREAM } },
+		{ "connect", SYS_connect, { NO_FD } },
+		{ "accept4", SYS_accept4, { NO_FD, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK } },
+		{ "recvmsg", SYS_recvmsg, { NO_FD } },
+		{ "sendmsg", SYS_sendmsg, { NO_FD, 0, MSG_NOSIGNAL } },
+		{ "shutdown", SYS_shutdown, { NO_FD } },
+		{ "close", SYS_close, { NO_FD } },
+		{ "epoll_ctl", SYS_epoll_ctl, { NO_FD } },
+		{ "memory", SYS_mmap, { 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1 } },
+		{ "read", SYS_read, { NO_FD } },
+	};
+	const struct call forbidden[] = {
+		{ "TCP socket", SYS_socket, { AF_INET, UNIX_STREAM } },
+		{ "vsock socket", SYS_socket, { AF_VSOCK, UNIX_STREAM } },
+		{ "netlink socket", SYS_socket, { AF_NETLINK, UNIX_STREAM } },
+		{ "datagram socket", SYS_socket, { AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC } },
+		{ "socket that waits", SYS_socket, { AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC } },
+		{ "bind", SYS_bind, { NO_FD } },
+		{ "listen", SYS_listen, { NO_FD } },
+		{ "sendmsg with other flags", SYS_sendmsg, { NO_FD, 0, MSG_OOB } },
+		{ "openat", SYS_openat, { NO_FD } },
+		{ "unlink", SYS_unlink, { 0 } },
+		{ "mmap of a file", SYS_mmap, { 0, 4096, PROT_READ, MAP_PRIVATE, NO_FD } },
+		{ "KVM_RUN", SYS_ioctl, { NO_FD, KVM_RUN } },
+	};
+	const struct call not_a_drive[] = {
+		{ "Unix socket", SYS_socket, { AF_UNIX, UNIX_STREAM } },
+		{ "connect", SYS_connect, { NO_FD } },
+		{ "accept4", SYS_accept4, { NO_FD, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK } },
+		{ "recvmsg", SYS_recvmsg, { NO_FD } },
+		{ "sendmsg", SYS_sendmsg, { NO_FD, 0, MSG_NOSIGNAL } },
+	};
+
+	(void)state;
+	ALLOWED(SOCKETS, allowed);
+	FORBIDDEN(SOCKETS, forbidden);
+	FORBIDDEN(IO, not_a_drive);
+	FORBIDDEN(VCPU, not_a_drive);
 }
 
 static void a_thread_that_waits_for_descriptors_can_do_nothing_else(void **state)
@@ -634,6 +684,7 @@ int main(void)
 		cmocka_unit_test(what_builds_a_machine_goes_away_before_a_guest_runs),
 		cmocka_unit_test(the_running_loop_thread_can_serve_and_save),
 		cmocka_unit_test(a_vcpu_thread_can_run_its_guest_and_little_else),
+		cmocka_unit_test(only_the_socket_device_makes_sockets),
 		cmocka_unit_test(a_thread_that_waits_for_descriptors_can_do_nothing_else),
 		cmocka_unit_test(two_calls_are_answered_instead),
 		cmocka_unit_test(threads_can_be_started_and_have_filters_of_their_own),

@@ -17,6 +17,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <linux/virtio_blk.h>
@@ -27,11 +29,14 @@
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/rng.h"
+#include "virtio/vsock.h"
 #include "virtio_driver.h"
+#include "vsock_driver.h"
 #include "virtio_rng_leak.h"
 
 #define PAGE	    MEM_PAGE_SIZE
 #define DISK	    "writers-disk"
+#define SOCKET	    "writers-socket"
 #define HEADER	    0x80000u
 #define STATUS	    0x90fffu
 #define VMGENID_GPA 0xdf000u
@@ -330,6 +335,49 @@ static void vmclock(void **state)
 	dev->ops->free(dev);
 }
 
+/* Packets with what a socket of the host has, an answer, and the event after a snapshot. */
+static void packets_of_the_host(void **state)
+{
+	struct vsock_config config = { .guest_cid = GUEST_CID, .uds_path = (char[]){ SOCKET } };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = SOCKET };
+	static struct vsock_guest g;
+	struct fixture *f = *state;
+	unsigned int noted_only;
+	struct virtio_dev *vdev;
+	struct err e;
+	size_t len;
+	int fd;
+
+	if (vsock_new(&config, &f->fp.p, &vdev, &e))
+		fail_msg("%s", e.text);
+	drv_plug(&g.drv, &f->fp, vdev, "vsock");
+	f->drv = g.drv; /* for the end */
+	vg_start(&g, FEATURE(VIRTIO_RING_F_EVENT_IDX));
+	vg_give(&g, 8);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(write(fd, "CONNECT 1\n0123456789", 20), 20);
+	mark(f);
+	fake_run(&f->fp); /* a request: a used entry, and a buffer of its own */
+	assert_changed(f, 1 + 1);
+	drv_pause(&g.drv);
+	vg_send(&g, VIRTIO_VSOCK_OP_RESPONSE, 1u << 30, 1, 0, NULL, 0);
+	mark(f);
+	drv_resume(&g.drv);
+	fake_run(&f->fp); /* two rings, and a buffer with the ten bytes */
+	assert_int_equal(count_changed(f, &noted_only), 2 + 1);
+	assert_in_range(noted_only, 0, 3); /* the rest of it, and another one, could have been written */
+	drv_pause(&g.drv);
+	free(drv_save(&g.drv, &len));
+	memset(guest_ram(&f->fp.mem, VSOCK_EV_GPA, 512), 0xff, 512);
+	mark(f);
+	drv_resume(&g.drv);
+	fake_run(&f->fp);
+	assert_int_equal(count_changed(f, &noted_only), 1 + 1);
+	assert_in_range(noted_only, 0, 2); /* the other queues are looked at, and notifications asked for as before */
+	close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -344,6 +392,7 @@ int main(void)
 		TEST(pages_that_are_given_back),
 		TEST(the_vm_generation_id),
 		TEST(vmclock),
+		TEST(packets_of_the_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
