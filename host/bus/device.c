@@ -84,6 +84,16 @@ int device_leak(struct device *dev, struct err *e)
 	return r;
 }
 
+bool device_leak_progress(struct device *dev, struct leak_progress *progress)
+{
+	bool known;
+
+	device_lock(dev);
+	known = dev->ops->leak_progress && dev->ops->leak_progress(dev, progress);
+	device_unlock(dev);
+	return known;
+}
+
 void device_pause(struct device *dev)
 {
 	device_begin(dev, IN(DEVICE_RUNNING));

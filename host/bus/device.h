@@ -32,6 +32,7 @@
 #ifndef BUS_DEVICE_H
 #define BUS_DEVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -40,6 +41,17 @@
 struct dec;
 struct device;
 struct enc;
+
+/* Is there anybody in the guest who is told of leaks, and who says that they have been handled? */
+enum leak_driver { LEAK_DRIVER_NONE, LEAK_DRIVER_SILENT, LEAK_DRIVER_CONFIRMS };
+
+/* How far the guest is with the leaks of its machine (docs/leak-protocol.md, rule 16). */
+struct leak_progress {
+	uint32_t generation; /* leak events so far, modulo 2^32 */
+	uint32_t handled;    /* the last of them after which the guest says that it has reseeded */
+	bool late;	     /* the last one waits for the driver's next request */
+	enum leak_driver driver;
+};
 
 struct device_ops {
 	/* A guest access of 1, 2, 4 or 8 bytes at offset from the start of the device's range. data is little endian; read must set all of it. */
@@ -61,6 +73,8 @@ struct device_ops {
 	 * load and before resume. An error keeps the machine paused.
 	 */
 	int (*leak)(struct device *dev, struct err *e);
+	/* What the guest says of leaks; false: this device does not ask it. At any time. */
+	bool (*leak_progress)(struct device *dev, struct leak_progress *progress);
 
 	void (*pause)(struct device *dev); /* stop looking at the guest's requests */
 	/*
@@ -105,6 +119,7 @@ int device_flush(struct device *dev, struct err *e) must_check;
 void device_save(struct device *dev, struct enc *enc);
 void device_load(struct device *dev, struct dec *dec);
 int device_leak(struct device *dev, struct err *e) must_check;
+bool device_leak_progress(struct device *dev, struct leak_progress *progress) must_check;
 void device_pause(struct device *dev);
 int device_drain(struct device *dev, unsigned int ms, struct err *e) must_check;
 void device_resume(struct device *dev);

@@ -25,6 +25,8 @@ struct platform_ops {
 	 * what happens while no vCPU runs. irq must stay where it is. Loop thread.
 	 */
 	void (*irq_raise_when_open)(struct platform *p, const struct irq_line *irq);
+	/* The guest says that it has handled a leak (device.h: leak_progress). Any thread. */
+	void (*leak_handled)(struct platform *p);
 	/* Where the virtio device of this name is: a 4 KiB MMIO window and a GSI, which others may share. */
 	int (*virtio_place)(struct platform *p, const char *name, gpa_t *base, uint32_t *gsi, struct err *e);
 	/* A 32-bit guest write of value to addr makes fd readable instead of reaching the bus. fd stays the device's. */

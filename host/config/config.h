@@ -156,8 +156,9 @@ struct snapshot_load_config {
 	bool track_dirty_pages; /* or enable_diff_snapshots */
 	enum load_huge_pages huge_pages;
 	bool resume_vm;
-	char *vsock_uds_path; /* in place of the snapshot's; NULL: as it was */
-	bool clock_realtime;  /* advance the guest's kvmclock by the host time that has passed since the snapshot */
+	uint32_t reseed_timeout_ms; /* extension, 0: the answer does not wait for the guest's word */
+	char *vsock_uds_path;	    /* in place of the snapshot's; NULL: as it was */
+	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
 };
 
 /* 1 to CONFIG_RESOURCE_ID_MAX characters, letters, digits and '_'. */

@@ -381,7 +381,7 @@ static bool json_field_is_left_out(const struct field_table *table, const struct
 
 	if (f->flags & FIELD_IF_GIVEN)
 		return !json_field_is_given(f, in);
-	if (!(f->flags & FIELD_OURS)) /* which are booleans */
+	if (!(f->flags & FIELD_OURS) || f->type != FIELD_BOOL)
 		return f->flags & FIELD_NOT_WRITTEN;
 	return *(const bool *)(in + f->offset) == (defaults && *(const bool *)(defaults + f->offset));
 }

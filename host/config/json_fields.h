@@ -33,7 +33,7 @@ enum field_flags {
 	FIELD_ZERO_NULL = 1 << 2,   /* numbers: 0 is written as null; FIELD_OBJECT: so is one of nothing but nulls */
 	FIELD_NOT_WRITTEN = 1 << 3, /* the encoder leaves it out */
 	FIELD_IF_GIVEN = 1 << 4,    /* the encoder leaves it out if it was not given */
-	FIELD_OURS = 1 << 6,  /* FIELD_BOOL that Firecracker does not have: written only if it is not the default */
+	FIELD_OURS = 1 << 6,  /* Firecracker does not have it: a FIELD_BOOL is written only if it is not the default */
 	FIELD_OWNED = 1 << 7, /* FIELD_CUSTOM: what is stored is a malloc'ed string */
 	/* FIELD_LATER: a value that asks for nothing and is accepted, besides null. */
 	FIELD_MAY_BE_EMPTY = 1 << 5, /* [] */

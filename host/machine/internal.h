@@ -14,6 +14,7 @@
 #include "kvm/vm.h"
 #include "machine/beside.h"
 #include "machine/machine.h"
+#include "machine/reseed.h"
 #include "mem/mem.h"
 #include "virtio/mmio.h"
 
@@ -41,6 +42,7 @@ struct machine {
 	struct arch_board board; /* where they are */
 	bool paused;
 	struct beside beside;
+	struct reseed_wait reseed;
 	const struct snapshot_create_config *save; /* borrowed; the snapshot that is being written */
 	struct enc *save_state;			   /* owned; its state file */
 	machine_done_fn *save_done;

@@ -32,6 +32,7 @@ struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
 	m->paused = true;
 	m->mem.backing_fd = -1;
 	m->beside.done_fd = -1;
+	m->reseed.said_fd = -1;
 	bus_init(&m->bus);
 	return m;
 }
@@ -49,6 +50,8 @@ int machine_build(struct machine *m, struct err *e)
 	if (r < 0)
 		return r;
 	r = beside_init(&m->beside, m->loop, e);
+	if (!r)
+		r = reseed_init(m, m->loop, e);
 	if (!r)
 		r = machine_platform_init(&m->platform, m, e);
 	return r < 0 ? r : machine_assemble(m, e);
@@ -105,6 +108,7 @@ void machine_free(struct machine *m)
 		return;
 	(void)!beside_fini(&m->beside); /* it has nothing to do: a machine that was stopped, or never ran */
 	enc_free(m->save_state);
+	reseed_fini(m);
 	machine_platform_fini(&m->platform);
 	/* Devices take their doorbells away from KVM, so they go first; no vCPU runs any more. */
 	while (m->devices) {

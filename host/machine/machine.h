@@ -13,6 +13,7 @@
 #define MACHINE_MACHINE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/loop.h"
@@ -36,7 +37,8 @@ struct resource_query;
 	M(latencies_us, vmm_load_snapshot)        \
 	M(latencies_us, vmm_pause_vm)             \
 	M(latencies_us, vmm_resume_vm)            \
-	M(latencies_us, leak_event)
+	M(latencies_us, leak_event)               \
+	M(latencies_us, reseed) /* from the resume until the guest said that it had reseeded, for whoever waited */
 METRICS_DECLARE(latencies_us, LATENCIES_US_METRICS)
 
 /* The sections of the machine and of every device that there can be. */
@@ -72,12 +74,21 @@ int machine_pause(struct machine *m, struct err *e) must_check;
 /* If it fails the machine stays paused. */
 int machine_resume(struct machine *m, struct err *e) must_check;
 
+/* Can it be waited for? -ENODEV, -EOPNOTSUPP with a sentence if the guest will never say that it has reseeded. Before the resume. */
+int machine_check_reseed(const struct machine *m, struct err *e) must_check;
+
 /*
  * Beside the loop, for what waits for files: calls work(arg) on a thread of the machine's, and then done(arg) with what it
  * returned on the loop. Until then nothing else may be begun here, and the machine not be resumed.
  */
 typedef void machine_done_fn(void *arg, int r, const struct err *e);
 void machine_beside(struct machine *m, int (*work)(void *arg, struct err *e), machine_done_fn *done, void *arg);
+
+/*
+ * After the resume: calls done(arg) on the loop once the guest says that it has reseeded after the last leak event, perhaps before
+ * this returns. If it has not in timeout_ms the machine is paused again, and that is -ETIMEDOUT. Nothing else may be under way.
+ */
+void machine_await_reseed(struct machine *m, uint32_t timeout_ms, machine_done_fn *done, void *arg);
 
 /* Writes a snapshot beside the loop; save is borrowed until done is called. The machine must be paused, else -EBUSY. */
 void machine_save(struct machine *m, const struct snapshot_create_config *save, machine_done_fn *done, void *arg);

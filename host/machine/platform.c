@@ -45,6 +45,11 @@ static int platform_irq_new(struct platform *platform, uint32_t gsi, struct irq_
 	return 0;
 }
 
+static void platform_leak_handled(struct platform *platform)
+{
+	reseed_tell(&((struct machine_platform *)platform)->machine->reseed);
+}
+
 static int platform_virtio_place(struct platform *platform, const char *name, gpa_t *base, uint32_t *gsi, struct err *e)
 {
 	struct machine_platform *p = (struct machine_platform *)platform;
@@ -112,6 +117,7 @@ static int platform_thread(struct platform *p, const char *name, bool sockets, v
 static const struct platform_ops machine_platform_ops = {
 	.irq_new = platform_irq_new,
 	.irq_raise_when_open = machine_irq_raise_when_open,
+	.leak_handled = platform_leak_handled,
 	.virtio_place = platform_virtio_place,
 	.doorbell = platform_doorbell,
 	.doorbell_remove = platform_doorbell_remove,

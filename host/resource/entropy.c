@@ -29,6 +29,42 @@ static const struct field_table entropy_table = {
 	.defaults = &entropy_defaults,
 };
 
+static const char *const leak_driver_names[] = {
+	[LEAK_DRIVER_NONE] = "None",
+	[LEAK_DRIVER_SILENT] = "Silent",
+	[LEAK_DRIVER_CONFIRMS] = "Confirms",
+	NULL,
+};
+_Static_assert(sizeof(enum leak_driver) == sizeof(unsigned int), "json_fields.c reads an unsigned int");
+
+static const struct field progress_fields[] = {
+	{ "generation", FIELD_U32, FIELD_REQUIRED, FIELD_AT(leak_progress, generation), .max = UINT32_MAX,
+	  .help = "Leak events that this machine and its ancestors have had; wraps." },
+	{ "handled", FIELD_U32, FIELD_REQUIRED, FIELD_AT(leak_progress, handled), .max = UINT32_MAX,
+	  .help = "The last of them after which the guest says that it has reseeded." },
+	{ "late", FIELD_BOOL, FIELD_REQUIRED, FIELD_AT(leak_progress, late),
+	  .help = "The last event waits for the guest's driver." },
+	{ "driver", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(leak_progress, driver), .names = leak_driver_names,
+	  .help = "The guest's driver: none, one that does not say when it has reseeded, or one that does." },
+};
+static const struct field_table progress_table = FIELD_TABLE(leak_progress, progress_fields);
+
+static int entropy_ask(struct device *dev, void *answer, struct err *e)
+{
+	if (device_leak_progress(dev, answer))
+		return 0;
+	return err_set(e, ENODEV, "\"leak_reporting\" is false: the guest is told of no leaks");
+}
+
+static const struct resource_query entropy_queries[] = {
+	{ .path = "entropy",
+	  .summary = "How far the guest is with its leaks",
+	  .error = "Entropy error",
+	  .reply = &progress_table,
+	  .ask = entropy_ask },
+	{ 0 },
+};
+
 const struct resource entropy_resource = {
 	.path = "entropy",
 	.section = "entropy",
@@ -40,5 +76,6 @@ const struct resource entropy_resource = {
 	.present = offsetof(struct vm_config, entropy.present) + 1,
 	.device = "entropy",
 	.create = entropy_create,
+	.queries = entropy_queries,
 	.metrics = &entropy_metrics_section,
 };

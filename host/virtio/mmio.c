@@ -128,6 +128,13 @@ static int mmio_leak(struct device *dev, struct err *e)
 	return vdev->ops->leak ? vdev->ops->leak(vdev, e) : 0;
 }
 
+static bool mmio_leak_progress(struct device *dev, struct leak_progress *progress)
+{
+	struct virtio_dev *vdev = mmio_from_dev(dev)->vdev;
+
+	return vdev->ops->leak_progress && vdev->ops->leak_progress(vdev, progress);
+}
+
 static int mmio_drain(struct device *dev, unsigned int ms, struct err *e)
 {
 	if (virtio_settle(mmio_from_dev(dev)->vdev, ms))
@@ -206,6 +213,7 @@ static const struct device_ops mmio_ops = {
 	.save = virtio_mmio_save,
 	.load = virtio_mmio_load,
 	.leak = mmio_leak,
+	.leak_progress = mmio_leak_progress,
 	.pause = mmio_pause,
 	.drain = mmio_drain,
 	.resume = mmio_resume,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The entropy device and its request queue (virtio 1.2, section 5.4). The leak
- * queues are in rng_leak.c.
+ * queues are in rng_leak.c, the configuration space in rng_config.c.
  *
  * Random bytes go from the host kernel straight into guest memory; nothing is
  * kept here, so that a copy of the monitor has nothing of it either.
@@ -16,7 +16,6 @@
  */
 #include "virtio/rng.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,19 +122,6 @@ static int rng_notify(struct virtio_dev *vdev, unsigned int q)
 	return q == VIRTIO_RNG_REQUESTQ ? rng_notify_requests(rng) : rng_leak_notify(rng, q);
 }
 
-/* The configuration space has one number, which is in one access or not read at all. */
-static void rng_config_read(struct virtio_dev *vdev, uint64_t offset, void *data, unsigned int len)
-{
-	uint32_t config = htole32(rng_from_vdev(vdev)->leak.unreported);
-
-	memset(data, 0, len);
-	if (!(vdev->offered >> VIRTIO_RNG_F_LEAK_COUNT & 1) || offset >= sizeof(config))
-		return;
-	if (len > sizeof(config) - offset)
-		len = (unsigned int)(sizeof(config) - offset);
-	memcpy(data, (const uint8_t *)&config + offset, len);
-}
-
 static void rng_reset(struct virtio_dev *vdev)
 {
 	struct rng *rng = rng_from_vdev(vdev);
@@ -158,6 +144,7 @@ struct rng_state {
 	struct rate_limiter_state rate_limiter;
 	uint32_t leak_active, leak_signalled;
 	bool leak_late;
+	uint32_t leak_generation, leak_handled;
 };
 
 static const struct state_field rng_fields[] = {
@@ -165,6 +152,8 @@ static const struct state_field rng_fields[] = {
 	STATE_UINT_FIELD(struct rng_state, leak_active, VIRTIO_RNG_LEAKQ1, VIRTIO_RNG_LEAKQ2),
 	STATE_UINT_FIELD(struct rng_state, leak_signalled, RNG_LEAK_NONE, VIRTIO_RNG_LEAKQ2),
 	STATE_BOOL_FIELD(struct rng_state, leak_late),
+	STATE_UINT_FIELD(struct rng_state, leak_generation, 0, UINT32_MAX, .since = 1),
+	STATE_UINT_FIELD(struct rng_state, leak_handled, 0, UINT32_MAX, .since = 1),
 };
 static const struct state_table rng_table = STATE_TABLE(rng_fields);
 
@@ -175,6 +164,8 @@ static void rng_save(struct virtio_dev *vdev, struct enc *enc)
 		.leak_active = rng->leak.active,
 		.leak_signalled = rng->leak.signalled,
 		.leak_late = rng->leak.late,
+		.leak_generation = rng->leak.generation,
+		.leak_handled = rng->leak.handled,
 	};
 
 	throttle_get(&rng->throttle, &state.rate_limiter);
@@ -191,6 +182,12 @@ static void rng_load(struct virtio_dev *vdev, struct dec *dec)
 	if (!rng_leak_set(&rng->leak, state.leak_active, state.leak_signalled, state.leak_late))
 		dec_fail(dec, "leak_signalled %u cannot be while leak_active is %u", state.leak_signalled,
 			 state.leak_active);
+	/* No driver can be ahead, and none gets 2^31 events behind. */
+	if (state.leak_generation - state.leak_handled > INT32_MAX)
+		dec_fail(dec, "leak_handled %u is ahead of leak_generation %u", state.leak_handled,
+			 state.leak_generation);
+	rng->leak.generation = state.leak_generation;
+	rng->leak.handled = state.leak_handled;
 }
 
 static void rng_free(struct virtio_dev *vdev)
@@ -213,8 +210,10 @@ static const struct virtio_ops rng_ops = {
 	},
 	.notify = rng_notify,
 	.config_read = rng_config_read,
+	.config_write = rng_config_write,
 	.reset = rng_reset,
 	.leak = rng_leak,
+	.leak_progress = rng_leak_progress,
 	.pause = rng_pause,
 	.save = rng_save,
 	.load = rng_load,
@@ -230,7 +229,9 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 	if (!rng)
 		return err_set(e, ENOMEM, "entropy device: out of memory");
 	if (config->leak_reporting)
-		offered |= 1ull << VIRTIO_RNG_F_LEAK | 1ull << VIRTIO_RNG_F_LEAK_COUNT;
+		offered |= 1ull << VIRTIO_RNG_F_LEAK | 1ull << VIRTIO_RNG_F_LEAK_COUNT |
+			   1ull << VIRTIO_RNG_F_LEAK_HANDLED;
+	rng->p = p;
 	r = virtio_dev_init(&rng->vdev, &rng_ops, p, offered, RNG_QUEUE_SIZE);
 	if (r) {
 		free(rng);

@@ -25,7 +25,8 @@
 	M(entropy, leak_copy_count) /* copy-on-leak requests carried out */                    \
 	M(entropy, leak_copy_bytes)                                                            \
 	M(entropy, leak_signalled_count) /* of both: used at once, from the signalled queue */ \
-	M(entropy, leak_refused_count)	 /* requests used with length 0 */
+	M(entropy, leak_refused_count)	 /* requests used with length 0 */                     \
+	M(entropy, leak_handled_count)	 /* times that the guest has said that it has reseeded */
 METRICS_DECLARE(entropy, ENTROPY_METRICS)
 
 /* At most this many bytes are delivered for one request; the driver may offer more room (the specification allows less). */

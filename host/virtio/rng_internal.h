@@ -25,6 +25,8 @@ struct rng_leak {
 	bool late;		/* an event waits for the driver's next buffer in active */
 	uint64_t credit;	/* bytes that the last event still grants: not charged to the rate limiter */
 	uint32_t unreported;	/* events that no driver was told of, since an arbitrary start; survives resets */
+	uint32_t generation;	/* events whose outcome the driver can have, or of which none was told; modulo 2^32 */
+	uint32_t handled;	/* the last of them that the driver says it has handled */
 	uint8_t *bounce;	/* RNG_MAX_LEAK_REQUEST bytes, owned; untouched pages cost nothing */
 	/* One event's outcome, in order: the signalled queue's, then the active one's. */
 	struct rng_leak_done done[2][VIRTQ_MAX_SIZE];
@@ -41,6 +43,7 @@ struct rng_leak {
 
 struct rng {
 	struct virtio_dev vdev; /* must be first */
+	struct platform *p;	/* borrowed */
 	struct throttle throttle;
 	struct rng_leak leak;
 };
@@ -54,6 +57,14 @@ void rng_leak_reset(struct rng_leak *leak);
 /* virtio_ops.notify for a leak queue, and virtio_ops.leak. */
 int rng_leak_notify(struct rng *rng, unsigned int q) must_check;
 int rng_leak_event(struct rng *rng, struct err *e) must_check;
+/* The driver says that it has handled event number generation; false: that is no news, or cannot be. */
+bool rng_leak_handled(struct rng_leak *leak, uint32_t generation) must_check;
+
+/* rng_config.c: virtio_ops.config_read, config_write and leak_progress. */
+void rng_config_read(struct virtio_dev *vdev, uint64_t offset, void *data, unsigned int len);
+void rng_config_write(struct virtio_dev *vdev, uint64_t offset, const void *data, unsigned int len);
+bool rng_leak_progress(struct virtio_dev *vdev, struct leak_progress *progress);
+
 /* Takes over what a snapshot says; false, and the queues are as after a reset, if the device cannot be like that. */
 bool rng_leak_set(struct rng_leak *leak, unsigned int active, unsigned int signalled, bool late) must_check;
 

@@ -88,10 +88,18 @@ void rng_leak_fini(struct rng_leak *leak)
 	leak->bounce = NULL;
 }
 
+/* An event that no driver is told of. One that comes later finds a new number, and bytes in the request queue. */
+static void rng_leak_miss(struct rng_leak *leak)
+{
+	leak->unreported++;
+	leak->generation++;
+}
+
 /* A late event that was still waiting is one that nobody will be told of. */
 void rng_leak_reset(struct rng_leak *leak)
 {
-	leak->unreported += leak->late;
+	if (leak->late)
+		rng_leak_miss(leak);
 	leak->active = VIRTIO_RNG_LEAKQ1;
 	leak->signalled = RNG_LEAK_NONE;
 	leak->late = false;
@@ -238,6 +246,7 @@ static void rng_leak_charge_all(struct rng *rng, const struct rng_leak_done *don
 static void rng_leak_swap(struct rng_leak *leak, const struct rng_leak_done *done, unsigned int num)
 {
 	leak->late = false;
+	leak->generation++;
 	leak->signalled = leak->active;
 	leak->active = rng_leak_other(leak->active);
 	leak->credit = RNG_MAX_LEAK_EVENT;
@@ -286,7 +295,7 @@ int rng_leak_event(struct rng *rng, struct err *e)
 	int r;
 
 	if (!rng->vdev.driver_ok || !virtio_has(&rng->vdev, VIRTIO_RNG_F_LEAK)) {
-		leak->unreported++;
+		rng_leak_miss(leak);
 		return 0;
 	}
 	r = rng_leak_carry_out(rng, false, &num);
@@ -295,7 +304,7 @@ int rng_leak_event(struct rng *rng, struct err *e)
 	metric_inc(entropy, leak_event_count);
 	if (r) {
 		log_warn("entropy: a leak queue is broken");
-		leak->unreported++;
+		rng_leak_miss(leak);
 		virtio_fail(&rng->vdev);
 		return 0;
 	}
@@ -365,6 +374,20 @@ int rng_leak_notify(struct rng *rng, unsigned int q)
 	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ1]);
 	virtio_notify_used(&rng->vdev, &rng->vdev.queues[VIRTIO_RNG_LEAKQ2]);
 	return r;
+}
+
+/*
+ * A driver says numbers that it has read from us, in rising order, each once; others (a hostile guest may write anything) are
+ * as if it had said nothing. Numbers wrap.
+ */
+bool rng_leak_handled(struct rng_leak *leak, uint32_t generation)
+{
+	uint32_t step = generation - leak->handled;
+
+	if (!step || step > leak->generation - leak->handled)
+		return false;
+	leak->handled = generation;
+	return true;
 }
 
 bool rng_leak_set(struct rng_leak *leak, unsigned int active, unsigned int signalled, bool late)

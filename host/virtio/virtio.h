@@ -75,6 +75,8 @@ struct virtio_ops {
 	 * is no error; an error means that the host could not do its part. Optional.
 	 */
 	int (*leak)(struct virtio_dev *vdev, struct err *e);
+	/* device.h: leak_progress. Optional. */
+	bool (*leak_progress)(struct virtio_dev *vdev, struct leak_progress *progress);
 	/*
 	 * Gives back what has ended. A descriptor that becomes readable when more may have; -1: nothing is in flight, the
 	 * device type has told virtio_settled(), and nothing will touch the guest's memory until the next notify. Any thread,

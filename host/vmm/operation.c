@@ -110,6 +110,12 @@ static int signal_entropy_leak(struct vmm *vmm, void *body, json_t **reply, stru
 	return machine_signal_leak(vmm->machine, e);
 }
 
+/* PATCH /vm. As with struct choice, the choice stands first. */
+struct state_request {
+	unsigned int value;
+	uint32_t reseed_timeout_ms; /* 0: not given */
+};
+
 static int pause_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)
 {
 	(void)body;
@@ -119,9 +125,10 @@ static int pause_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)
 
 static int resume_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)
 {
-	(void)body;
+	const struct state_request *request = body;
+
 	(void)reply;
-	return machine_is_paused(vmm->machine) ? machine_resume(vmm->machine, e) : 0;
+	return vmm_resume(vmm, request->reseed_timeout_ms, e);
 }
 
 static int create_snapshot(struct vmm *vmm, void *body, json_t **reply, struct err *e)
@@ -181,6 +188,8 @@ static const struct operation state_choices[] = {
 	  .run = resume_vm },
 };
 
+static const struct operation *const state_resumed = &state_choices[1];
+
 struct choice {
 	unsigned int value;
 };
@@ -192,10 +201,21 @@ static const struct field action_fields[] = {
 static const struct field_table action_table = FIELD_TABLE(choice, action_fields);
 
 static const struct field state_fields[] = {
-	{ "state", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(choice, value), .names = state_names,
+	{ "state", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(state_request, value), .names = state_names,
 	  .help = "The state to bring the machine into." },
+	{ "reseed_timeout_ms", FIELD_U32, FIELD_OURS, FIELD_AT(state_request, reseed_timeout_ms), RESEED_TIMEOUT },
 };
-static const struct field_table state_table = FIELD_TABLE(choice, state_fields);
+static const struct field_table state_table = FIELD_TABLE(state_request, state_fields);
+
+static int state_check(const void *body, struct err *e)
+{
+	const struct state_request *request = body;
+
+	if (!request->reseed_timeout_ms || &state_choices[request->value] == state_resumed)
+		return 0;
+	return err_set(e, EINVAL, "field \"reseed_timeout_ms\": %u is not allowed with state %s: expected with Resumed",
+		       request->reseed_timeout_ms, state_names[request->value]);
+}
 
 const struct operation *operation_chosen(const struct operation *op, const void *body)
 {
@@ -241,6 +261,7 @@ const struct operation operations[] = {
 	  .summary = "Pauses or resumes the machine",
 	  .allowed = VMM_AFTER_START,
 	  .fields = &state_table,
+	  .check = state_check,
 	  .choices = state_choices },
 	{ .method = "PUT",
 	  .path = "snapshot/create",

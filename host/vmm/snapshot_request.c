@@ -68,6 +68,7 @@ static const struct field snapshot_load_fields[] = {
 	{ "enable_diff_snapshots", FIELD_BOOL, FIELD_DEPRECATED, FIELD_AT(load_request, enable_diff_snapshots),
 	  .help = "As track_dirty_pages." },
 	{ "resume_vm", FIELD_BOOL, 0, FIELD_AT(load_request, load.resume_vm), .help = "Resume the machine at once." },
+	{ "reseed_timeout_ms", FIELD_U32, FIELD_OURS, FIELD_AT(load_request, load.reseed_timeout_ms), RESEED_TIMEOUT },
 	{ "clock_realtime", FIELD_BOOL, 0, FIELD_AT(load_request, load.clock_realtime),
 	  .help = "Advance the guest's clock by the host time since the snapshot." },
 	{ "network_overrides", FIELD_LATER, FIELD_MAY_BE_EMPTY, .help = "Other taps for network interfaces." },
@@ -87,6 +88,11 @@ int snapshot_load_check(const void *body, struct err *e)
 			       "too many fields: either `mem_backend` or `mem_file_path` exclusively is required");
 	if (!c->has_backend && !c->load.mem_file_path)
 		return err_set(e, EINVAL, "missing field: either `mem_backend` or `mem_file_path` is required");
+	if (c->load.reseed_timeout_ms && !c->load.resume_vm)
+		return err_set(e, EINVAL,
+			       "field \"reseed_timeout_ms\": %u is not allowed without resume_vm: expected with the "
+			       "PATCH /vm that resumes the machine",
+			       c->load.reseed_timeout_ms);
 	return 0;
 }
 

@@ -68,6 +68,47 @@ int vmm_start(struct vmm *vmm, struct err *e)
 	return r;
 }
 
+/* machine_done_fn; ctx is the vmm. It may come before vmm_do() has returned: then there is nobody to tell. */
+static void vmm_on_done(void *ctx, int r, const struct err *e)
+{
+	struct vmm *vmm = ctx;
+
+	vmm->busy = false;
+	vmm->result = r;
+	if (r)
+		vmm->error = *e;
+	if (vmm->on_idle && vmm->pending.endpoint.method)
+		vmm->on_idle(vmm->on_idle_ctx);
+}
+
+static void vmm_begin(struct vmm *vmm)
+{
+	action_fini(&vmm->pending); /* of a client that is gone */
+	vmm->busy = true;
+}
+
+static int vmm_begun(struct vmm *vmm, struct err *e)
+{
+	if (vmm->busy)
+		return VMM_LATER;
+	if (vmm->result)
+		*e = vmm->error;
+	return vmm->result;
+}
+
+int vmm_resume(struct vmm *vmm, uint32_t reseed_timeout_ms, struct err *e)
+{
+	int r = reseed_timeout_ms ? machine_check_reseed(vmm->machine, e) : 0;
+
+	if (!r && machine_is_paused(vmm->machine))
+		r = machine_resume(vmm->machine, e);
+	if (r || !reseed_timeout_ms)
+		return r;
+	vmm_begin(vmm);
+	machine_await_reseed(vmm->machine, reseed_timeout_ms, vmm_on_done, vmm);
+	return vmm_begun(vmm, e);
+}
+
 int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct err *e)
 {
 	int r;
@@ -78,9 +119,9 @@ int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct er
 	r = machine_load(load, &vmm->config, vmm->loop, &vmm->machine, e);
 	if (r || !load->resume_vm)
 		return r;
-	r = machine_resume(vmm->machine, e);
-	if (!r)
-		return 0;
+	r = vmm_resume(vmm, load->reseed_timeout_ms, e);
+	if (r >= 0)
+		return r;
 	machine_free(vmm->machine);
 	vmm->machine = NULL;
 	vm_config_reset(&vmm->config);
@@ -190,35 +231,6 @@ static void vmm_count_time(const struct operation *op, uint64_t start_ns)
 	log_info("'%s' API request took %llu us.", op->timed, (unsigned long long)us);
 }
 
-/* machine_done_fn; ctx is the vmm. It may come before vmm_do() has returned: then there is nobody to tell. */
-static void vmm_on_done(void *ctx, int r, const struct err *e)
-{
-	struct vmm *vmm = ctx;
-
-	vmm->busy = false;
-	vmm->result = r;
-	if (r)
-		vmm->error = *e;
-	if (vmm->on_idle && vmm->pending.endpoint.method)
-		vmm->on_idle(vmm->on_idle_ctx);
-}
-
-static void vmm_begin(struct vmm *vmm)
-{
-	action_fini(&vmm->pending); /* of a client that is gone */
-	vmm->busy = true;
-	vmm->begun_ns = clock_now_ns();
-}
-
-static int vmm_begun(struct vmm *vmm, struct err *e)
-{
-	if (vmm->busy)
-		return VMM_LATER;
-	if (vmm->result)
-		*e = vmm->error;
-	return vmm->result;
-}
-
 int vmm_save(struct vmm *vmm, const struct snapshot_create_config *save, struct err *e)
 {
 	vmm_begin(vmm);
@@ -266,7 +278,9 @@ static int vmm_operate(struct vmm *vmm, const struct operation *op, void *body, 
 	uint64_t start_ns = clock_now_ns();
 	int r = op->run(vmm, body, reply, e);
 
-	if (!r && op->timed)
+	if (r == VMM_LATER)
+		vmm->begun_ns = start_ns;
+	else if (!r && op->timed)
 		vmm_count_time(op, start_ns);
 	return r;
 }

@@ -7,6 +7,7 @@
 #define VMM_VMM_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -34,7 +35,7 @@ struct vmm {
 	bool boot_specific;	    /* a resource of a machine to boot was configured: a load is refused from then on */
 	struct machine *machine;    /* owned; NULL before start or load */
 
-	/* What is under way beside the loop. */
+	/* What is under way beside the loop, or waits for the guest. */
 	bool busy;
 	struct action pending; /* owned until vmm_result() or the next one */
 	uint64_t begun_ns;
@@ -51,7 +52,7 @@ struct vmm {
 /* The sections of requests, of the machine and of its devices. Before metrics_open(). */
 void vmm_add_metrics(void);
 
-/* What vmm_do() returns for an action that waits for files: it goes on beside the loop. */
+/* What vmm_do() returns for an action that waits, for files or for the guest: it goes on beside the loop. */
 #define VMM_LATER 1
 
 void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool boot_timer);
@@ -75,6 +76,8 @@ int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e
 
 /* For operation.c: writes a snapshot; VMM_LATER, or as vmm_do(). */
 int vmm_save(struct vmm *vmm, const struct snapshot_create_config *save, struct err *e) must_check;
+/* For operation.c: lets the machine run; with a timeout the action succeeds once the guest has reseeded. VMM_LATER, or as vmm_do(). */
+int vmm_resume(struct vmm *vmm, uint32_t reseed_timeout_ms, struct err *e) must_check;
 /* For operation.c: the machine that is configured, or that of a snapshot. On error everything is as before. */
 int vmm_start(struct vmm *vmm, struct err *e) must_check;
 int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct err *e) must_check;

@@ -92,6 +92,8 @@ static const struct request get_config = { "GET", "/vm/config", "" };
 static const struct request start = { "PUT", "/actions", "{\"action_type\":\"InstanceStart\"}" };
 static const struct request pause_vm = { "PATCH", "/vm", "{\"state\":\"Paused\"}" };
 static const struct request resume_vm = { "PATCH", "/vm", "{\"state\":\"Resumed\"}" };
+static const struct request resume_and_wait = { "PATCH", "/vm", "{\"state\":\"Resumed\",\"reseed_timeout_ms\":1}" };
+static const struct request get_entropy = { "GET", "/entropy", "" };
 static const struct request ctrl_alt_del = { "PUT", "/actions", "{\"action_type\":\"SendCtrlAltDel\"}" };
 static const struct request leak = { "PUT", "/actions", "{\"action_type\":\"SignalEntropyLeak\"}" };
 static const struct request flush = { "PUT", "/actions", "{\"action_type\":\"FlushMetrics\"}" };
@@ -327,9 +329,11 @@ const struct constructor constructors_of_machines[] = {
 	REQUEST(get_machine, NULL), /* machine_config_to_json */
 	REQUEST(get_config, CONFIGURED),
 	REQUEST(start,
-		CONFIGURED), /* machine_boot, beside_init, machine_alloc, machine_build, arch_boot, kernel_load, crash_init_thread, irq_init, machine_irq_wait_init, machine_platform_init */
+		CONFIGURED), /* machine_boot, beside_init, reseed_init, machine_alloc, machine_build, arch_boot, kernel_load, crash_init_thread, irq_init, machine_irq_wait_init, machine_platform_init */
 	REQUEST(pause_vm, RUNNING),
 	REQUEST(resume_vm, PAUSED),
+	REQUEST(resume_and_wait, PAUSED), /* there was no leak: the guest has handled them all */
+	REQUEST(get_entropy, RUNNING),
 	REQUEST(ctrl_alt_del, RUNNING),
 	REQUEST(leak, RUNNING),
 	REQUEST(flush, RUNNING),

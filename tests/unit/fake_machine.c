@@ -163,6 +163,22 @@ void machine_beside(struct machine *m, int (*work)(void *arg, struct err *e), ma
 	fake_done(done, arg, r, &e);
 }
 
+int machine_check_reseed(const struct machine *m, struct err *e)
+{
+	(void)m;
+	return fake.progress.driver == LEAK_DRIVER_SILENT ? err_set(e, EOPNOTSUPP, "it never says so") : 0;
+}
+
+void machine_await_reseed(struct machine *m, uint32_t timeout_ms, machine_done_fn *done, void *arg)
+{
+	struct err e;
+	int r = fake_call("reseed", &e);
+
+	fake.reseed_timeout_ms = timeout_ms;
+	m->paused = r < 0;
+	fake_done(done, arg, r, &e);
+}
+
 int machine_signal_leak(struct machine *m, struct err *e)
 {
 	(void)m;
@@ -192,9 +208,9 @@ int machine_query(struct machine *m, const struct resource *resource, const stru
 		  const void *instance, void *answer, struct err *e)
 {
 	(void)m;
-	(void)resource;
 	(void)query;
 	(void)instance;
-	(void)answer;
+	if (resource == &entropy_resource)
+		*(struct leak_progress *)answer = fake.progress;
 	return fake_call("query", e);
 }

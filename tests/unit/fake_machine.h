@@ -6,6 +6,7 @@
 #ifndef TESTS_FAKE_MACHINE_H
 #define TESTS_FAKE_MACHINE_H
 
+#include "bus/device.h"
 #include "machine/machine.h"
 
 struct fake_machine {
@@ -19,7 +20,9 @@ struct fake_machine {
 	void *done_arg;
 	int done_r;
 	struct err done_error;
-	const char *on_load; /* the configuration in the "snapshot": text for vm_config_from_text() */
+	struct leak_progress progress; /* what the guest says; driver SILENT: it never will */
+	uint32_t reseed_timeout_ms;    /* of the last wait; "reseed" fails it, and then the machine is paused */
+	const char *on_load;	       /* the configuration in the "snapshot": text for vm_config_from_text() */
 };
 
 extern struct fake_machine fake;

@@ -52,6 +52,11 @@ static void fake_irq_raise_when_open(struct platform *p, const struct irq_line *
 		irq_raise(irq);
 }
 
+static void fake_leak_handled(struct platform *p)
+{
+	fake_from_platform(p)->num_handled++;
+}
+
 static int fake_virtio_place(struct platform *p, const char *name, gpa_t *base, uint32_t *gsi, struct err *e)
 {
 	struct fake_platform *fp = fake_from_platform(p);
@@ -113,6 +118,7 @@ static int fake_thread(struct platform *p, const char *name, bool sockets, void 
 static const struct platform_ops fake_ops = {
 	.irq_new = fake_irq_new,
 	.irq_raise_when_open = fake_irq_raise_when_open,
+	.leak_handled = fake_leak_handled,
 	.virtio_place = fake_virtio_place,
 	.doorbell = fake_doorbell,
 	.doorbell_remove = fake_doorbell_remove,

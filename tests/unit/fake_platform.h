@@ -35,7 +35,8 @@ struct fake_platform {
 	int irq_fds[FAKE_MAX_DEVICES]; /* owned duplicates */
 	bool pins_masked; /* the guest is not ready: what is raised when a pin is open is counted in num_waiting */
 	unsigned int num_waiting;
-	unsigned int num_bells; /* connected ones */
+	unsigned int num_handled; /* times that the guest said that it had handled a leak */
+	unsigned int num_bells;	  /* connected ones */
 	struct fake_bell {
 		gpa_t addr;
 		uint32_t value;

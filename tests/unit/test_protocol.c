@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "fake_rand.h"
 #include "guest_ram.h"
+#include "virtio/rng_internal.h"
 #include "virtio_driver.h"
 #include "virtio_rng_leak.h"
 
@@ -422,6 +423,228 @@ static void each_device_counts_from_somewhere_else(void **state)
 	assert_true(seen[0] != seen[1] || seen[1] != seen[2]);
 }
 
+/* Rule 16 */
+
+#define COUNT	FEATURE(VIRTIO_RNG_F_LEAK_COUNT)
+#define HANDLED FEATURE(VIRTIO_RNG_F_LEAK_HANDLED)
+
+static uint32_t generation(struct fixture *f)
+{
+	return drv_read(&f->drv, VIRTIO_MMIO_CONFIG + VIRTIO_RNG_CONFIG_GENERATION);
+}
+
+static uint32_t handled(struct fixture *f)
+{
+	return drv_read(&f->drv, VIRTIO_MMIO_CONFIG + VIRTIO_RNG_CONFIG_HANDLED);
+}
+
+static void say_handled(struct fixture *f, uint32_t value)
+{
+	drv_write(&f->drv, VIRTIO_MMIO_CONFIG + VIRTIO_RNG_CONFIG_HANDLED, value);
+}
+
+static void assert_progress(struct fixture *f, uint32_t expected, uint32_t expected_handled, bool late)
+{
+	struct leak_progress p;
+
+	assert_true(device_leak_progress(f->drv.dev, &p));
+	assert_int_equal(p.generation, expected);
+	assert_int_equal(p.handled, expected_handled);
+	assert_int_equal(p.late, late);
+}
+
+static void start_confirming(struct fixture *f)
+{
+	drv_start(&f->drv, LEAK | COUNT | HANDLED, 3);
+}
+
+static void each_event_has_a_number_and_is_handled_when_the_driver_says_so(void **state)
+{
+	struct fixture *f = *state;
+
+	start_confirming(f);
+	assert_progress(f, 0, 0, false);
+	for (uint32_t i = 1; i <= 3; i++) {
+		arm_fill(f, i % 2 ? Q1 : Q2, DRV_DATA_GPA, 16);
+		event(f);
+		assert_int_equal(generation(f), i);
+		assert_progress(f, i, i - 1, false);
+		assert_int_equal(f->fp.num_handled, i - 1);
+		say_handled(f, i);
+		assert_int_equal(f->fp.num_handled, i);
+		assert_progress(f, i, i, false);
+	}
+	assert_int_equal(COUNTED(f, leak_handled_count), 3);
+}
+
+static void late_event_cannot_be_handled_before_its_seed_is_there(void **state)
+{
+	struct fixture *f = *state;
+
+	start_confirming(f);
+	event(f);
+	event(f);
+	assert_int_equal(generation(f), 0);
+	assert_progress(f, 1, 0, true);
+	say_handled(f, 1);
+	assert_int_equal(handled(f), 0);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	drv_kick(&f->drv, Q1);
+	assert_int_equal(used_len(f, Q1), 16);
+	assert_int_equal(generation(f), 1);
+	assert_progress(f, 1, 0, false);
+	say_handled(f, 1);
+	assert_progress(f, 1, 1, false);
+}
+
+static void numbers_that_are_behind_ahead_or_repeated_say_nothing(void **state)
+{
+	struct fixture *f = *state;
+	static const uint32_t wrong[] = { 0, 1, 4, 5, UINT32_MAX, UINT32_MAX / 2, 1u << 31 };
+
+	start_confirming(f);
+	for (unsigned int i = 0; i < 3; i++) {
+		arm_fill(f, i % 2 ? Q2 : Q1, DRV_DATA_GPA, 16);
+		event(f);
+	}
+	say_handled(f, 2); /* one may be left out */
+	assert_progress(f, 3, 2, false);
+	say_handled(f, 2);
+	assert_int_equal(f->fp.num_handled, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		say_handled(f, wrong[i]);
+		assert_progress(f, 3, 2, false);
+	}
+	assert_int_equal(f->fp.num_handled, 1);
+	say_handled(f, 3);
+	assert_progress(f, 3, 3, false);
+}
+
+static void numbers_wrap(void **state)
+{
+	struct rng_leak leak = { .generation = 1, .handled = UINT32_MAX - 1 };
+
+	(void)state;
+	assert_false(rng_leak_handled(&leak, UINT32_MAX - 1));
+	assert_false(rng_leak_handled(&leak, 2));
+	assert_true(rng_leak_handled(&leak, UINT32_MAX));
+	assert_true(rng_leak_handled(&leak, 1));
+	assert_false(rng_leak_handled(&leak, 0));
+	assert_int_equal(leak.handled, 1);
+}
+
+static void only_a_driver_with_the_feature_says_anything(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t without[] = { 0, LEAK, LEAK | COUNT, HANDLED };
+	struct leak_progress p;
+
+	event(f); /* before there was a driver: number 1 */
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		say_handled(f, 1);
+		drv_start(&f->drv, without[i], without[i] & LEAK ? 3 : 1);
+		say_handled(f, 1);
+		assert_progress(f, 1, 0, false);
+		assert_true(device_leak_progress(f->drv.dev, &p));
+		assert_int_equal(p.driver, LEAK_DRIVER_SILENT);
+		drv_reset(&f->drv);
+		assert_true(device_leak_progress(f->drv.dev, &p));
+		assert_int_equal(p.driver, LEAK_DRIVER_NONE);
+	}
+	start_confirming(f);
+	assert_true(device_leak_progress(f->drv.dev, &p));
+	assert_int_equal(p.driver, LEAK_DRIVER_CONFIRMS);
+	say_handled(f, 1); /* with bytes from requestq, say */
+	assert_progress(f, 1, 1, false);
+	drv_reset(&f->drv);
+	assert_progress(f, 1, 1, false); /* what it has done is not undone */
+	event(f);
+	assert_progress(f, 2, 1, false);
+}
+
+static void a_number_is_written_whole_or_not_at_all(void **state)
+{
+	struct fixture *f = *state;
+	gpa_t at_handled = f->fp.last_base + VIRTIO_MMIO_CONFIG + VIRTIO_RNG_CONFIG_HANDLED;
+
+	start_confirming(f);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	event(f);
+	fake_write(&f->fp, at_handled, 1, 1);
+	fake_write(&f->fp, at_handled, 1, 2);
+	fake_write(&f->fp, at_handled, 1, 8);
+	fake_write(&f->fp, at_handled - 4, 1, 4);
+	fake_write(&f->fp, at_handled - 4, 1ull << 32, 8);
+	fake_write(&f->fp, at_handled + 4, 1, 4);
+	assert_progress(f, 1, 0, false);
+	assert_int_equal(fake_read(&f->fp, at_handled - 4, 8), 1);
+	say_handled(f, 1);
+	assert_int_equal(fake_read(&f->fp, at_handled - 4, 8), 1 | 1ull << 32);
+	assert_int_equal(fake_read(&f->fp, at_handled + 4, 8), 0);
+}
+
+static void a_machine_that_was_restored_has_not_handled_its_own_event(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_driver before;
+	struct err e;
+	uint8_t *data;
+	size_t len;
+
+	start_confirming(f);
+	arm_fill(f, Q1, DRV_DATA_GPA, 16);
+	event(f);
+	say_handled(f, 1);
+	arm_fill(f, Q2, DRV_DATA_GPA, 16);
+	drv_pause(&f->drv);
+	data = drv_save(&f->drv, &len);
+	before = f->drv;
+	drv_reset(&f->drv);
+	assert_int_equal(drv_leak(&f->drv, &e), 0); /* of another life: the file knows nothing of it */
+	assert_int_equal(drv_load(&f->drv, &before, data, len, &e), 0);
+	free(data);
+	assert_progress(f, 1, 1, false);
+	assert_int_equal(drv_leak(&f->drv, &e), 0);
+	drv_resume(&f->drv);
+	assert_progress(f, 2, 1, false);
+	say_handled(f, 1); /* what the guest was about to say when it was copied */
+	assert_progress(f, 2, 1, false);
+	say_handled(f, 2);
+	assert_progress(f, 2, 2, false);
+}
+
+static void a_forged_number_that_is_ahead_is_refused(void **state)
+{
+	static const struct {
+		uint32_t generation, handled;
+		int result;
+	} rows[] = {
+		{ 5, 6, -EINVAL },	    { 0, 1, -EINVAL },	      { 5, 5, 0 },	   { 2, UINT32_MAX, 0 },
+		{ UINT32_MAX, 0, -EINVAL }, { 1u << 31, 0, -EINVAL }, { INT32_MAX, 0, 0 },
+	};
+	struct fixture *f = *state;
+	struct rng *rng = (struct rng *)f->drv.vdev;
+
+	start_confirming(f);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct virtio_driver before;
+		struct err e;
+		uint8_t *data;
+		size_t len;
+
+		drv_pause(&f->drv);
+		rng->leak.generation = rows[i].generation;
+		rng->leak.handled = rows[i].handled;
+		data = drv_save(&f->drv, &len);
+		before = f->drv;
+		drv_reset(&f->drv);
+		assert_int_equal(drv_load(&f->drv, &before, data, len, &e), rows[i].result);
+		assert_true(!rows[i].result || strstr(e.text, "is ahead of leak_generation"));
+		free(data);
+		drv_resume(&f->drv);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -436,6 +659,14 @@ int main(void)
 		T(queue_that_breaks_a_rule_fails_the_device_and_not_the_machine),
 		T(indirect_buffers_need_their_feature),
 		T(late_event_is_remembered_by_a_snapshot),
+		T(each_event_has_a_number_and_is_handled_when_the_driver_says_so),
+		T(late_event_cannot_be_handled_before_its_seed_is_there),
+		T(numbers_that_are_behind_ahead_or_repeated_say_nothing),
+		T(numbers_wrap),
+		T(only_a_driver_with_the_feature_says_anything),
+		T(a_number_is_written_whole_or_not_at_all),
+		T(a_forged_number_that_is_ahead_is_refused),
+		T(a_machine_that_was_restored_has_not_handled_its_own_event),
 		T(leaks_that_nobody_was_told_of_are_counted),
 		T(late_leak_that_a_reset_takes_away_is_counted),
 		T(leak_that_a_broken_queue_hides_is_counted),

@@ -382,7 +382,8 @@ static void device_offers_what_it_should(void **state)
 
 	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_DEVICE_ID), 4);
 	assert_int_equal(f->drv.vdev->offered, FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |
-						       FEATURE(VIRTIO_RNG_F_LEAK) | FEATURE(VIRTIO_RNG_F_LEAK_COUNT));
+						       FEATURE(VIRTIO_RNG_F_LEAK) | FEATURE(VIRTIO_RNG_F_LEAK_COUNT) |
+						       FEATURE(VIRTIO_RNG_F_LEAK_HANDLED));
 	assert_int_equal(drv_read(&f->drv, VIRTIO_MMIO_CONFIG + 4), 0);
 	drv_write(&f->drv, VIRTIO_MMIO_CONFIG, 1);
 }

@@ -243,6 +243,107 @@ static void what_waits_for_files_goes_on_beside_the_loop(void **state)
 	assert_int_equal(act("PUT snapshot/create", "{'snapshot_path': 's', 'mem_file_path': 'm'}"), 0);
 }
 
+static const char load_and_wait[] =
+	"{'snapshot_path':'s','mem_file_path':'m','resume_vm':true,'reseed_timeout_ms':500}";
+
+static void the_answer_waits_for_the_guest_to_reseed(void **state)
+{
+	unsigned int idle = 0;
+	json_t *reply = NULL;
+
+	(void)state;
+	vmm_set_on_idle(&vmm, note_idle, &idle);
+	fake.is_slow = true;
+	assert_int_equal(act("PUT snapshot/load", load_and_wait), VMM_LATER);
+	assert_int_equal(fake.reseed_timeout_ms, 500);
+	assert_string_equal(fake.calls, "load resume reseed ");
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+	assert_true(must_wait("PATCH", "vm"));
+	assert_true(must_wait("PUT", "actions"));
+	assert_false(must_wait("GET", "entropy"));
+	fake_machine_finish();
+	assert_int_equal(idle, 1);
+	assert_int_equal(vmm_result(&vmm, &reply, &e), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0);
+
+	fake.fail = "reseed";
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed','reseed_timeout_ms':60000}"), VMM_LATER);
+	assert_int_equal(fake.reseed_timeout_ms, 60000);
+	fake_machine_finish();
+	assert_int_equal(vmm_result(&vmm, &reply, &e), -EIO);
+	assert_string_equal(e.text, "Internal VMM error: the fake fails");
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
+	/* A guest that has said so by then is not waited for. */
+	fake.fail = NULL;
+	fake.is_slow = false;
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed','reseed_timeout_ms':1}"), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+}
+
+/* The machine is there, paused, for whoever decides. */
+static void a_guest_that_does_not_reseed_in_time_is_loaded_and_paused(void **state)
+{
+	json_t *reply = NULL;
+
+	(void)state;
+	fake.is_slow = true;
+	fake.fail = "reseed";
+	assert_int_equal(act("PUT snapshot/load", load_and_wait), VMM_LATER);
+	fake_machine_finish();
+	assert_int_equal(vmm_result(&vmm, &reply, &e), -EIO);
+	assert_string_equal(e.text, "Load snapshot error: the fake fails");
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed'}"), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+}
+
+static void a_guest_that_will_never_say_so_does_not_run_at_all(void **state)
+{
+	(void)state;
+	fake.progress.driver = LEAK_DRIVER_SILENT;
+	assert_int_equal(act("PUT snapshot/load", load_and_wait), -EOPNOTSUPP);
+	assert_error("it never says so");
+	assert_string_equal(fake.calls, "load free ");
+	assert_int_equal(vmm_state(&vmm), VMM_NOT_STARTED);
+	start();
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0);
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed','reseed_timeout_ms':1}"), -EOPNOTSUPP);
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
+}
+
+static void a_timeout_without_a_resume_is_a_mistake(void **state)
+{
+	(void)state;
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m','reseed_timeout_ms':7}"),
+			 -EINVAL);
+	assert_error("\"reseed_timeout_ms\": 7 is not allowed without resume_vm: expected with the PATCH /vm");
+	start();
+	assert_int_equal(act("PATCH vm", "{'state':'Paused','reseed_timeout_ms':7}"), -EINVAL);
+	assert_error("\"reseed_timeout_ms\": 7 is not allowed with state Paused: expected with Resumed");
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed','reseed_timeout_ms':0}"), -EINVAL);
+	assert_error("\"reseed_timeout_ms\": 0 is not allowed: expected an integer from 1 to 60000");
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed','reseed_timeout_ms':60001}"), -EINVAL);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+}
+
+static void what_the_guest_says_of_leaks_is_shown(void **state)
+{
+	char *text;
+
+	(void)state;
+	assert_int_equal(act("GET entropy", "{}"), -EINVAL);
+	start();
+	assert_int_equal(act("GET entropy", "{}"), -ENOENT);
+	assert_error("Entropy error: \"entropy\" is not configured");
+	vmm.config.entropy.present = true;
+	fake.progress =
+		(struct leak_progress){ .generation = 3, .handled = 2, .late = true, .driver = LEAK_DRIVER_CONFIRMS };
+	assert_int_equal(run("GET entropy", "{}", &text), 0);
+	assert_string_equal(text, "{\"generation\":3,\"handled\":2,\"late\":true,\"driver\":\"Confirms\"}");
+	free(text);
+}
+
 static void a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_touched(void **state)
 {
 	(void)state;
@@ -705,6 +806,11 @@ int main(void)
 		TEST(boot_args_that_do_not_fit_are_refused_when_they_are_put),
 		TEST(each_action_is_allowed_in_its_states_only),
 		TEST(a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_touched),
+		TEST(the_answer_waits_for_the_guest_to_reseed),
+		TEST(a_guest_that_does_not_reseed_in_time_is_loaded_and_paused),
+		TEST(a_guest_that_will_never_say_so_does_not_run_at_all),
+		TEST(a_timeout_without_a_resume_is_a_mistake),
+		TEST(what_the_guest_says_of_leaks_is_shown),
 		TEST(replies_have_the_fields_that_clients_read),
 		TEST(a_patch_merges_and_a_put_resets),
 		TEST(loading_is_refused_after_boot_specific_configuration),
