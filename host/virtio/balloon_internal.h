@@ -18,7 +18,7 @@ struct loop_source;
 
 /* A turn on the loop gives back so much at most; that is what other devices and the API wait for. */
 #define BALLOON_TURN_BYTES (16ull << 20)
-#define BALLOON_TURN_PFNS  (BALLOON_TURN_BYTES / MEM_PAGE_SIZE)
+#define BALLOON_TURN_PFNS  1024u /* fewer: each may be a range of its own, which on a clone is two system calls */
 
 /* What a queue is for; the numbers of section 5.5.2. */
 enum balloon_role {

@@ -106,7 +106,7 @@ int balloon_inflate(struct balloon *b, struct virtq *q, unsigned int index)
 		r = virtq_pop(q, &chain);
 		if (r <= 0)
 			break;
-		got = balloon_read_pfns(b, q, &chain, b->pfns + num, (unsigned int)BALLOON_TURN_PFNS - num, &all);
+		got = balloon_read_pfns(b, q, &chain, b->pfns + num, BALLOON_TURN_PFNS - num, &all);
 		num += got;
 		if (all) {
 			b->heads[chains++] = chain.head;

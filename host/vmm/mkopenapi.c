@@ -110,7 +110,8 @@ static void print_object(const struct field_table *table, bool partial, int inde
 				printf("%*s- %s\n", indent + 2, "", table->fields[i].key);
 		}
 	}
-	printf("%*sproperties:\n", indent, "");
+	if (table->num_fields)
+		printf("%*sproperties:\n", indent, "");
 	for (size_t i = 0; i < table->num_fields; i++)
 		print_field(&table->fields[i], partial ? NULL : table->defaults, indent + 2);
 }
