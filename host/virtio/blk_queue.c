@@ -94,12 +94,7 @@ static int blk_serve(struct blk *blk, const struct virtq_chain *chain)
 /* The driver notifies only of what comes after our last look, and that is when we have nothing else to do. */
 static int blk_next(const struct blk *blk, struct virtq *q, struct virtq_chain *chain)
 {
-	int r = virtq_pop(q, chain);
-
-	if (r || blk->todo.first)
-		return r;
-	virtq_enable_notify(q);
-	return virtq_pop(q, chain);
+	return blk->todo.first ? virtq_pop(q, chain) : virtq_pop_or_wait(q, chain);
 }
 
 /* A system call of the request has been made: it has ended, or goes on with the next. */

@@ -104,6 +104,7 @@ int virtq_enable(struct virtq *q, uint64_t features)
 	q->next_avail = 0;
 	q->next_used = 0;
 	q->notified_used = 0;
+	q->staged = 0;
 	q->ready = true;
 	return 0;
 }
@@ -207,18 +208,33 @@ void virtq_unpop(struct virtq *q)
 	q->next_avail--;
 }
 
-void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
+void virtq_stage(struct virtq *q, uint16_t head, uint32_t len)
 {
 	const struct vring_used_elem entry = { .id = htole32(head), .len = htole32(len) };
+	uint16_t at = q->next_used + q->staged;
 
 	if (!q->ready)
 		return;
 	/* Never outside memory: virtq_enable() has looked. */
-	(void)!mem_write(q->mem, q->used + USED_RING + (uint64_t)(q->next_used % q->size) * USED_ENTRY_LEN, &entry,
+	(void)!mem_write(q->mem, q->used + USED_RING + (uint64_t)(at % q->size) * USED_ENTRY_LEN, &entry,
 			 sizeof(entry));
-	q->next_used++;
-	/* Release: the entry and the buffer's bytes are visible before the index that hands them over. */
+	q->staged++;
+}
+
+void virtq_publish(struct virtq *q)
+{
+	if (!q->ready || !q->staged)
+		return;
+	q->next_used += q->staged;
+	q->staged = 0;
+	/* Release: entries and the buffers' bytes are visible before the index that hands them over. */
 	mem_store_le16(q->mem, q->used + USED_IDX, q->next_used);
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
+{
+	virtq_stage(q, head, len);
+	virtq_publish(q);
 }
 
 bool virtq_need_irq(struct virtq *q)
@@ -262,6 +278,16 @@ uint16_t virtq_watch_available(struct virtq *q)
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	}
 	return (uint16_t)(avail_idx - q->next_avail);
+}
+
+int virtq_pop_or_wait(struct virtq *q, struct virtq_chain *chain)
+{
+	int r = virtq_pop(q, chain);
+
+	if (r)
+		return r;
+	virtq_enable_notify(q);
+	return virtq_pop(q, chain);
 }
 
 bool virtq_chain_ok(const struct virtq *q, const struct virtq_chain *chain)

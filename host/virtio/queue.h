@@ -43,6 +43,7 @@ struct virtq {
 	uint16_t next_avail; /* free running, as the ring's own indices */
 	uint16_t next_used;
 	uint16_t notified_used; /* next_used at the last virtq_need_irq() */
+	uint16_t staged;	/* entries of the used ring from next_used on that the driver does not see yet */
 };
 
 struct virtq_seg {
@@ -68,10 +69,18 @@ int virtq_enable(struct virtq *q, uint64_t features) must_check;
 
 /* Takes the next available chain: 1 with *chain filled, 0 when there is none, -EINVAL when the ring is broken. */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain) must_check;
+/*
+ * The same for a device that does nothing else before the driver notifies: when there is none it asks for that
+ * (virtq_enable_notify()) and looks once more.
+ */
+int virtq_pop_or_wait(struct virtq *q, struct virtq_chain *chain) must_check;
 /* Puts the chain that was popped last back, so that the next pop returns it again. */
 void virtq_unpop(struct virtq *q);
 /* Gives a chain back to the driver; len = bytes written into its writable part. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t len);
+/* The same in two steps, for several that the driver must see at once: none of what is staged before it is published. */
+void virtq_stage(struct virtq *q, uint16_t head, uint32_t len);
+void virtq_publish(struct virtq *q);
 /* After a batch of pushes: must the driver be interrupted? (flags or event index) */
 bool virtq_need_irq(struct virtq *q);
 /*

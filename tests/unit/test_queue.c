@@ -410,6 +410,26 @@ static void table_may_be_longer_than_its_chain(void **state)
 	assert_int_equal(f->chain.writable_len, 2);
 }
 
+static void staged_buffers_are_seen_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_used used;
+
+	for (uint32_t i = 0; i < 3; i++)
+		virtq_stage(&f->q, (uint16_t)i, i * 10);
+	assert_int_equal(ring_used_idx(&f->ring), 0);
+	assert_false(virtq_need_irq(&f->q));
+	virtq_publish(&f->q);
+	assert_true(virtq_need_irq(&f->q));
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_true(ring_get_used(&f->ring, &used));
+		assert_int_equal(used.id, i);
+		assert_int_equal(used.len, i * 10);
+	}
+	virtq_publish(&f->q);
+	assert_false(ring_get_used(&f->ring, &used));
+}
+
 /* Notifications */
 
 static void interrupt_is_wanted_unless_the_flag_is_set(void **state)
@@ -781,6 +801,7 @@ int main(void)
 		T(indirect_without_negotiation_breaks_the_ring),
 		T(bad_indirect_tables_break_the_ring),
 		T(table_may_be_longer_than_its_chain),
+		T(staged_buffers_are_seen_at_once),
 		T(interrupt_is_wanted_unless_the_flag_is_set),
 		T(event_index_decides_over_the_interrupt),
 		T(notification_is_asked_for_by_the_event_index),
