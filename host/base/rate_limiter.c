@@ -121,6 +121,11 @@ bool rate_limiter_take(struct rate_limiter *rl, uint64_t len, uint64_t now_ns)
 	return true;
 }
 
+bool rate_limiter_is_open(struct rate_limiter *rl, uint64_t now_ns)
+{
+	return token_bucket_can_take(&rl->ops, 1, now_ns) && token_bucket_can_take(&rl->bandwidth, 1, now_ns);
+}
+
 static void token_bucket_charge(struct token_bucket *b, uint64_t n, uint64_t now_ns)
 {
 	if (!token_bucket_is_limited(b))

@@ -58,6 +58,8 @@ struct rate_limiter_state {
 void rate_limiter_init(struct rate_limiter *rl, const struct rate_limiter_config *config, uint64_t now_ns);
 /* Takes one operation and len bytes, or nothing: false means that the caller must wait. */
 bool rate_limiter_take(struct rate_limiter *rl, uint64_t len, uint64_t now_ns) __attribute__((warn_unused_result));
+/* Would it take something, however small? For what is charged when its size is known. Refills, takes nothing. */
+bool rate_limiter_is_open(struct rate_limiter *rl, uint64_t now_ns) __attribute__((warn_unused_result));
 /* Takes them in any case: what is not there is a debt, and the bucket is blocked until that has come back. */
 void rate_limiter_charge(struct rate_limiter *rl, uint64_t len, uint64_t now_ns);
 /* A single bucket, for a device that limits bytes only. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/throttle.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/loop.h"
 #include "state/limiter.h"
@@ -45,15 +46,43 @@ void throttle_fini(struct throttle *t)
 	t->timer = NULL;
 }
 
+/* A bucket that was left alone for longer than it takes to fill would lose tokens: half of that, then. */
+static uint64_t throttle_retry_ns(const struct throttle *t)
+{
+	const struct token_bucket_config *buckets[] = { &t->limiter.bandwidth.config, &t->limiter.ops.config };
+	uint64_t ns = RATE_LIMITER_RETRY_NS;
+
+	for (size_t i = 0; i < ARRAY_SIZE(buckets); i++) {
+		uint64_t refill_ms = buckets[i]->size ? buckets[i]->refill_time_ms : 0;
+
+		if (refill_ms && refill_ms < ns / 500000)
+			ns = refill_ms * 500000;
+	}
+	return ns;
+}
+
+static void throttle_wait(struct throttle *t, unsigned int q)
+{
+	if (!t->waiting)
+		loop_set_timer(t->timer, throttle_retry_ns(t), 0);
+	t->waiting |= 1u << q;
+	atomic_fetch_add_explicit(t->refusals, 1, memory_order_relaxed);
+}
+
 bool throttle_take(struct throttle *t, unsigned int q, uint64_t len)
 {
 	if (rate_limiter_take(&t->limiter, len, clock_now_ns()))
 		return true;
 	virtq_unpop(&t->vdev->queues[q]);
-	if (!t->waiting)
-		loop_set_timer(t->timer, RATE_LIMITER_RETRY_NS, 0);
-	t->waiting |= 1u << q;
-	atomic_fetch_add_explicit(t->refusals, 1, memory_order_relaxed);
+	throttle_wait(t, q);
+	return false;
+}
+
+bool throttle_is_open(struct throttle *t, unsigned int q)
+{
+	if (rate_limiter_is_open(&t->limiter, clock_now_ns()))
+		return true;
+	throttle_wait(t, q);
 	return false;
 }
 

@@ -34,6 +34,8 @@ void throttle_fini(struct throttle *t);
 
 /* One operation of len bytes, for the chain that was popped last from queue q. False: it is back in the ring, and q waits. */
 bool throttle_take(struct throttle *t, unsigned int q, uint64_t len) must_check;
+/* May an operation be begun whose size is known only afterwards, and charged then? False: q waits. */
+bool throttle_is_open(struct throttle *t, unsigned int q) must_check;
 /* The same for what has been done already: it is a debt. */
 void throttle_charge(struct throttle *t, uint64_t len);
 bool throttle_holds(const struct throttle *t, unsigned int q);

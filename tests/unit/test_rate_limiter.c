@@ -243,9 +243,11 @@ static void what_is_charged_is_taken_in_any_case_and_has_to_come_back_first(void
 
 	(void)state;
 	rate_limiter_init(&rl, &config, 0);
+	assert_true(rate_limiter_is_open(&rl, 0));
 	rate_limiter_charge(&rl, 500, 0);
 	rate_limiter_charge(&rl, 1000, 0); /* 500 more than there is */
 	rate_limiter_charge(&rl, 1000, 0); /* debts add up */
+	assert_false(rate_limiter_is_open(&rl, 0));
 	assert_false(rate_limiter_take(&rl, 1, 1500 * MS));
 	assert_false(rate_limiter_take(&rl, 100, 1599 * MS));
 	assert_true(rate_limiter_take(&rl, 100, 1600 * MS));
