@@ -159,8 +159,8 @@ static void mmio_pause(struct device *dev)
 }
 
 /*
- * Doorbells that rang meanwhile were ignored, so every queue may have work. What a device does beside its lock is not for this
- * thread: its loop has the turn.
+ * Doorbells that rang meanwhile were ignored, so every queue may have work. A device with a loop of its own is served there, and
+ * not by this thread.
  */
 static void mmio_resume(struct device *dev)
 {
@@ -170,12 +170,15 @@ static void mmio_resume(struct device *dev)
 	if (t->vdev->ops->resume)
 		t->vdev->ops->resume(t->vdev);
 	for (unsigned int q = 0; q < t->vdev->ops->num_queues; q++) {
-		if (t->vdev->ops->work)
+		if (t->vdev->ops->own_thread)
 			virtio_mmio_kick(t, q);
 		else
 			mmio_notify(t, q);
 	}
-	/* An edge may have been lost between save and load; one too many does no harm. */
+	/* An edge may have been lost between save and load; one too many does no harm: the driver looks at its queues once. */
+	if (t->restored && t->vdev->driver_ok)
+		atomic_fetch_or(&t->interrupt_status, VIRTIO_INT_USED);
+	t->restored = false;
 	if (atomic_load(&t->interrupt_status))
 		t->p->ops->irq_raise_when_open(t->p, &t->irq);
 }

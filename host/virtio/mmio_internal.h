@@ -33,6 +33,7 @@ struct virtio_mmio {
 	struct irq_line irq;
 	struct virtio_mmio_doorbell doorbells[VIRTIO_MAX_QUEUES];
 
+	bool restored;	/* from a snapshot, and not resumed since */
 	bool resetting; /* the driver has written status 0, and something is still in flight */
 	uint32_t status;
 	/*

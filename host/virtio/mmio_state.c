@@ -179,6 +179,7 @@ void virtio_mmio_load(struct device *dev, struct dec *dec)
 
 	vdev->driver_ok = (t->status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET |
 					VIRTIO_CONFIG_S_FAILED)) == VIRTIO_CONFIG_S_DRIVER_OK;
+	t->restored = vdev->driver_ok;
 	if (vdev->driver_ok && vdev->ops->activate)
 		vdev->ops->activate(vdev);
 }
