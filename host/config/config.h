@@ -16,6 +16,8 @@
 
 #define CONFIG_MAX_VCPUS       32
 #define CONFIG_MAX_DRIVES      16
+#define CONFIG_MAX_NETWORKS    8
+#define CONFIG_TAP_NAME_MAX    15
 #define CONFIG_DEFAULT_MEM_MIB 128
 #define CONFIG_ID_MAX	       64
 #define CONFIG_RESOURCE_ID_MAX 80 /* "drive.<id>" is the name of a device (bus/device.h) */
@@ -67,6 +69,31 @@ struct drive_update {
 	bool has_bandwidth; /* a bucket that is given replaces the old one and starts full */
 	bool has_ops;
 	struct rate_limiter_config rate_limiter;
+};
+
+struct network_config {
+	char *iface_id;
+	char *host_dev_name;			    /* a tap */
+	char *guest_mac;			    /* NULL: the guest's choice; lower case */
+	uint32_t mtu;				    /* 0: the guest is not told one */
+	struct rate_limiter_config rx_rate_limiter; /* what the guest receives; all zero: no limit */
+	struct rate_limiter_config tx_rate_limiter;
+};
+
+/* PATCH /network-interfaces/{id}: what is absent stays as it is. */
+struct network_update {
+	char *iface_id;
+	bool has_rx_bandwidth, has_rx_ops, has_tx_bandwidth, has_tx_ops;
+	struct rate_limiter_config rx_rate_limiter, tx_rate_limiter;
+};
+
+/* A load: other taps for interfaces of the snapshot; of several for one the last counts. */
+struct network_overrides {
+	unsigned int num;
+	struct network_override {
+		char iface_id[CONFIG_RESOURCE_ID_MAX + 1];
+		char host_dev_name[CONFIG_TAP_NAME_MAX + 1];
+	} items[CONFIG_MAX_NETWORKS];
 };
 
 struct entropy_config {
@@ -128,6 +155,8 @@ struct vm_config {
 	struct machine_config machine;
 	unsigned int num_drives;
 	struct drive_config drives[CONFIG_MAX_DRIVES]; /* root device first, else in the order they came */
+	unsigned int num_networks;
+	struct network_config networks[CONFIG_MAX_NETWORKS];
 	struct balloon_config balloon;
 	struct entropy_config entropy;
 	struct vsock_config vsock;
@@ -159,6 +188,7 @@ struct snapshot_load_config {
 	uint32_t reseed_timeout_ms; /* extension, 0: the answer does not wait for the guest's word */
 	char *vsock_uds_path;	    /* in place of the snapshot's; NULL: as it was */
 	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
+	struct network_overrides network_overrides;
 };
 
 /* 1 to CONFIG_RESOURCE_ID_MAX characters, letters, digits and '_'. */

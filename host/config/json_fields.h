@@ -52,11 +52,12 @@ struct field {
 	/* Offset of a bool that says whether the field was there, plus one; 0: nobody asks. The encoder writes null for what was not. */
 	size_t given;
 	uint64_t min, max;
-	const char *const *names;      /* FIELD_ENUM: by value, NULL ends; FIELD_LATER: strings that ask for nothing */
-	unsigned int later;	       /* FIELD_ENUM: bit n set: value n is known and not supported yet */
-	const struct field_table *sub; /* FIELD_OBJECT */
-	field_custom_fn *custom;       /* FIELD_CUSTOM */
-	const char *help;	       /* what it is, in a sentence for a client's author */
+	const char *const *names; /* FIELD_ENUM: by value, NULL ends; FIELD_LATER: strings that ask for nothing */
+	unsigned int later;	  /* FIELD_ENUM: bit n set: value n is known and not supported yet */
+	const struct field_table
+		*sub;		 /* FIELD_OBJECT; FIELD_CUSTOM: it is an array of such objects, for who describes it */
+	field_custom_fn *custom; /* FIELD_CUSTOM */
+	const char *help;	 /* what it is, in a sentence for a client's author */
 };
 
 struct field_table {

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "resource/network.h"
 #include "resource/state.h"
 #include "resource/vm_config.h"
 #include "snapshot/memfile.h"
@@ -176,6 +177,11 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	if (r < 0)
 		return r;
 	r = load_config(&file, &loaded, e);
+	if (!r) {
+		r = network_override(&loaded, &load->network_overrides, e);
+		if (r < 0)
+			vm_config_fini(&loaded);
+	}
 	if (r < 0) {
 		statefile_fini(&file);
 		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);

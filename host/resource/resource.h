@@ -140,6 +140,7 @@ extern const struct resource_later resources_later[];
 	R(machine)     \
 	R(boot_source) \
 	R(drive)       \
+	R(network)     \
 	R(balloon)     \
 	R(vsock)       \
 	R(entropy)     \

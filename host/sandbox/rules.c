@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -66,6 +67,8 @@ const struct rule rules[] = {
 	CALL(ALL, write, NULL),
 	CALL(LOOP, pread64, NULL),
 	CALL(LOOP, pwrite64, NULL),
+	CALL(IO, readv, NULL),
+	CALL(IO, writev, NULL),
 	CALL(IO, preadv, NULL),
 	CALL(IO, pwritev, NULL),
 	CALL(IO, fallocate, DISCARD),
@@ -100,6 +103,13 @@ const struct rule rules[] = {
 	IOCTL(VCPU | IO, TIOCGPGRP, CRASH),
 	IOCTL(ALL, TCGETS2, "instead of TCGETS with glibc after 2.41"),
 	IOCTL(ALL, TCSETS2, "instead of TCSETS with glibc after 2.41"),
+
+	/* Taps: attached to while a machine is built; what a driver can make of frames is known when it is there. */
+	IOCTL(SETUP, TUNSETIFF, NULL),
+	IOCTL(SETUP, TUNGETIFF, NULL),
+	IOCTL(SETUP, TUNSETVNETHDRSZ, NULL),
+	IOCTL(SETUP, TUNSETVNETLE, NULL),
+	IOCTL(IO, TUNSETOFFLOAD, NULL),
 
 	/* The event loop. */
 	CALL(LOOP, epoll_ctl, NULL),
@@ -182,7 +192,7 @@ const struct rule rules[] = {
 	/* The end, good or bad. */
 	CALL(LOOP, exit_group, NULL),
 	CALL(OTHER, exit_group, CRASH),
-	CALL1(ALL, writev, IS(0, STDERR_FILENO), ABORT),
+	CALL1(LOOP | VCPU | STREAM, writev, IS(0, STDERR_FILENO), ABORT),
 	CALL(OTHER, getpid, ABORT),
 	CALL(ALL, gettid, ABORT),
 	CALL2(ALL, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, SIGABRT), ABORT),

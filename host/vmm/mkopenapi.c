@@ -73,6 +73,11 @@ static void print_type(const struct field *f, int indent)
 		print_object(f->sub, false, indent);
 		break;
 	case FIELD_CUSTOM:
+		if (!f->sub)
+			break;
+		printf("%*stype: array\n%*sitems:\n", indent, "", indent, "");
+		print_object(f->sub, false, indent + 2);
+		break;
 	case FIELD_LATER: /* what asks for nothing */
 		break;
 	}

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "resource/network.h"
+
 static const char *const snapshot_type_names[] = { "Full", "Diff", NULL };
 static const char *const backend_type_names[] = { "File", "Uffd", NULL };
 static const char *const load_huge_pages_names[] = { "Snapshot", "None", "Transparent", "2M", NULL };
@@ -71,7 +73,9 @@ static const struct field snapshot_load_fields[] = {
 	{ "reseed_timeout_ms", FIELD_U32, FIELD_OURS, FIELD_AT(load_request, load.reseed_timeout_ms), RESEED_TIMEOUT },
 	{ "clock_realtime", FIELD_BOOL, 0, FIELD_AT(load_request, load.clock_realtime),
 	  .help = "Advance the guest's clock by the host time since the snapshot." },
-	{ "network_overrides", FIELD_LATER, FIELD_MAY_BE_EMPTY, .help = "Other taps for network interfaces." },
+	{ "network_overrides", FIELD_CUSTOM, 0, FIELD_AT(load_request, load.network_overrides),
+	  .sub = &network_override_table, .custom = network_overrides_decode,
+	  .help = "Other taps for network interfaces." },
 	{ "vsock_override", FIELD_OBJECT, 0, 0, .sub = &vsock_override_table,
 	  .help = "Another socket path for the vsock device." },
 	{ "huge_pages", FIELD_ENUM, 0, FIELD_AT(load_request, load.huge_pages), .names = load_huge_pages_names,

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -209,6 +210,12 @@ int __wrap_open64(const char *path, int flags, ...)
 	}
 	if (!strcmp(path, "/dev/kvm"))
 		return fake_kvm_open();
+	if (!strcmp(path, "/dev/net/tun")) /* what can be watched */
+		return (int)syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!strcmp(path, "/proc/self/net/dev")) { /* the tap of a test is in no namespace */
+		errno = ENOENT;
+		return -1;
+	}
 	fd = __real_open64(path, flags, mode);
 	if (!strcmp(path, PAGEMAP))
 		pagemap_fd = fd;
@@ -245,7 +252,7 @@ int __wrap_fcntl64(int fd, int command, ...)
 	return __real_fcntl64(fd, command, argument);
 }
 
-/* The monitor calls it for KVM only. */
+/* The monitor calls it for KVM and taps only. */
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
 int __wrap_ioctl(int fd, unsigned long request, ...)

@@ -2,12 +2,14 @@
 #include "fake_kvm.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 
 #include "base/cleanup.h"
@@ -120,6 +122,13 @@ int fake_kvm_ioctl(unsigned long request, void *arg)
 	case KVM_SET_CPUID2:
 		return fake_take(arg, sizeof(struct kvm_cpuid2) +
 					      ((struct kvm_cpuid2 *)arg)->nent * sizeof(struct kvm_cpuid_entry2));
+	case TUNSETIFF:
+		return fake_take(arg, sizeof(struct ifreq));
+	case TUNGETIFF:
+		((struct ifreq *)arg)->ifr_flags |= IFF_PERSIST;
+		return 0;
+	case TUNSETOFFLOAD:
+		return 0;
 	case KVM_GET_XSAVE2:
 		memset(arg, 0, 4096);
 		return 0;

@@ -43,6 +43,7 @@
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/mmio.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
 #include "virtio/vsock_internal.h"
@@ -51,6 +52,8 @@
 
 static char disk_id[] = "disk", disk_path[] = DISK_FILE, console_path[] = "console";
 static struct drive_config drive = { .drive_id = disk_id, .path_on_host = disk_path };
+static char iface_id[] = "eth0", tap_name[] = "tap0", guest_mac[] = "06:00:ac:10:00:02";
+static struct network_config interface = { .iface_id = iface_id, .host_dev_name = tap_name, .guest_mac = guest_mac };
 static struct fake_platform fp;
 static struct enc *enc;
 
@@ -904,6 +907,13 @@ MAKE(make_balloon)
 	return balloon_new(&config, &fp.p, (struct virtio_dev **)out, e);
 }
 
+MAKE(make_net)
+{
+	(void)c;
+	fp.p.one_loop = false;
+	return net_new(&interface, &fp.p, (struct virtio_dev **)out, e);
+}
+
 static struct vsock_config vsock = { .present = true, .guest_cid = 3, .uds_path = (char[]){ "vsock" } };
 
 MAKE(make_vsock)
@@ -1037,6 +1047,9 @@ const struct constructor constructors_of_parts[] = {
 	ON_PLATFORM("blk_new, blk_uring_new", make_async_blk, unmake_vdev),
 	ON_PLATFORM("balloon_new, balloon_stats_init", make_balloon, unmake_vdev),
 	ON_PLATFORM("rng_new, rng_leak_init", make_rng, unmake_vdev),
+	/* Whether there is such an interface it need not know beforehand. */
+	{ "net_new, net_new_over, net_tap_new", before_platform, after_platform, make_net, unmake_vdev, NULL,
+	  "open malloc ", false },
 	/* The lock on the folder is advisory. */
 	{ "vsock_new", before_platform, after_platform, make_vsock, unmake_vdev, NULL, "open ", false },
 	WITH("vsock_add, vsock_stream_open", before_stream, after_stream, make_stream, unmake_stream),

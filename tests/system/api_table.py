@@ -95,8 +95,7 @@ PATHS = [
 ] + [
     ("new", method, path, None, 400, f"^{method} {re.escape(path)} is not supported yet: ")
     for method, path in (
-        ("PUT", "/cpu-config"), ("PUT", "/network-interfaces/eth0"),
-        ("PATCH", "/network-interfaces/eth0"), ("DELETE", "/network-interfaces/eth0"),
+        ("PUT", "/cpu-config"), ("DELETE", "/network-interfaces/eth0"),
         ("PUT", "/mmds/config"), ("PUT", "/pmem/p"),
         ("PATCH", "/pmem/p"), ("DELETE", "/pmem/p"), ("PUT", "/hotplug/memory"), ("PATCH", "/hotplug/memory"),
         ("GET", "/hotplug/memory"), ("DELETE", "/drives/rootfs"))
@@ -226,6 +225,39 @@ DRIVES = [
          "^Unable to patch the block device: "),
         *wrong_values(phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, "path_on_host", ["", 1]),
         *bad_bodies("PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, phase))],
+]
+
+# The taps themselves: tests/unit/test_net_tap.c, tests/system/test_network.py.
+NIC = {"iface_id": "eth0", "host_dev_name": "no_such_tap", "guest_mac": "06:00:ac:10:00:02"}
+NETWORK = [
+    ("new", "PUT", "/network-interfaces/eth0", NIC, 400,
+     '^Network config error: network interface "eth0": (there is no network interface "no_such_tap"|cannot open /dev/net/tun)'),
+    ("new", "PUT", "/network-interfaces/eth1", NIC, 400, "The id from the path .eth1. does not match the id from the body"),
+    ("new", "PUT", "/network-interfaces/a-b", NIC, 400, "alphanumeric characters and underscores"),
+    ("new", "PUT", "/network-interfaces", NIC, 400, r"^The ID cannot be empty\.$"),
+    *missing("new", "PUT", "/network-interfaces/eth0", NIC, "iface_id", "host_dev_name"),
+    *wrong_values("new", "PUT", "/network-interfaces/eth0", NIC, "iface_id", [None, "", 1, "x" * 81]),
+    *wrong_values("new", "PUT", "/network-interfaces/eth0", NIC, "host_dev_name",
+                  [None, "", 1, "x" * 16, "a/b", "..", "tap%d", "a b", "a:b"]),
+    *wrong_values("new", "PUT", "/network-interfaces/eth0", NIC, "guest_mac",
+                  ["", 1, "06:00:ac:10:00", "06:00:ac:10:00:02:03", "06:00:ac:10:00:0g", "06-00-ac-10-00-02",
+                   "6:0:ac:10:0:2", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"]),
+    *wrong_values("new", "PUT", "/network-interfaces/eth0", NIC, "mtu", [0, 67, 65536, -1, "1500"]),
+    *wrong_values("new", "PUT", "/network-interfaces/eth0", NIC, "rx_rate_limiter", [1, []]),
+    *wrong_values("new", "PUT", "/network-interfaces/eth0", NIC, "tx_rate_limiter", [1, []]),
+    ("new", "PUT", "/network-interfaces/eth0", {**NIC, "tx_rate_limiter": {"ops": {"size": 1}}}, 400,
+     'missing field "tx_rate_limiter.ops.refill_time"'),
+    ("new", "PUT", "/network-interfaces/eth0", {**NIC, "allow_mmds_requests": True}, 400, "unknown field"),
+    *bad_bodies("PUT", "/network-interfaces/eth0", NIC),
+    ("new", "PATCH", "/network-interfaces/eth0", {"iface_id": "eth0", "rx_rate_limiter": {"ops": BUCKET}}, 400, BEFORE),
+    *[row for phase in ("running", "paused") for row in (
+        (phase, "PUT", "/network-interfaces/eth0", NIC, 400, AFTER),
+        (phase, "PATCH", "/network-interfaces/eth0", {"iface_id": "eth0", "rx_rate_limiter": {"ops": BUCKET}}, 400,
+         '^Unable to update the net device: net "eth0" does not exist'),
+        (phase, "PATCH", "/network-interfaces/eth1", {"iface_id": "eth0"}, 400, "does not match the id from the body"),
+        (phase, "PATCH", "/network-interfaces/eth0", {"iface_id": "eth0"}, 400, EMPTY_PATCH),
+        (phase, "PATCH", "/network-interfaces/eth0", {"iface_id": "eth0", "host_dev_name": "tap1"}, 400, "unknown field"),
+    )],
 ]
 
 ENTROPY = [
@@ -396,8 +428,13 @@ SNAPSHOT_LOAD = [
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "clock_realtime", [1, "yes"]),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "track_dirty_pages", [1, "yes"]),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "enable_diff_snapshots", [1, "yes"]),
-    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "network_overrides",
-                  [[{"iface_id": "1", "host_dev_name": "tap0"}]], LATER),
+    *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "network_overrides", [{}, "tap0", [{}] * 9]),
+    *[("fresh", "PUT", "/snapshot/load", {**LOAD, "network_overrides": [item]}, 400, r"network_overrides\[0\]: " + pattern)
+      for item, pattern in ((1, "1 is not allowed here"), ({}, "missing field"), ({"iface_id": "1"}, "missing field"),
+                            ({"iface_id": "1", "host_dev_name": "a" * 16}, "field .host_dev_name.: .*is not allowed"),
+                            ({"iface_id": "1", "host_dev_name": "a/b"}, "field .host_dev_name.: .*is not allowed"))],
+    ("load", "PUT", "/snapshot/load", {**LOAD, "network_overrides": [{"iface_id": "1", "host_dev_name": "tap0"}]}, 400,
+     "^Load snapshot error: .*the snapshot has no interface .1.: Unknown Network Device"),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "vsock_override", [1, "/v", []]),
     ("fresh", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {}}, 400, 'missing field "vsock_override.uds_path"'),
     ("fresh", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {"uds_path": "/" + "v" * 107}}, 400,
@@ -441,8 +478,8 @@ MMDS = [
 ] + [("fresh", "PATCH", "/mmds", {"a": 1}, 400, r"^MMDS error: The MMDS data store is not initialized\.$")]
 
 # GETS come first: they show the defaults.
-TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + VSOCK + ENTROPY + BALLOONS + SERIAL + LOGGER + METRICS + ACTIONS + VM +
-         SNAPSHOT_CREATE + SNAPSHOT_LOAD)
+TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + NETWORK + VSOCK + ENTROPY + BALLOONS + SERIAL +
+         LOGGER + METRICS + ACTIONS + VM + SNAPSHOT_CREATE + SNAPSHOT_LOAD)
 PHASES = ("new", "fresh", "running", "paused", "load")
 
 

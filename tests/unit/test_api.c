@@ -336,7 +336,7 @@ static void wrong_requests_are_refused_with_a_sentence(void **state)
 		{ "PATCH", "/balloon/hinting/stop", "{'now':true}", "unknown field \"now\": no field is allowed here" },
 		{ "PUT", "/balloon/statistics", "{}",
 		  "Invalid request method and/or path: PUT balloon/statistics. Allowed for this path: PATCH, GET." },
-		{ "PUT", "/network-interfaces/eth0", "{}", "PUT /network-interfaces/eth0 is not supported yet" },
+		{ "DELETE", "/network-interfaces/eth0", NULL, "DELETE /network-interfaces/eth0 is not supported yet" },
 		{ "DELETE", "/drives/a", NULL, "DELETE /drives/a is not supported yet: drives cannot be unplugged." },
 		{ "GET", "/mmds", "{}", "GET request cannot have a body." },
 		{ "PUT", "/mmds", NULL, "Empty PUT request." },

@@ -347,7 +347,22 @@ static const struct row rows[] = {
 	  "\"track_dirty_pages\": 1 is not allowed" },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','huge_pages':'Transparent'}", NULL },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[{'iface_id':'1','host_dev_name':'t'}]}",
-	  "field \"network_overrides\": an array of 1 is not supported yet: allowed are null, []" },
+	  NULL },
+	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','network_overrides':{}}",
+	  "field \"network_overrides\": an object is not allowed: expected an array of at most 8 objects" },
+	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[1,2,3,4,5,6,7,8,9]}",
+	  "field \"network_overrides\": an array of 9 is not allowed: expected an array of at most 8 objects" },
+	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[{'iface_id':'1'}]}",
+	  "network_overrides[0]: missing field \"host_dev_name\"" },
+	{ LOAD,
+	  "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[{'iface_id':'1','host_dev_name':'t'},"
+	  "{'iface_id':'2','host_dev_name':'0123456789abcdef'}]}",
+	  "network_overrides[1]: field \"host_dev_name\": \"0123456789abcdef\" is not allowed: expected a string of 1 "
+	  "to 15 "
+	  "bytes" },
+	{ LOAD,
+	  "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[{'iface_id':'1','host_dev_name':'a/b'}]}",
+	  "field \"host_dev_name\": \"a/b\" is not allowed" },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{'uds_path':'u'}}", NULL },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{}}",
 	  "missing field \"vsock_override.uds_path\"" },
@@ -527,11 +542,12 @@ static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 		"},"
 		"\"io_engine\":\"Sync\",\"socket\":null},{\"drive_id\":\"data\",\"partuuid\":null,"
 		"\"is_root_device\":false,\"cache_type\":\"Unsafe\",\"is_read_only\":true,\"path_on_host\":\"/b\","
-		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"balloon\":null,\"vsock\":null,"
+		"\"rate_limiter\":null,\"io_engine\":\"Sync\",\"socket\":null}],\"network-interfaces\":[],\"balloon\":"
+		"null,\"vsock\":null,"
 		"\"entropy\":{\"rate_"
 		"limiter\":"
 		"{\"bandwidth\":{\"size\":1000,\"one_time_burst\":5,\"refill_time\":100},\"ops\":null}},"
-		"\"cpu-config\":null,\"network-interfaces\":[],\"mmds-config\":null,"
+		"\"cpu-config\":null,\"mmds-config\":null,"
 		"\"pmem\":[],\"memory-hotplug\":null}";
 	struct vm_config config;
 	json_t *json;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <pty.h>
@@ -220,9 +221,9 @@ static void arguments_are_checked(void **state)
 		{ "the kick to another process", SYS_tgkill, { getpid(), getpid(), SIGUSR1 } },
 		{ "SIGTERM to another process", SYS_tgkill, { getpid(), getpid(), SIGTERM } },
 		{ "another process's memory", SYS_process_vm_readv, { getpid(), 0, 0, 0, 0, 0 } },
-		{ "writev to what is not stderr", SYS_writev, { 1, 0, 0 } },
 	};
 	const struct call loop[] = {
+		{ "writev to what is not stderr", SYS_writev, { 1, 0, 0 } },
 		{ "mmap of a file", SYS_mmap, { 0, 4096, PROT_READ, MAP_PRIVATE, NO_FD } },
 		{ "shared mmap", SYS_mmap, { 0, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, NO_FD } },
 		{ "mremap to a chosen place", SYS_mremap, { 0, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED } },
@@ -257,6 +258,11 @@ static void what_builds_a_machine_goes_away_before_a_guest_runs(void **state)
 		{ "bind", SYS_bind, { NO_FD } },
 		{ "listen", SYS_listen, { NO_FD } },
 		{ "umask", SYS_umask, { 0 } },
+		{ "TUNSETIFF", SYS_ioctl, { NO_FD, TUNSETIFF } },
+		{ "TUNGETIFF", SYS_ioctl, { NO_FD, (long)TUNGETIFF } },
+		{ "TUNSETVNETHDRSZ", SYS_ioctl, { NO_FD, TUNSETVNETHDRSZ } },
+		{ "TUNSETVNETLE", SYS_ioctl, { NO_FD, TUNSETVNETLE } },
+		{ "TUNSETOFFLOAD", SYS_ioctl, { NO_FD, TUNSETOFFLOAD } },
 	};
 
 	(void)state;

@@ -758,7 +758,7 @@ static void wrong_config_files_are_refused_by_name(void **state)
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'vsock':{'guest_cid':2,'uds_path':'v'}}",
 		  "section \"vsock\": field \"guest_cid\": 2 is not allowed" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'network-interfaces':[{}]}",
-		  "section \"network-interfaces\" is not supported yet: allowed is null or []" },
+		  "section \"network-interfaces\", entry 0: missing field" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'pmem':[{}]}",
 		  "section \"pmem\" is not supported yet" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'cpu-config':'file'}",
@@ -789,7 +789,7 @@ static void a_config_file_is_applied_in_a_fixed_order(void **state)
 	/* With the sections the other way round: the machine is started last all the same. */
 	assert_int_equal(
 		run_file("{'serial':{'serial_out_path':'out'},'memory-hotplug':null,'pmem':null,'entropy':null,"
-			 "'network-interfaces':null,'drives':[],'boot-source':{'kernel_image_path':'kernel'},"
+			 "'network-interfaces':[],'drives':[],'boot-source':{'kernel_image_path':'kernel'},"
 			 "'cpu-config':null,'machine-config':null}"),
 		0);
 	assert_string_equal(fake.calls, "boot ");
