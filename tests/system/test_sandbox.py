@@ -138,7 +138,8 @@ def recorded_calls(path):
             yield main, in_force.get(tid, "setup"), call, args + [0] * (6 - len(args))
         if call == "prctl" and args[:2] == [22, 2]:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
             if tid != main:
-                in_force[tid] = {"fc_vcpu": "vcpu", "fc_io": "io", "fc_files": "loop"}.get(thread.split()[0], "stream")
+                in_force[tid] = {"fc_vcpu": "vcpu", "fc_io": "io", "fc_vsock": "sockets",
+                                "fc_files": "loop"}.get(thread.split()[0], "stream")
             else:
                 in_force[tid] = "loop" if tid in in_force else "setup"
 
