@@ -44,14 +44,18 @@ struct snapshot_state_header {
 	__le64 record_offset; /* of the record in the memory file; 0 up to v1.0, which had it behind the RAM */
 } __attribute__((packed));
 
-/* Where a writer puts the record: for x86_64 a page that is reserved for the monitor in the guest's memory map. */
+/* Where a writer puts the record, and those of diffs in the pages below: for x86_64 reserved for the monitor in the guest's memory map. */
 #define SNAPSHOT_RECORD_OFFSET 0xDD000ull
 
 struct snapshot_mem_record {
 	__u8 magic[8];
 	__le64 mem_size;
 	__u8 id[16];
-	__u8 reserved[4048];
+	__u8 base_id[16]; /* of a diff: the layer below it; zeroes up to v1.0 and in a full snapshot, as what follows */
+	__le64 level;	  /* diffs that it is above the full snapshot */
+	__le64 num_runs; /* runs of pages that this file has, if it is a diff's alone; and over offset and length of each (__le64): */
+	struct snapshot_checksum runs;
+	__u8 reserved[4000];
 	struct snapshot_checksum checksum;
 } __attribute__((packed));
 
@@ -77,7 +81,11 @@ SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, record_offset, 56);
 SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, magic, 0);
 SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, mem_size, 8);
 SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, id, 16);
-SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, reserved, 32);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, base_id, 32);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, level, 48);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, num_runs, 56);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, runs, 64);
+SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, reserved, 80);
 SNAPSHOT_ASSERT_OFFSET(snapshot_mem_record, checksum, 4080);
 
 #endif /* ABI_SNAPSHOT_FORMAT_H */

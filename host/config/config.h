@@ -37,7 +37,7 @@ struct machine_config {
 	uint32_t vcpu_count;
 	uint64_t mem_size_mib;
 	bool smt;
-	bool track_dirty_pages;	    /* stored and shown; nothing is tracked so far */
+	bool track_dirty_pages;	    /* KVM logs what the guest writes, for Diff snapshots */
 	enum huge_pages huge_pages; /* 2M is not accepted so far */
 	bool vm_generation_id;	    /* extension, default true: the machine has a VM Generation ID device */
 };
@@ -179,9 +179,12 @@ enum load_huge_pages {
 	LOAD_HUGE_PAGES_2M
 };
 
+#define LOAD_MAX_LAYERS 15
+
 struct snapshot_load_config {
 	char *snapshot_path;
-	char *mem_file_path;	/* from mem_file_path or mem_backend.backend_path */
+	char *mem_file_path; /* from mem_file_path or mem_backend.backend_path */
+	char *layers; /* from mem_backend: memory files that it lies on, one behind the other, the empty one ends; or NULL */
 	bool track_dirty_pages; /* or enable_diff_snapshots */
 	enum load_huge_pages huge_pages;
 	bool resume_vm;

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
+#include "mem/track.h"
 
 static const struct {
 	int cap;
@@ -87,7 +88,21 @@ static int vm_create(struct vm *vm, struct err *e)
 	return 0;
 }
 
-static int vm_set_memory(struct vm *vm, struct err *e)
+/* mem_guest_log.collect. KVM forgets what it has told. */
+static int vm_collect_dirty(void *ctx, unsigned int region, uint64_t *bitmap)
+{
+	struct vm *vm = ctx;
+	size_t words = mem_bitmap_len(&vm->mem->regions[region]);
+	_cleanup_free_ uint64_t *dirty = calloc(words, sizeof(*dirty));
+	struct kvm_dirty_log log = { .slot = region, .dirty_bitmap = dirty };
+	int r = dirty ? kvm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log) : -ENOMEM;
+
+	for (size_t i = 0; i < words && r == 0; i++)
+		bitmap[i] |= dirty[i];
+	return r;
+}
+
+static int vm_set_memory(struct vm *vm, bool log_dirty_pages, struct err *e)
 {
 	int max_slots = kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
 
@@ -98,6 +113,7 @@ static int vm_set_memory(struct vm *vm, struct err *e)
 		const struct mem_region *region = &vm->mem->regions[i];
 		struct kvm_userspace_memory_region slot = {
 			.slot = i,
+			.flags = log_dirty_pages ? KVM_MEM_LOG_DIRTY_PAGES : 0,
 			.guest_phys_addr = region->gpa,
 			.memory_size = region->size,
 			.userspace_addr = (uint64_t)(uintptr_t)region->host,
@@ -108,6 +124,8 @@ static int vm_set_memory(struct vm *vm, struct err *e)
 			return err_errno(e, -r, "KVM refuses %llu MiB of guest memory at address 0x%llx",
 					 slot.memory_size >> 20, slot.guest_phys_addr);
 	}
+	if (log_dirty_pages)
+		mem_set_guest_log(vm->mem, &(struct mem_guest_log){ .collect = vm_collect_dirty, .ctx = vm });
 	return 0;
 }
 
@@ -154,7 +172,7 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 	if (r == 0)
 		r = vm->arch_ops->vm_init(vm, e);
 	if (r == 0)
-		r = vm_set_memory(vm, e);
+		r = vm_set_memory(vm, setup->log_dirty_pages, e);
 	if (r == 0)
 		r = vm_create_vcpus(vm, e);
 	if (r < 0) {

@@ -42,8 +42,9 @@ struct vm_arch_ops {
 struct vm_setup {
 	const struct vm_arch_ops *arch;
 	unsigned int num_vcpus;
-	bool smt; /* two threads a core */
-	bool pmu; /* performance counters, for a guest of an old snapshot that was given them */
+	bool smt;	      /* two threads a core */
+	bool pmu;	      /* performance counters, for a guest of an old snapshot that was given them */
+	bool log_dirty_pages; /* the memory gets a log of what the guest writes (mem_set_guest_log()) */
 };
 
 struct vm {

@@ -16,6 +16,7 @@
 #include "machine/machine.h"
 #include "machine/reseed.h"
 #include "mem/mem.h"
+#include "snapshot/chain.h"
 #include "virtio/mmio.h"
 
 struct machine_platform {
@@ -45,6 +46,9 @@ struct machine {
 	struct reseed_wait reseed;
 	const struct snapshot_create_config *save; /* borrowed; the snapshot that is being written */
 	struct enc *save_state;			   /* owned; its state file */
+	uint64_t *save_changed[MEM_MAX_REGIONS];   /* owned; of a diff: its pages */
+	struct snapshot_chain save_chain;	   /* what it lies on; then what it is */
+	struct snapshot_chain chain; /* the snapshots that memory was, at the mark of mem/track.h; none: no mark */
 	machine_done_fn *save_done;
 	void *save_ctx;
 	bool leak_pending; /* memory may have been copied since the guest ran last */
@@ -61,6 +65,8 @@ void machine_irq_wait_fini(struct machine_platform *p);
 
 /* models.c: creates every device that the configuration asks for, in boot order; the same for boot and load. */
 int machine_assemble(struct machine *m, struct err *e) must_check;
+/* save.c: frees what was collected for a snapshot. */
+void machine_forget_save(struct machine *m);
 /* machine.c: memory is there; makes bus, VM and devices. */
 int machine_build(struct machine *m, struct err *e) must_check;
 struct machine *machine_alloc(const struct vm_config *config, struct loop *loop);

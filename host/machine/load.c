@@ -14,10 +14,12 @@
 #include "base/cleanup.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "mem/track.h"
 #include "resource/network.h"
 #include "resource/state.h"
 #include "resource/vm_config.h"
-#include "snapshot/memfile.h"
+#include "snapshot/chain.h"
+#include "snapshot/layers.h"
 #include "snapshot/statefile.h"
 #include "state/codec.h"
 
@@ -102,25 +104,44 @@ static int load_state(struct machine *m, struct dec *state, bool clock_realtime,
 	return dec_error(state, e);
 }
 
+/*
+ * Maps the memory and makes it what it was. What changes from here on is in the next diff; v1.0 had no records that one could
+ * lie on.
+ */
+static int load_memory(struct machine *m, const struct snapshot_load_config *load, const struct statefile *file,
+		       struct err *e)
+{
+	struct snapshot_chain chain;
+	struct mem_layout layout;
+	int r = snapshot_chain_load(file, &chain, e);
+
+	if (r < 0)
+		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
+	arch_mem_layout(file->mark.mem_size, &layout);
+	r = snapshot_map_memory(file, &chain, load->mem_file_path, load->layers, &layout, &m->mem, e);
+	if (r < 0)
+		return r;
+	r = snapshot_put_back(file, &chain, &m->mem, e);
+	if (r < 0)
+		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
+	if (file->version.minor == 0)
+		return 0;
+	r = mem_mark(&m->mem, e);
+	if (!r)
+		m->chain = chain;
+	return r;
+}
+
 /* From a configuration that was read, to a machine that could run. */
 static int load_machine(struct machine *m, const struct snapshot_load_config *load, struct statefile *file,
 			struct err *e)
 {
-	struct mem_layout layout;
-	int fd;
-	int r = memfile_open(load->mem_file_path, &file->mark, &fd, e);
+	int r = load_memory(m, load, file, e);
 
-	if (r < 0)
-		return r;
-	arch_mem_layout(file->mark.mem_size, &layout);
-	r = mem_init_file(&m->mem, &layout, fd, e);
 	if (!r && m->config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
 		r = mem_use_huge_pages(&m->mem, e);
 	if (r < 0)
 		return r;
-	r = memfile_put_back(file, &m->mem, e);
-	if (r < 0)
-		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
 	m->boot_timer = dec_bool(file->state, "boot_timer");
 	m->pmu = arch_vcpu_state_has_pmu(dec_item(file->state, "vcpus", 0));
 	r = arch_board_load(&m->board, file->state, e);

@@ -44,6 +44,7 @@ int machine_build(struct machine *m, struct err *e)
 		.num_vcpus = m->config->machine.vcpu_count,
 		.smt = m->config->machine.smt,
 		.pmu = m->pmu,
+		.log_dirty_pages = m->config->machine.track_dirty_pages,
 	};
 	int r = vm_new(&setup, &m->bus, &m->mem, machine_on_exit, m, &m->vm, e);
 
@@ -107,7 +108,7 @@ void machine_free(struct machine *m)
 	if (!m)
 		return;
 	(void)!beside_fini(&m->beside); /* it has nothing to do: a machine that was stopped, or never ran */
-	enc_free(m->save_state);
+	machine_forget_save(m);
 	reseed_fini(m);
 	machine_platform_fini(&m->platform);
 	/* Devices take their doorbells away from KVM, so they go first; no vCPU runs any more. */

@@ -11,8 +11,8 @@
 
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "mem/track.h"
 #include "resource/state.h"
-#include "snapshot/memfile.h"
 #include "snapshot/pair.h"
 #include "state/codec.h"
 
@@ -61,7 +61,7 @@ static int save_state(struct machine *m, struct enc *enc, struct err *e)
 	enc_map_end(enc);
 	if (r < 0)
 		return err_errno(e, -r, "cannot save the configuration");
-	memfile_save_under(&m->mem, enc);
+	snapshot_chain_save(&m->save_chain, &m->mem, enc);
 	enc_bool(enc, "boot_timer", m->boot_timer);
 	arch_board_save(&m->board, enc);
 	save_devices(m, enc);
@@ -77,8 +77,15 @@ static int save_state(struct machine *m, struct enc *enc, struct err *e)
 static int write_files(void *arg, struct err *e)
 {
 	struct machine *m = arg;
+	const struct snapshot_order order = {
+		.state_path = m->save->snapshot_path,
+		.mem_path = m->save->mem_file_path,
+		.mem = &m->mem,
+		.below = &m->save_chain,
+		.changed = m->save_changed,
+	};
 
-	return snapshot_write_pair(m->save->snapshot_path, m->save->mem_file_path, m->save_state, &m->mem, e);
+	return snapshot_write_pair(&order, m->save_state, &m->save_chain, e);
 }
 
 static int flush_files(void *arg, struct err *e)
@@ -86,13 +93,52 @@ static int flush_files(void *arg, struct err *e)
 	return flush_devices(arg, e);
 }
 
+void machine_forget_save(struct machine *m)
+{
+	enc_free(m->save_state);
+	m->save_state = NULL;
+	for (unsigned int i = 0; i < MEM_MAX_REGIONS; i++) {
+		free(m->save_changed[i]);
+		m->save_changed[i] = NULL;
+	}
+}
+
 static void save_ends(void *arg, int r, const struct err *e)
 {
 	struct machine *m = arg;
 
-	enc_free(m->save_state);
-	m->save_state = NULL;
+	machine_forget_save(m);
 	m->save_done(m->save_ctx, r, e);
+}
+
+/* The next diff lies on this snapshot. If KVM's log cannot be begun anew, it will be no diff: it has everything. */
+static void save_is_written(void *arg, int r, const struct err *e)
+{
+	struct machine *m = arg;
+	struct err why;
+
+	if (r == 0 && mem_mark(&m->mem, &why) == 0)
+		m->chain = m->save_chain;
+	else if (r == 0)
+		m->chain.num = 0;
+	save_ends(m, r, e);
+}
+
+/* A diff lies on the last snapshot, or on the one that the machine came from; where there is none it is a full one. */
+static int save_choose_pages(struct machine *m, struct err *e)
+{
+	int r = mem_prepare_mark(&m->mem, e);
+
+	m->save_chain = (struct snapshot_chain){ .num = 0 };
+	if (r < 0 || m->save->type != SNAPSHOT_DIFF || m->chain.num == 0)
+		return r;
+	for (unsigned int i = 0; i < m->mem.num_regions && r == 0; i++) {
+		m->save_changed[i] = calloc(mem_bitmap_len(&m->mem.regions[i]), sizeof(uint64_t));
+		r = m->save_changed[i] ? mem_changed_since_mark(&m->mem, i, m->save_changed[i], e)
+				       : err_errno(e, ENOMEM, "cannot tell which pages have changed");
+	}
+	m->save_chain = m->chain;
+	return r;
 }
 
 /* On the loop, where nothing else of the machine's runs: its state is of one moment. */
@@ -111,11 +157,13 @@ static void save_goes_on(void *arg, int r, const struct err *flush_error)
 	 * one leak event too many does no harm, one too few would.
 	 */
 	m->leak_pending = true;
-	r = m->save_state ? save_state(m, m->save_state, &e) : err_errno(&e, ENOMEM, "cannot save the machine's state");
+	r = m->save_state ? save_choose_pages(m, &e) : err_errno(&e, ENOMEM, "cannot save the machine's state");
+	if (!r)
+		r = save_state(m, m->save_state, &e);
 	if (r < 0)
 		save_ends(m, r, &e);
 	else
-		beside_run(&m->beside, write_files, save_ends, m);
+		beside_run(&m->beside, write_files, save_is_written, m);
 }
 
 void machine_save(struct machine *m, const struct snapshot_create_config *save, machine_done_fn *done, void *arg)

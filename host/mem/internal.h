@@ -40,6 +40,12 @@ void mem_bitmap_set(uint64_t *bitmap, uint64_t offset, uint64_t len);
  */
 bool mem_is_discarded(const struct mem_region *region, uint64_t offset, uint64_t len, uint64_t *run);
 
+/*
+ * layers.c: the file whose bytes a page has that nobody has touched, in memory of MEM_FILE. *run, whole pages from offset
+ * on, becomes how much of it is the same file's.
+ */
+int mem_file_at(const struct guest_mem *mem, const struct mem_region *region, uint64_t offset, uint64_t *run);
+
 /* track.c: the monitor has changed this range of the region. Cheap while nothing was marked. */
 void mem_note(const struct mem_region *region, uint64_t offset, uint64_t len);
 

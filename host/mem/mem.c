@@ -138,6 +138,7 @@ static void mem_fini_region(struct mem_region *region)
 {
 	munmap(region->writable, (size_t)region->size);
 	free(region->discarded);
+	free(region->layers);
 	free(region->written);
 }
 
@@ -159,5 +160,7 @@ void mem_fini(struct guest_mem *mem)
 		mem_fini_region(&mem->regions[i]);
 	if (mem->backing_fd >= 0)
 		close(mem->backing_fd);
+	for (unsigned int i = 0; i < mem->num_layers; i++)
+		close(mem->layer_fds[i]);
 	*mem = (struct guest_mem){ .backing_fd = -1 };
 }

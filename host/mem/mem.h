@@ -25,6 +25,7 @@
 typedef uint64_t gpa_t; /* guest physical address */
 
 #define MEM_MAX_REGIONS 4
+#define MEM_MAX_LAYERS	15u /* above the memory file */
 #define MEM_PAGE_SIZE	4096u
 
 /* What a page of a region has that nobody has touched yet. */
@@ -43,6 +44,7 @@ struct mem_region {
 	enum mem_source source;
 	uint64_t *
 		discarded; /* a bit a page: its source is zeroes now (pages.h); owned, NULL if the source is that anyway */
+	uint8_t *layers;   /* a byte a page: 0 the memory file's, n of layer n; owned, NULL without layers */
 	uint64_t *written; /* a bit a page: changed since the mark (track.h); owned, NULL before the first mark */
 };
 
@@ -69,11 +71,19 @@ struct guest_mem {
 	struct mem_region regions[MEM_MAX_REGIONS]; /* ascending */
 	uint64_t size;				    /* sum of the regions' sizes, bytes */
 	int backing_fd; /* owned: the memory file that the regions map privately, or -1 if they map none */
+	int layer_fds[MEM_MAX_LAYERS]; /* owned: the files of the layers that lie above it, bottom first */
+	unsigned int num_layers;
+	unsigned int num_mapped_runs; /* of layers: each has cut a mapping */
 	struct mem_handler handler;
 	struct mem_guest_log guest_log; /* collect is NULL: there is none */
 	atomic_bool tracks;		/* what is written is noted */
 	atomic_uint num_leases;		/* that have not been given back */
 	unsigned int num_pieces;	/* that discarding has cut mappings into, at most */
+};
+
+/* Pages that follow each other in a memory file; whole pages. */
+struct mem_run {
+	uint64_t offset, len; /* bytes */
 };
 
 /* Plain layout of one region, what the architecture decides for a given RAM size (arch_mem_layout()). */
@@ -92,6 +102,11 @@ int mem_init_anonymous(struct guest_mem *mem, const struct mem_layout *layout, s
  * Takes over fd, also when it fails.
  */
 int mem_init_file(struct guest_mem *mem, const struct mem_layout *layout, int fd, struct err *e) must_check;
+/*
+ * Lays the runs of fd (ascending, within the file, which is as long as the memory file) over memory of mem_init_file() that
+ * nobody has touched. Takes over fd, also when it fails; then mem_fini() is all that can be done.
+ */
+int mem_add_layer(struct guest_mem *mem, int fd, const struct mem_run *runs, size_t num_runs, struct err *e) must_check;
 /* Memory that somebody else fills, page by page; the handler is copied. The caller arranges for the serving. */
 int mem_init_handler(struct guest_mem *mem, const struct mem_layout *layout, const struct mem_handler *handler,
 		     struct err *e) must_check;

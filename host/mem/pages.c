@@ -9,7 +9,7 @@
 
 int mem_survey_init(struct mem_survey *survey, const struct guest_mem *mem)
 {
-	survey->mem = mem;
+	*survey = (struct mem_survey){ .mem = mem, .file = -1 };
 	return pagemap_init(&survey->pagemap);
 }
 
@@ -30,6 +30,7 @@ enum mem_content mem_survey_next(struct mem_survey *survey, unsigned int index, 
 		return MEM_OWN;
 	switch (source) {
 	case MEM_FILE:
+		survey->file = mem_file_at(survey->mem, region, offset, run);
 		return kind == PAGEMAP_UNTOUCHED ? MEM_AS_FILE : MEM_DOUBTFUL;
 	case MEM_HANDLER:
 		return MEM_UNSERVED;

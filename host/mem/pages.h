@@ -12,7 +12,7 @@
 enum mem_content {
 	MEM_ZERO,    /* zeroes: nobody has touched it since it was mapped or given back */
 	MEM_OWN,     /* the process's own page: it can be read at its address */
-	MEM_AS_FILE, /* what the memory file has at file_offset. To touch it may be SIGBUS: the file can have been cut */
+	MEM_AS_FILE, /* what mem_survey.file has at file_offset. To touch it may be SIGBUS: the file can have been cut */
 	MEM_DOUBTFUL, /* MEM_OWN or MEM_AS_FILE, the kernel does not tell: mem_read_carefully() */
 	/* With the handler, or already served, the kernel does not tell: mem_populate(), then mem_read_carefully(). */
 	MEM_UNSERVED,
@@ -21,6 +21,7 @@ enum mem_content {
 struct mem_survey {
 	const struct guest_mem *mem; /* borrowed */
 	struct pagemap pagemap;
+	int file; /* borrowed: of the last answer, if it was MEM_AS_FILE: the memory file, or a layer above it */
 };
 
 /* -ENOMEM. Without /proc/self/pagemap there are fewer pages of which the answer is certain, and that is no error. */

@@ -49,6 +49,14 @@ static int track_alloc(struct guest_mem *mem)
 	return 0;
 }
 
+/* Word by word: what was never written stays a page that the bitmap has not got, and costs nothing. */
+static void track_clear(const struct mem_region *region)
+{
+	for (size_t i = 0; i < mem_bitmap_words(region); i++)
+		if (region->written[i])
+			region->written[i] = 0;
+}
+
 /* Adds what the guest has written to the notes; the log forgets it. */
 static int track_collect(struct guest_mem *mem, unsigned int index, struct err *e)
 {
@@ -60,18 +68,25 @@ static int track_collect(struct guest_mem *mem, unsigned int index, struct err *
 	return r < 0 ? err_errno(e, -r, "cannot tell which pages the guest has written") : 0;
 }
 
-int mem_mark(struct guest_mem *mem, struct err *e)
+int mem_prepare_mark(struct guest_mem *mem, struct err *e)
 {
 	int r = track_alloc(mem);
 
+	return r < 0 ? err_errno(e, -r, "cannot keep track of changed memory") : 0;
+}
+
+int mem_mark(struct guest_mem *mem, struct err *e)
+{
+	int r = mem_prepare_mark(mem, e);
+
 	if (r < 0)
-		return err_errno(e, -r, "cannot keep track of changed memory");
+		return r;
 	for (unsigned int i = 0; i < mem->num_regions && r == 0; i++)
 		r = track_collect(mem, i, e);
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < mem->num_regions; i++)
-		memset(mem->regions[i].written, 0, mem_bitmap_words(&mem->regions[i]) * sizeof(uint64_t));
+		track_clear(&mem->regions[i]);
 	/* Whoever sees it sees the bitmaps, too. */
 	atomic_store_explicit(&mem->tracks, true, memory_order_release);
 	return 0;

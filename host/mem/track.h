@@ -23,6 +23,8 @@ void mem_set_guest_log(struct guest_mem *mem, const struct mem_guest_log *log);
  */
 int mem_mark(struct guest_mem *mem, struct err *e) must_check;
 void mem_unmark(struct guest_mem *mem);
+/* Has what mem_mark() needs, so that that does not fail for want of memory. */
+int mem_prepare_mark(struct guest_mem *mem, struct err *e) must_check;
 
 /* 64-bit words of the bitmap for a region: a bit a page, the first page in bit 0 of the first word. */
 size_t mem_bitmap_len(const struct mem_region *region);

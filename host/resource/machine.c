@@ -35,7 +35,7 @@ static int machine_admit(const struct vm_config *all, const void *config, struct
 #define VCPU_COUNT  .min = 1, .max = CONFIG_MAX_VCPUS, .help = "Number of vCPUs; 1 or even with smt."
 #define MEM_SIZE    .min = 1, .max = ARCH_MAX_MEM_MIB, .help = "Memory, in MiB."
 #define SMT	    .help = "Two vCPUs are the threads of one core."
-#define TRACK_DIRTY .help = "Meant for Diff snapshots: shown, and without effect so far."
+#define TRACK_DIRTY .help = "Keep a log of what the guest writes, for Diff snapshots that have no page too many."
 #define HUGE_PAGES \
 	.names = huge_pages_names, .later = 1u << HUGE_PAGES_2M, .help = "Pages that the guest's memory is made of."
 #define CPU_TEMPLATE .names = no_template_names, .help = "A static CPU template."

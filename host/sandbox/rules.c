@@ -46,14 +46,13 @@
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
-#define ABORT	   "abort(3), when an assertion fails"
-#define MALLOC	   "malloc(3): which one it uses depends on sizes and on what was freed before"
-#define GIVEN_UP   "a thread that nobody waited for ends at last and frees what is its own"
-#define CLOCK	   "the vDSO asks the kernel where the host's clock cannot be read from user space"
-#define NO_PAGEMAP "saving a clone where /proc/self/pagemap cannot be read"
-#define ASYNC	   "the testbed's guests have no drive with io_engine Async"
-#define DISCARD	   "a guest that discards, or writes zeros"
-#define VSOCK	   "a machine with a vsock device"
+#define ABORT	 "abort(3), when an assertion fails"
+#define MALLOC	 "malloc(3): which one it uses depends on sizes and on what was freed before"
+#define GIVEN_UP "a thread that nobody waited for ends at last and frees what is its own"
+#define CLOCK	 "the vDSO asks the kernel where the host's clock cannot be read from user space"
+#define ASYNC	 "the testbed's guests have no drive with io_engine Async"
+#define DISCARD	 "a guest that discards, or writes zeros"
+#define VSOCK	 "a machine with a vsock device"
 
 #define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
@@ -158,7 +157,7 @@ const struct rule rules[] = {
 	CALL1(ALL, madvise, IS(2, MADV_DONTNEED), NULL),
 	CALL1(LOOP, madvise, IS(2, MADV_DONTDUMP), "a restored machine whose balloon gives memory back"),
 	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),
-	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NO_PAGEMAP),
+	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NULL),
 	CALL(LOOP, getrandom, NULL),
 
 	/* Threads. */
@@ -208,6 +207,7 @@ const struct rule rules[] = {
 	IOCTL(SETUP, KVM_IRQFD, NULL),
 	IOCTL(LOOP, KVM_CHECK_EXTENSION, NULL),
 	IOCTL(LOOP, KVM_IOEVENTFD, NULL),
+	IOCTL(LOOP, KVM_GET_DIRTY_LOG, NULL),
 };
 
 const size_t num_rules = ARRAY_SIZE(rules);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "snapshot/chain.h"
 #include "snapshot/statefile.h"
 #include "snapshot_format.h"
 
@@ -41,8 +42,11 @@ int statefile_write(int fd, const struct memfile_mark *mark, const void *payload
 /* Only the header, of a file that is whole and readable by this monitor. */
 int statefile_read_mark(const char *path, struct memfile_mark *mark, struct err *e) must_check;
 
-/* The page for a memory file that mark describes. */
-void memfile_record(const struct memfile_mark *mark, struct snapshot_mem_record *record);
+/* The record of a layer of the chain, for a file that has all pages of that layer's memory. */
+void memfile_record(const struct snapshot_chain *chain, unsigned int index, uint64_t mem_size,
+		    struct snapshot_mem_record *record);
+void memfile_seal(struct snapshot_mem_record *record); /* the checksum that belongs to it */
+bool memfile_record_is_whole(const struct snapshot_mem_record *record, uint64_t mem_size);
 /* Whether an open memory file has the size that mark says, and its record. */
 int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e) must_check;
 

@@ -20,16 +20,31 @@
 #include "snapshot/format.h"
 
 #define MEMFILE_WHAT "snapshot memory file"
-#define UNDER_RECORD "under_record" /* the key of the page of RAM in whose place the record stands in the file */
 
-void memfile_record(const struct memfile_mark *mark, struct snapshot_mem_record *record)
+void memfile_record(const struct snapshot_chain *chain, unsigned int index, uint64_t mem_size,
+		    struct snapshot_mem_record *record)
 {
 	*record = (struct snapshot_mem_record){
 		.magic = SNAPSHOT_MEM_MAGIC,
-		.mem_size = htole64(mark->mem_size),
+		.mem_size = htole64(mem_size),
+		.level = htole64(chain->level - (chain->num - 1 - index)),
 	};
-	memcpy(record->id, mark->id, sizeof(record->id));
+	memcpy(record->id, chain->layers[index].id, sizeof(record->id));
+	if (index > 0)
+		memcpy(record->base_id, chain->layers[index - 1].id, sizeof(record->base_id));
+	memfile_seal(record);
+}
+
+void memfile_seal(struct snapshot_mem_record *record)
+{
 	snapshot_checksum_of(record, offsetof(struct snapshot_mem_record, checksum), &record->checksum);
+}
+
+bool memfile_record_is_whole(const struct snapshot_mem_record *record, uint64_t mem_size)
+{
+	return memcmp(record->magic, SNAPSHOT_MEM_MAGIC, sizeof(record->magic)) == 0 &&
+	       snapshot_checksum_matches(record, offsetof(struct snapshot_mem_record, checksum), &record->checksum) &&
+	       le64toh(record->mem_size) == mem_size;
 }
 
 static int memfile_check_record(const char *path, const struct snapshot_mem_record *record,
@@ -119,49 +134,4 @@ int memfile_open(const char *path, const struct memfile_mark *mark, int *fd, str
 	/* A commit that ended between the two looks has moved the file from the second name to the first. */
 	r = memfile_try(resolved, mark, fd, e);
 	return r < 0 && strcmp(path, resolved) != 0 ? err_wrap(e, r, "\"%s\" is a link", path) : r;
-}
-
-/* The guest's address of the page at an offset of the file, which is less than mem's size. */
-static gpa_t memfile_gpa(const struct guest_mem *mem, uint64_t offset)
-{
-	const struct mem_region *region = mem->regions;
-
-	while (offset - region->file_offset >= region->size)
-		region++;
-	return region->gpa + (offset - region->file_offset);
-}
-
-static bool memfile_is_zero(const uint8_t *page)
-{
-	static const uint8_t zero[MEM_PAGE_SIZE];
-
-	return memcmp(page, zero, sizeof(zero)) == 0;
-}
-
-void memfile_save_under(const struct guest_mem *mem, struct enc *enc)
-{
-	const uint8_t *page = mem_host(mem, memfile_gpa(mem, SNAPSHOT_RECORD_OFFSET), MEM_PAGE_SIZE);
-
-	enc_bytes(enc, UNDER_RECORD, page, memfile_is_zero(page) ? 0 : MEM_PAGE_SIZE);
-}
-
-int memfile_put_back(const struct statefile *file, struct guest_mem *mem, struct err *e)
-{
-	static const uint8_t zero[MEM_PAGE_SIZE];
-	const void *page;
-	size_t len;
-	int r;
-
-	if (file->mark.offset == file->mark.mem_size)
-		return 0;
-	page = dec_blob(file->state, UNDER_RECORD, 0, MEM_PAGE_SIZE, &len);
-	r = dec_error(file->state, e);
-	if (r < 0)
-		return r;
-	if (len != 0 && len != MEM_PAGE_SIZE)
-		return err_set(e, EINVAL, UNDER_RECORD ": has %zu bytes, a page of %u or none are allowed", len,
-			       MEM_PAGE_SIZE);
-	if (!mem_write(mem, memfile_gpa(mem, file->mark.offset), len ? page : zero, MEM_PAGE_SIZE))
-		return err_set(e, EINVAL, UNDER_RECORD ": its page is not memory of this machine");
-	return 0;
 }

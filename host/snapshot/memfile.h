@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "mem/mem.h"
+#include "snapshot/chain.h"
 #include "snapshot/statefile.h"
 
 /*
@@ -20,15 +21,17 @@
  */
 int memfile_open(const char *path, const struct memfile_mark *mark, int *fd, struct err *e) must_check;
 
-/* Saves the page that mem has where a memory file will have its record beside the rest of the state. */
-void memfile_save_under(const struct guest_mem *mem, struct enc *enc);
-/* Puts that page back into memory that maps the file, or is served from it; reads file's map. Before anything runs. */
-int memfile_put_back(const struct statefile *file, struct guest_mem *mem, struct err *e) must_check;
-
 /*
- * Writes all of mem to fd (an empty new file), sparse, and its record. Pages that were never touched are not read; pages
- * that a restored machine has not changed are copied from mem->backing_fd.
+ * Writes a memory file to fd, which is empty: all of mem, sparse, with a record for each layer of the chain. Pages that were
+ * never touched are not read; pages that a restored machine has not changed are copied from the files that mem maps.
  */
-int memfile_write(int fd, const struct guest_mem *mem, const struct memfile_mark *mark, struct err *e) must_check;
+int memfile_write(int fd, const struct guest_mem *mem, const struct snapshot_chain *chain, struct err *e) must_check;
+/*
+ * Writes a diff to fd, which is empty: the pages of mem that changed has (bitmaps, one a region, as
+ * mem_changed_since_mark() gives them), those that are zero too, and the record of the chain's topmost layer. All else are
+ * holes: they are as the layers below have them. Refused on a file system that does not keep holes of single pages.
+ */
+int memfile_write_diff(int fd, const struct guest_mem *mem, const struct snapshot_chain *chain,
+		       uint64_t *const *changed, struct err *e) must_check;
 
 #endif

@@ -117,7 +117,7 @@ static int image_copy_by_buffer(struct image *image, uint64_t offset, uint64_t l
 	for (uint64_t at = 0; at < len && r == 0; at += IMAGE_CHUNK) {
 		size_t n = (size_t)image_min(len - at, IMAGE_CHUNK);
 
-		r = fd_pread_all(image->mem->backing_fd, buffer, n, (off_t)(offset + at));
+		r = fd_pread_all(image->survey.file, buffer, n, (off_t)(offset + at));
 		if (r == 0)
 			r = image_put(image, buffer, n, offset + at);
 	}
@@ -136,7 +136,7 @@ static int image_copy(struct image *image, uint64_t offset, uint64_t len)
 {
 	while (len > 0 && !image->no_copy_file_range) {
 		off_t from = (off_t)offset, to = (off_t)offset;
-		ssize_t n = copy_file_range(image->mem->backing_fd, &from, image->fd, &to, (size_t)len, 0);
+		ssize_t n = copy_file_range(image->survey.file, &from, image->fd, &to, (size_t)len, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -155,7 +155,7 @@ static int image_copy(struct image *image, uint64_t offset, uint64_t len)
 /* Copies what the backing file has in [offset, offset + len); its holes stay holes. */
 static int image_copy_data(struct image *image, uint64_t offset, uint64_t len)
 {
-	int backing = image->mem->backing_fd;
+	int backing = image->survey.file;
 	uint64_t end = offset + len;
 
 	while (offset < end) {
@@ -223,13 +223,11 @@ static int image_put_region(struct image *image, unsigned int index)
 }
 
 /* A hole and the missing end of a file look alike; hence this before and after copying. */
-static int image_check_backing(const struct guest_mem *mem, struct err *e)
+static int image_check_file(const struct guest_mem *mem, int fd, struct err *e)
 {
 	struct stat st;
 
-	if (mem->backing_fd < 0)
-		return 0;
-	if (fstat(mem->backing_fd, &st) < 0)
+	if (fstat(fd, &st) < 0)
 		return err_errno(e, errno, "cannot examine the memory file that the machine was restored from");
 	if ((uint64_t)st.st_size < mem->size)
 		return err_set(e, EIO,
@@ -239,7 +237,16 @@ static int image_check_backing(const struct guest_mem *mem, struct err *e)
 	return 0;
 }
 
-static int image_put_all(struct image *image, const struct memfile_mark *mark)
+static int image_check_backing(const struct guest_mem *mem, struct err *e)
+{
+	int r = mem->backing_fd < 0 ? 0 : image_check_file(mem, mem->backing_fd, e);
+
+	for (unsigned int i = 0; i < mem->num_layers && r == 0; i++)
+		r = image_check_file(mem, mem->layer_fds[i], e);
+	return r;
+}
+
+static int image_put_all(struct image *image, const struct snapshot_chain *chain)
 {
 	struct snapshot_mem_record record;
 	int r = 0;
@@ -249,13 +256,14 @@ static int image_put_all(struct image *image, const struct memfile_mark *mark)
 		return -errno;
 	for (unsigned int i = 0; i < image->mem->num_regions && r == 0; i++)
 		r = image_put_region(image, i);
-	if (r < 0)
-		return r;
-	memfile_record(mark, &record);
-	return fd_pwrite_all(image->fd, &record, sizeof(record), (off_t)mark->offset);
+	for (unsigned int i = 0; i < chain->num && r == 0; i++) {
+		memfile_record(chain, i, image->mem->size, &record);
+		r = fd_pwrite_all(image->fd, &record, sizeof(record), (off_t)chain->layers[i].offset);
+	}
+	return r;
 }
 
-int memfile_write(int fd, const struct guest_mem *mem, const struct memfile_mark *mark, struct err *e)
+int memfile_write(int fd, const struct guest_mem *mem, const struct snapshot_chain *chain, struct err *e)
 {
 	struct image image = { .fd = fd, .mem = mem };
 	int r;
@@ -265,7 +273,7 @@ int memfile_write(int fd, const struct guest_mem *mem, const struct memfile_mark
 		return r;
 	r = mem_survey_init(&image.survey, mem);
 	if (r == 0) {
-		r = image_put_all(&image, mark);
+		r = image_put_all(&image, chain);
 		mem_survey_fini(&image.survey);
 	}
 	free(image.buffer);

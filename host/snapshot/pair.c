@@ -20,10 +20,13 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fdio.h"
 #include "base/rand.h"
 #include "snapshot/format.h"
 #include "snapshot/memfile.h"
@@ -34,7 +37,9 @@ struct pair {
 	struct tmpfile state;
 	struct tmpfile mem;
 	struct memfile_mark mark;
-	uint8_t *payload; /* owned */
+	struct snapshot_chain chain; /* its own layer the last */
+	uint64_t *const *changed;    /* of a diff that is written alone, or NULL */
+	uint8_t *payload;	     /* owned */
 	size_t payload_len;
 };
 
@@ -124,7 +129,8 @@ static int pair_write(struct pair *pair, const struct guest_mem *mem, struct err
 {
 	int r;
 
-	r = memfile_write(pair->mem.fd, mem, &pair->mark, e);
+	r = pair->changed ? memfile_write_diff(pair->mem.fd, mem, &pair->chain, pair->changed, e)
+			  : memfile_write(pair->mem.fd, mem, &pair->chain, e);
 	if (r < 0)
 		return err_wrap(e, r, "cannot write %s \"%s\"", pair->mem.what, pair->mem.path);
 	r = statefile_write(pair->state.fd, &pair->mark, pair->payload, pair->payload_len);
@@ -163,41 +169,73 @@ static int pair_create(struct pair *pair, const struct guest_mem *mem, struct er
 	return 0;
 }
 
-static int pair_prepare(struct pair *pair, const char *state_path, const char *mem_path, struct enc *enc,
-			const struct guest_mem *mem, struct err *e)
+/* Is the memory file that will be replaced one that the diff lies on? Who cannot tell must not replace it. */
+static int pair_find_base(const struct pair *pair, const struct snapshot_chain *below, bool *found, struct err *e)
 {
-	int r;
+	uint64_t size;
+	int fd, r = file_open_regular(pair->mem.what, pair->mem.path, O_RDONLY, &fd, &size, e);
 
-	r = tmpfile_init(&pair->state, "snapshot state file", state_path, e);
+	*found = false;
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	for (unsigned int i = 0; i < below->num && !*found && (r == 0 || r == -EINVAL); i++) {
+		struct memfile_mark mark = { .mem_size = pair->mark.mem_size, .offset = below->layers[i].offset };
+
+		memcpy(mark.id, below->layers[i].id, sizeof(mark.id));
+		r = memfile_check(fd, pair->mem.path, &mark, e);
+		*found = r == 0;
+	}
+	close(fd);
+	return r == -EINVAL ? 0 : r;
+}
+
+static int pair_prepare_names(struct pair *pair, const struct snapshot_order *order, struct err *e)
+{
+	int r = tmpfile_init(&pair->state, "snapshot state file", order->state_path, e);
+
 	if (r < 0)
 		return r;
-	r = tmpfile_init(&pair->mem, "snapshot memory file", mem_path, e);
+	r = tmpfile_init(&pair->mem, "snapshot memory file", order->mem_path, e);
+	return r < 0 ? r : pair_check_distinct(pair, e);
+}
+
+static int pair_prepare(struct pair *pair, const struct snapshot_order *order, struct enc *enc, struct err *e)
+{
+	uint64_t mem_size = order->mem->size;
+	int r = pair_prepare_names(pair, order, e);
+
 	if (r < 0)
 		return r;
-	r = pair_check_distinct(pair, e);
-	if (r < 0)
-		return r;
-	if (!snapshot_mem_size_is_valid(mem->size) || mem->size < SNAPSHOT_RECORD_OFFSET + MEM_PAGE_SIZE)
+	if (!snapshot_mem_size_is_valid(mem_size) || mem_size < SNAPSHOT_RECORD_OFFSET + MEM_PAGE_SIZE)
 		return err_set(e, EINVAL, "a machine with %llu bytes of memory cannot be written to a snapshot",
-			       (unsigned long long)mem->size);
-	pair->mark = (struct memfile_mark){ .mem_size = mem->size, .offset = SNAPSHOT_RECORD_OFFSET };
+			       (unsigned long long)mem_size);
+	pair->mark = (struct memfile_mark){ .mem_size = mem_size };
 	r = rand_bytes(pair->mark.id, sizeof(pair->mark.id));
 	if (r < 0)
 		return err_errno(e, -r, "cannot get random bytes for the snapshot's id");
+	snapshot_chain_push(order->below, pair->mark.id, &pair->chain);
+	pair->mark.offset = pair->chain.layers[pair->chain.num - 1].offset;
 	return pair_encode(pair, enc, e);
 }
 
-int snapshot_write_pair(const char *state_path, const char *mem_path, struct enc *enc, const struct guest_mem *mem,
+int snapshot_write_pair(const struct snapshot_order *order, struct enc *enc, struct snapshot_chain *chain,
 			struct err *e)
 {
 	struct pair pair = { .state.fd = -1, .mem.fd = -1 };
+	bool is_base = order->below->num == 0; /* then all of memory is written */
 	int r;
 
-	r = pair_prepare(&pair, state_path, mem_path, enc, mem, e);
+	r = pair_prepare(&pair, order, enc, e);
 	if (r == 0)
 		r = pair_recover(&pair, e);
+	if (r == 0 && order->below->num > 0)
+		r = pair_find_base(&pair, order->below, &is_base, e);
+	if (r == 0 && !is_base)
+		pair.changed = order->changed;
 	if (r == 0)
-		r = pair_create(&pair, mem, e);
+		r = pair_create(&pair, order->mem, e);
+	if (r == 0)
+		*chain = pair.chain;
 	tmpfile_fini(&pair.state);
 	tmpfile_fini(&pair.mem);
 	free(pair.payload);

@@ -13,14 +13,25 @@
 #include "state/codec.h"
 #include "base/err.h"
 #include "mem/mem.h"
+#include "snapshot/chain.h"
+
+struct snapshot_order {
+	const char *state_path, *mem_path;
+	const struct guest_mem *mem;
+	const struct snapshot_chain *below; /* what a diff lies on; of no layers: the snapshot is full */
+	uint64_t *const *changed;	    /* of a diff: the pages of each region that may not be as below says */
+};
 
 /*
  * Writes the pair, with the mode that umask gives less all rights of others: the files hold the guest's secrets. Takes the
- * finished state map, memfile_save_under() included, from enc (which stays the caller's). On error nothing that could
+ * finished state map, snapshot_chain_save() included, from enc (which stays the caller's). On error nothing that could
  * be loaded before is lost, and temporary files are removed. A full disk, a folder in the way, the same path for both
- * files, another process that is writing the same snapshot: one sentence each.
+ * files, another process that is writing the same snapshot: one sentence each. *chain is the new snapshot's.
+ *
+ * A diff to the name of a memory file that it lies on becomes that file with the diff merged in, as Firecracker does it: all
+ * of memory is written, under the diff's id.
  */
-int snapshot_write_pair(const char *state_path, const char *mem_path, struct enc *enc, const struct guest_mem *mem,
+int snapshot_write_pair(const struct snapshot_order *order, struct enc *enc, struct snapshot_chain *chain,
 			struct err *e) must_check;
 
 #endif

@@ -15,7 +15,7 @@ _Static_assert(sizeof(enum snapshot_type) == sizeof(unsigned int) &&
 
 static const struct field snapshot_create_fields[] = {
 	{ "snapshot_type", FIELD_ENUM, 0, FIELD_AT(snapshot_create_config, type), .names = snapshot_type_names,
-	  .later = 1u << SNAPSHOT_DIFF, .help = "What the memory file holds." },
+	  .help = "What the memory file holds: all, or what has changed since the last snapshot." },
 	{ "snapshot_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(snapshot_create_config, snapshot_path), FIELD_PATH,
 	  .help = "The state file." },
 	{ "mem_file_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(snapshot_create_config, mem_file_path), FIELD_PATH,
@@ -44,11 +44,39 @@ struct load_request {
 	char *backend_path;
 };
 
+/* Strings one behind the other, as struct snapshot_load_config has them. */
+static int decode_layers(json_t *value, void *at, const char *name, struct err *e)
+{
+	char **list = at;
+	json_t *path;
+	size_t i, len = 1;
+	char *end;
+
+	if (!json_is_array(value) || json_array_size(value) > LOAD_MAX_LAYERS)
+		return json_field_refuse(name, value, "an array of at most 15 paths", e);
+	json_array_foreach (value, i, path) {
+		size_t n = json_is_string(path) ? json_string_length(path) : 0;
+
+		if (n == 0 || n > CONFIG_PATH_MAX || strlen(json_string_value(path)) != n)
+			return json_field_refuse(name, path, "an array of paths of 1 to 4095 bytes", e);
+		len += n + 1;
+	}
+	end = calloc(1, len);
+	if (!end)
+		return err_set(e, ENOMEM, "out of memory");
+	*list = end;
+	json_array_foreach (value, i, path)
+		end = stpcpy(end, json_string_value(path)) + 1;
+	return 0;
+}
+
 static const struct field mem_backend_fields[] = {
 	{ "backend_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(load_request, backend_path), FIELD_PATH,
 	  .help = "The memory file." },
 	{ "backend_type", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(load_request, backend_type), .names = backend_type_names,
 	  .later = 1u << 1, .help = "What serves the memory." },
+	{ "layers", FIELD_CUSTOM, FIELD_OWNED, FIELD_AT(load_request, load.layers), .custom = decode_layers,
+	  .help = "Ours: the memory files that a diff lies on, bottom first; nothing is copied." },
 };
 static const struct field_table mem_backend_table = FIELD_SUBTABLE(mem_backend_fields);
 
@@ -66,7 +94,7 @@ static const struct field snapshot_load_fields[] = {
 	{ "mem_backend", FIELD_OBJECT, 0, 0, FIELD_GIVEN(load_request, has_backend), .sub = &mem_backend_table,
 	  .help = "Where the memory comes from; this or mem_file_path." },
 	{ "track_dirty_pages", FIELD_BOOL, 0, FIELD_AT(load_request, load.track_dirty_pages),
-	  .help = "Meant for Diff snapshots: shown, and without effect so far." },
+	  .help = "Keep a log of what the guest writes, for Diff snapshots that have no page too many." },
 	{ "enable_diff_snapshots", FIELD_BOOL, FIELD_DEPRECATED, FIELD_AT(load_request, enable_diff_snapshots),
 	  .help = "As track_dirty_pages." },
 	{ "resume_vm", FIELD_BOOL, 0, FIELD_AT(load_request, load.resume_vm), .help = "Resume the machine at once." },

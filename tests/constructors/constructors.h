@@ -27,11 +27,13 @@ extern const struct constructor constructors_of_machines[];
 extern const size_t num_constructors_of_machines;
 
 /* The current folder is a scratch folder with these files. */
-#define KERNEL_FILE "kernel"
-#define DISK_FILE   "disk"
-#define STATE_FILE  "state"
-#define MEM_FILE    "mem"
-#define TEXT_FILE   "text"
+#define KERNEL_FILE	"kernel"
+#define DISK_FILE	"disk"
+#define STATE_FILE	"state"
+#define MEM_FILE	"mem"
+#define DIFF_STATE_FILE "diff.state"
+#define DIFF_MEM_FILE	"diff.mem"
+#define TEXT_FILE	"text"
 
 /* A memory file may have been renamed meanwhile: memfile_open() looks again before it gives up. */
 #define MEMFILE_IS_TRIED_AGAIN "open fstat64 fcntl pread64 "

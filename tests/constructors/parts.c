@@ -33,6 +33,7 @@
 #include "mmds/token.h"
 #include "sandbox/sandbox.h"
 #include "snapshot/format.h"
+#include "snapshot/layers.h"
 #include "snapshot/memfile.h"
 #include "snapshot/pair.h"
 #include "snapshot/statefile.h"
@@ -56,6 +57,7 @@ static char iface_id[] = "eth0", tap_name[] = "tap0", guest_mac[] = "06:00:ac:10
 static struct network_config interface = { .iface_id = iface_id, .host_dev_name = tap_name, .guest_mac = guest_mac };
 static struct fake_platform fp;
 static struct enc *enc;
+static struct snapshot_chain pair_chain;
 
 static int none(void *p, struct err *e)
 {
@@ -567,11 +569,19 @@ static void after_pair(const struct constructor *c)
 	enc_free(enc);
 }
 
+static int write_pair(const char *state, const char *memory, struct err *e)
+{
+	static const struct snapshot_chain none = { .num = 0 };
+	const struct snapshot_order order = { .state_path = state, .mem_path = memory, .mem = &mem, .below = &none };
+
+	return snapshot_write_pair(&order, enc, &pair_chain, e);
+}
+
 MAKE(make_pair)
 {
 	(void)c;
 	(void)out;
-	return snapshot_write_pair(STATE_FILE, MEM_FILE, enc, &mem, e);
+	return write_pair(STATE_FILE, MEM_FILE, e);
 }
 
 /* Leaves a pair for those that read one. */
@@ -581,9 +591,69 @@ static void before_pair_is_read(const struct constructor *c)
 	int r;
 
 	before_pair(c);
-	r = snapshot_write_pair(STATE_FILE, MEM_FILE, enc, &mem, &e);
+	r = write_pair(STATE_FILE, MEM_FILE, &e);
 	assert(r == 0);
 	(void)r;
+}
+
+static int write_diff(struct err *e)
+{
+	static uint64_t low[4] = { 6 }, high[4] = { 1 };
+	static uint64_t *const changed[] = { low, high };
+	struct enc *diff_enc = enc_new();
+	const struct snapshot_order order = {
+		.state_path = DIFF_STATE_FILE,
+		.mem_path = DIFF_MEM_FILE,
+		.mem = &mem,
+		.below = &pair_chain,
+		.changed = changed,
+	};
+	struct snapshot_chain chain;
+	int r = none(diff_enc, e);
+
+	if (r < 0)
+		return r;
+	snapshot_chain_save(&pair_chain, &mem, diff_enc);
+	r = snapshot_write_pair(&order, diff_enc, &chain, e);
+	enc_free(diff_enc);
+	return r;
+}
+
+MAKE(make_diff)
+{
+	(void)c;
+	(void)out;
+	return write_diff(e);
+}
+
+static void before_layers(const struct constructor *c)
+{
+	struct err e;
+	int r;
+
+	before_pair_is_read(c);
+	r = write_diff(&e);
+	assert(r == 0);
+	(void)r;
+}
+
+MAKE(make_layers)
+{
+	static const char below[] = MEM_FILE "\0";
+	struct snapshot_chain chain;
+	struct statefile file;
+	int r = statefile_read(DIFF_STATE_FILE, &file, e);
+
+	(void)c;
+	if (r < 0)
+		return r;
+	r = snapshot_chain_load(&file, &chain, e);
+	if (!r)
+		r = snapshot_map_memory(&file, &chain, DIFF_MEM_FILE, below, &layout, &other_mem, e);
+	statefile_fini(&file);
+	if (!r)
+		*out = &other_mem;
+	return r;
 }
 
 MAKE(make_state)
@@ -1019,6 +1089,9 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("mem_init_handler", make_handler_memory, unmake_memory),
 	WITH("snapshot_write_pair, memfile_write, mem_survey_init, pagemap_init", before_pair, after_pair, make_pair,
 	     NULL),
+	WITH("snapshot_write_pair, memfile_write_diff", before_pair_is_read, after_pair, make_diff, NULL),
+	{ "snapshot_map_memory, mem_add_layer", before_layers, after_pair, make_layers, unmake_memory, NULL,
+	  MEMFILE_IS_TRIED_AGAIN, false },
 	WITH("mem_init_file", before_pair_is_read, after_pair, make_file_memory, unmake_memory),
 	WITH("statefile_read", before_pair_is_read, after_pair, make_state, unmake_state),
 	WITH("statefile_version", before_pair_is_read, after_pair, make_state_version, NULL),

@@ -163,6 +163,7 @@ def use_everything_once(wrapper, tmp_path):
     limit = {"bandwidth": {"size": 65536, "refill_time": 500}}
     config = machine_config(boot_args="panic=1 reboot=k quiet loglevel=1 console=ttyS0 ipv6.disable=1 i8042.noaux "
                             "i8042.nokbd i8042.nopnp virtio_rng.expose_seed=1", entropy={"rate_limiter": limit})
+    config["machine-config"]["track_dirty_pages"] = True
     config["drives"].append({"drive_id": "data", "path_on_host": "disk", "is_root_device": False,
                              "is_read_only": False, "cache_type": "Writeback", "rate_limiter": limit})
     with Monitor(binary=wrapper, cwd=tmp_path) as m:
@@ -183,6 +184,9 @@ def use_everything_once(wrapper, tmp_path):
         m.api.snapshot("state", "link-to-mem")
         m.api.resume()
         wait_handled(m, 1, 300)
+        m.api.pause()
+        m.api.put("/snapshot/create", {"snapshot_type": "Diff", "snapshot_path": "diff-state", "mem_file_path": "diff-mem"})
+        m.api.resume()
         m.console.send("reboot -f\n")
         assert m.wait(120) == 0, m.stderr()
 

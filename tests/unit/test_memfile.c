@@ -40,6 +40,14 @@ static const struct memfile_mark other = { .id = "0123456789abcdeF",
 					   .mem_size = MEM_SIZE,
 					   .offset = SNAPSHOT_RECORD_OFFSET };
 static const struct memfile_mark old = { .id = "0123456789abcdef", .mem_size = MEM_SIZE, .offset = MEM_SIZE };
+static const struct snapshot_chain chain = {
+	.num = 1,
+	.layers = { { .id = "0123456789abcdef", .offset = SNAPSHOT_RECORD_OFFSET } },
+};
+static const struct snapshot_chain other_chain = {
+	.num = 1,
+	.layers = { { .id = "0123456789abcdeF", .offset = SNAPSHOT_RECORD_OFFSET } },
+};
 static uint32_t seed = 4711;
 
 static uint32_t next_random(void)
@@ -80,7 +88,7 @@ static void write_image(const char *name, const struct guest_mem *from)
 	int fd = new_file(name);
 	struct err e;
 
-	if (memfile_write(fd, from, &mark, &e) < 0)
+	if (memfile_write(fd, from, &chain, &e) < 0)
 		fail_msg("%s", e.text);
 	close(fd);
 }
@@ -107,7 +115,7 @@ static void assert_image_equals(const char *name, const struct guest_mem *expect
 		for (uint64_t at = 0; at < region->size; at += sizeof(buf)) {
 			assert_int_equal(fd_pread_all(fd, buf, sizeof(buf), (off_t)(region->file_offset + at)), 0);
 			if (!i && !at) {
-				memfile_record(&mark, &record);
+				memfile_record(&chain, 0, MEM_SIZE, &record);
 				assert_memory_equal(buf + SNAPSHOT_RECORD_OFFSET, &record, sizeof(record));
 				memcpy(buf + SNAPSHOT_RECORD_OFFSET, region->host + SNAPSHOT_RECORD_OFFSET, PAGE);
 			}
@@ -288,7 +296,7 @@ static void a_clone_from_another_file_system_is_copied_by_hand(void **state)
 
 	(void)state;
 	write_base("unused");
-	assert_int_equal(memfile_write(fd, &mem, &mark, &e), 0);
+	assert_int_equal(memfile_write(fd, &mem, &chain, &e), 0);
 	assert_int_equal(mem_init_file(&clone, &layout, fd, &e), 0);
 	fill(&clone, MIB + 5 * PAGE, 0, PAGE);
 	fill(&clone, 3 * MIB, 78, 2 * PAGE);
@@ -308,7 +316,7 @@ static int write_without_pagemap(int fd, const struct guest_mem *from, struct er
 	none = limit;
 	none.rlim_cur = 0;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	r = memfile_write(fd, from, &mark, e);
+	r = memfile_write(fd, from, &chain, e);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	return r;
 }
@@ -412,10 +420,10 @@ static void a_handler_that_does_not_serve_is_an_error(void **state)
 	(void)state;
 	fake_handler_map(&handler, &unserved, &layout);
 	handler.fails = -ETIMEDOUT;
-	assert_int_equal(memfile_write(fd, &unserved, &mark, &e), -ETIMEDOUT);
+	assert_int_equal(memfile_write(fd, &unserved, &chain, &e), -ETIMEDOUT);
 	assert_non_null(strstr(e.text, "the handler of the guest's pages has not served all of them"));
 	unserved.handler.populate = NULL; /* gone */
-	assert_true(memfile_write(fd, &unserved, &mark, &e) < 0);
+	assert_true(memfile_write(fd, &unserved, &chain, &e) < 0);
 	assert_non_null(strstr(e.text, "has not served"));
 	close(fd);
 	mem_fini(&unserved);
@@ -432,7 +440,7 @@ static void a_base_that_was_cut_is_an_error_not_a_signal(void **state)
 	clone = restore("cut");
 	assert_int_equal(truncate(tmpdir_file(&dir, "cut"), 2 * MIB), 0);
 	fd = new_file("from-cut");
-	assert_int_equal(memfile_write(fd, &clone, &mark, &e), -EIO);
+	assert_int_equal(memfile_write(fd, &clone, &chain, &e), -EIO);
 	assert_non_null(strstr(e.text, "has been cut to 2097152 bytes"));
 	close(fd);
 	mem_fini(&clone);
@@ -483,7 +491,7 @@ static void a_full_disk_is_an_error(void **state)
 	signal(SIGXFSZ, SIG_IGN);
 	fd = new_file("limited");
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	assert_int_equal(memfile_write(fd, &mem, &mark, &e), -EFBIG);
+	assert_int_equal(memfile_write(fd, &mem, &chain, &e), -EFBIG);
 	limit.rlim_cur = RLIM_INFINITY;
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	assert_non_null(strstr(e.text, "File too large"));
@@ -620,7 +628,7 @@ static void an_interrupted_commit_is_found_under_its_temporary_name(void **state
 	assert_int_equal(memfile_open(path, &mark, &fd, &e), 0); /* nothing at path */
 	close(fd);
 	fd = new_file("committed");
-	assert_int_equal(memfile_write(fd, &mem, &other, &e), 0);
+	assert_int_equal(memfile_write(fd, &mem, &other_chain, &e), 0);
 	close(fd);
 	assert_int_equal(memfile_open(path, &mark, &fd, &e), 0); /* an older snapshot's at path */
 	close(fd);

@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "snapshot/format.h"
+#include "snapshot/layers.h"
 #include "snapshot/memfile.h"
 #include "snapshot/pair.h"
 #include "tmpdir.h"
@@ -61,6 +62,18 @@ static int teardown(void **state)
 	return 0;
 }
 
+static const struct snapshot_chain no_chain = { .num = 0 };
+
+static int write_pair(const char *state, const char *memory, struct enc *enc, struct err *e)
+{
+	const struct snapshot_order order = {
+		.state_path = state, .mem_path = memory, .mem = &mem, .below = &no_chain
+	};
+	struct snapshot_chain chain;
+
+	return snapshot_write_pair(&order, enc, &chain, e);
+}
+
 /* A machine whose state and memory say that it is of this generation. */
 static int write_generation_to(const char *state, const char *memory, uint64_t generation, struct err *e)
 {
@@ -72,8 +85,8 @@ static int write_generation_to(const char *state, const char *memory, uint64_t g
 	(void)!mem_write(&mem, (1ull << 32) + MIB - 8, &generation, sizeof(generation));
 	(void)!mem_write(&mem, SNAPSHOT_RECORD_OFFSET, &generation, sizeof(generation));
 	enc_u64(enc, "generation", generation);
-	memfile_save_under(&mem, enc);
-	r = snapshot_write_pair(state, memory, enc, &mem, e);
+	snapshot_chain_save(&no_chain, &mem, enc);
+	r = write_pair(state, memory, enc, e);
 	enc_free(enc);
 	return r;
 }
@@ -110,17 +123,18 @@ static int load_generation_from(const char *state, const char *memory, uint64_t 
 	struct guest_mem restored;
 	struct statefile file;
 	uint64_t under_record;
-	int fd, r;
+	struct snapshot_chain chain;
+	int r;
 
 	r = statefile_read(state, &file, e);
 	if (r < 0)
 		return r;
 	*generation = dec_u64(file.state, "generation", 0, UINT64_MAX);
-	r = memfile_open(memory, &file.mark, &fd, e);
+	r = snapshot_chain_load(&file, &chain, e);
 	if (r == 0)
-		r = mem_init_file(&restored, &layout, fd, e);
+		r = snapshot_map_memory(&file, &chain, memory, NULL, &layout, &restored, e);
 	if (r == 0)
-		r = memfile_put_back(&file, &restored, e);
+		r = snapshot_put_back(&file, &chain, &restored, e);
 	statefile_fini(&file);
 	if (r < 0)
 		return r;
@@ -429,10 +443,10 @@ static void a_state_that_does_not_encode_touches_nothing(void **state)
 	must_write(1);
 	enc_u64(enc, "twice", 1);
 	enc_u64(enc, "twice", 1);
-	assert_true(snapshot_write_pair(state_path, mem_path, enc, &mem, &e) < 0);
+	assert_true(write_pair(state_path, mem_path, enc, &e) < 0);
 	assert_non_null(strstr(e.text, "would not load again"));
 	enc_map_begin(enc, "open");
-	assert_true(snapshot_write_pair(state_path, mem_path, enc, &mem, &e) < 0);
+	assert_true(write_pair(state_path, mem_path, enc, &e) < 0);
 	assert_non_null(strstr(e.text, "cannot encode"));
 	enc_free(enc);
 	assert_int_equal(must_load(), 1);

@@ -29,11 +29,10 @@
 #define ARCH_CMDLINE_MAX	2048 /* bytes, NUL included */
 
 /* Reserved for firmware tables: from the end of conventional memory to the BIOS area. */
-#define ARCH_SYSTEM_START 0x9FC00ull
-#define ARCH_SYSTEM_END	  0xE0000ull
-#define ARCH_MPTABLE_GPA  0x9FC00ull
-#define ARCH_ACPI_GPA \
-	0xA0000ull /* tables, below the records of memory files (abi/snapshot_format.h: 0xCE000 to 0xDD000) */
+#define ARCH_SYSTEM_START     0x9FC00ull
+#define ARCH_SYSTEM_END	      0xE0000ull
+#define ARCH_MPTABLE_GPA      0x9FC00ull
+#define ARCH_ACPI_GPA	      0xA0000ull /* tables, up to ARCH_VMCLOCK_GPA */
 #define ARCH_VMCLOCK_GPA      0xDE000ull /* a page, which programs of the guest may map */
 #define ARCH_VMGENID_GPA      0xDF000ull /* a page of its own, 16 bytes used */
 #define ARCH_RSDP_GPA	      0xE0000ull
