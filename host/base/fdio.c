@@ -92,10 +92,37 @@ static int file_clear_nonblock(int fd)
 	return flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-int file_open_regular(const char *what, const char *path, int flags, int *fd, uint64_t *size, struct err *e)
+static bool file_is_allowed(mode_t mode, bool device)
+{
+	return S_ISREG(mode) || (device && S_ISBLK(mode));
+}
+
+static int file_refuse_type(const char *what, const char *path, mode_t mode, bool device, struct err *e)
+{
+	return err_set(e, EINVAL, "%s \"%s\" is %s, it must be a regular file%s", what, path, file_type_name(mode),
+		       device ? " or a block device" : "");
+}
+
+int fd_size(int fd, uint64_t *size, bool *is_device)
+{
+	struct stat st;
+	off_t end;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	end = S_ISBLK(st.st_mode) ? lseek(fd, 0, SEEK_END) : st.st_size;
+	if (end < 0)
+		return -errno;
+	*size = (uint64_t)end;
+	*is_device = S_ISBLK(st.st_mode);
+	return 0;
+}
+
+static int file_open(const char *what, const char *path, int flags, bool device, int *fd, uint64_t *size, struct err *e)
 {
 	_cleanup_close_ int file = -1;
 	struct stat st;
+	bool is_device;
 	int r;
 
 	/* A folder refuses write access with EISDIR by itself; a FIFO without reader with ENXIO. */
@@ -103,22 +130,33 @@ int file_open_regular(const char *what, const char *path, int flags, int *fd, ui
 	if (file < 0) {
 		int errnum = errno;
 
-		if ((errnum == EISDIR || errnum == ENXIO) && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-			return err_set(e, EINVAL, "%s \"%s\" is %s, it must be a regular file", what, path,
-				       file_type_name(st.st_mode));
+		if ((errnum == EISDIR || errnum == ENXIO) && stat(path, &st) == 0 &&
+		    !file_is_allowed(st.st_mode, device))
+			return file_refuse_type(what, path, st.st_mode, device, e);
 		return err_errno(e, errnum, "cannot open %s \"%s\"", what, path);
 	}
 	if (fstat(file, &st) < 0)
 		return err_errno(e, errno, "cannot examine %s \"%s\"", what, path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, EINVAL, "%s \"%s\" is %s, it must be a regular file", what, path,
-			       file_type_name(st.st_mode));
+	if (!file_is_allowed(st.st_mode, device))
+		return file_refuse_type(what, path, st.st_mode, device, e);
 	r = file_clear_nonblock(file);
 	if (r < 0)
 		return err_errno(e, -r, "cannot set up %s \"%s\"", what, path);
-	*size = (uint64_t)st.st_size;
+	r = fd_size(file, size, &is_device);
+	if (r < 0)
+		return err_errno(e, -r, "cannot examine %s \"%s\"", what, path);
 	*fd = take_fd(&file);
 	return 0;
+}
+
+int file_open_regular(const char *what, const char *path, int flags, int *fd, uint64_t *size, struct err *e)
+{
+	return file_open(what, path, flags, false, fd, size, e);
+}
+
+int file_open_storage(const char *what, const char *path, int flags, int *fd, uint64_t *size, struct err *e)
+{
+	return file_open(what, path, flags, true, fd, size, e);
 }
 
 int file_read(const char *what, const char *path, size_t max, char **data, size_t *len, struct err *e)

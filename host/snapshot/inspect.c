@@ -86,7 +86,7 @@ int memfile_inspect(const char *path, struct memfile_facts *facts, struct err *e
 {
 	struct memfile_facts found = { .fd = -1 };
 	uint64_t size;
-	int r = file_open_regular(INSPECT_WHAT, path, O_RDONLY, &found.fd, &size, e);
+	int r = file_open_storage(INSPECT_WHAT, path, O_RDONLY, &found.fd, &size, e);
 
 	if (r < 0)
 		return r;

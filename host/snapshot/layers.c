@@ -135,13 +135,11 @@ static int layers_put(struct layers *l, int fd, const char *path, struct err *e)
 static int layers_add_below(struct layers *l, const char *path, struct err *e)
 {
 	uint64_t size;
-	int fd, r = file_open_regular(LAYERS_WHAT, path, O_RDONLY, &fd, &size, e);
+	int fd, r = file_open_storage(LAYERS_WHAT, path, O_RDONLY, &fd, &size, e);
 
 	if (r < 0)
 		return r;
-	if (size != l->mem_size)
-		r = err_set(e, EINVAL, LAYERS_WHAT " \"%s\" has %llu bytes, the snapshot's memory has %llu", path,
-			    (unsigned long long)size, (unsigned long long)l->mem_size);
+	r = memfile_check_size(fd, path, l->mem_size, e);
 	if (r == 0)
 		r = layers_find(l, fd, path, e);
 	if (r < 0) {

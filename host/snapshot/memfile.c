@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/fdio.h"
@@ -74,23 +73,33 @@ static int memfile_check_record(const char *path, const struct snapshot_mem_reco
 		       has, wants);
 }
 
+int memfile_check_size(int fd, const char *path, uint64_t size, struct err *e)
+{
+	uint64_t has;
+	bool is_device;
+	int r = fd_size(fd, &has, &is_device);
+
+	if (r < 0)
+		return err_errno(e, -r, "cannot examine " MEMFILE_WHAT " \"%s\"", path);
+	if (is_device ? has >= size : has == size)
+		return 0;
+	return err_set(e, EINVAL,
+		       MEMFILE_WHAT
+		       " \"%s\" has %llu bytes, the state file wants %llu: it is cut short or another kind of file",
+		       path, (unsigned long long)has, (unsigned long long)size);
+}
+
 int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e)
 {
 	struct snapshot_mem_record record;
 	uint64_t size = mark->mem_size;
-	struct stat st;
 	int r;
 
 	if (mark->offset == mark->mem_size)
 		size += sizeof(record);
-	if (fstat(fd, &st) < 0)
-		return err_errno(e, errno, "cannot examine " MEMFILE_WHAT " \"%s\"", path);
-	if ((uint64_t)st.st_size != size)
-		return err_set(
-			e, EINVAL,
-			MEMFILE_WHAT
-			" \"%s\" has %llu bytes, the state file wants %llu: it is cut short or another kind of file",
-			path, (unsigned long long)st.st_size, (unsigned long long)size);
+	r = memfile_check_size(fd, path, size, e);
+	if (r < 0)
+		return r;
 	r = fd_pread_all(fd, &record, sizeof(record), (off_t)mark->offset);
 	if (r < 0)
 		return err_errno(e, -r, "cannot read " MEMFILE_WHAT " \"%s\"", path);
@@ -103,7 +112,7 @@ static int memfile_try(const char *path, const struct memfile_mark *mark, int *f
 	uint64_t size;
 	int r;
 
-	r = file_open_regular(MEMFILE_WHAT, path, O_RDONLY, &file, &size, e);
+	r = file_open_storage(MEMFILE_WHAT, path, O_RDONLY, &file, &size, e);
 	if (r < 0)
 		return r;
 	r = memfile_check(file, path, mark, e);

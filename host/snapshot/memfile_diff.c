@@ -113,7 +113,7 @@ static int diff_check_holes(const struct diff *diff, struct err *e)
 {
 	struct runs has = { .list = NULL };
 	int r = runs_of_file(&has, diff->fd, diff->mem->size);
-	bool same = has.num == diff->runs.num && memcmp(has.list, diff->runs.list, has.num * sizeof(*has.list)) == 0;
+	bool same = runs_are_equal(&has, &diff->runs);
 
 	runs_fini(&has);
 	if (r < 0)

@@ -17,7 +17,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -163,7 +162,9 @@ static int image_copy_data(struct image *image, uint64_t offset, uint64_t len)
 		int r;
 
 		if (data < 0 && errno == ENXIO)
-			return 0; /* a hole up to the end of the file; its size is checked elsewhere */
+			return 0;		 /* a hole up to the end of the file; its size is checked elsewhere */
+		if (data < 0 && errno == EINVAL) /* a block device has no holes */
+			return image_copy(image, offset, end - offset);
 		if (data < 0)
 			return -errno;
 		if ((uint64_t)data >= end)
@@ -225,15 +226,17 @@ static int image_put_region(struct image *image, unsigned int index)
 /* A hole and the missing end of a file look alike; hence this before and after copying. */
 static int image_check_file(const struct guest_mem *mem, int fd, struct err *e)
 {
-	struct stat st;
+	uint64_t size;
+	bool is_device;
+	int r = fd_size(fd, &size, &is_device);
 
-	if (fstat(fd, &st) < 0)
-		return err_errno(e, errno, "cannot examine the memory file that the machine was restored from");
-	if ((uint64_t)st.st_size < mem->size)
+	if (r < 0)
+		return err_errno(e, -r, "cannot examine the memory file that the machine was restored from");
+	if (size < mem->size)
 		return err_set(e, EIO,
 			       "the memory file that the machine was restored from has been cut to %llu bytes, it had "
 			       "%llu bytes of memory",
-			       (unsigned long long)st.st_size, (unsigned long long)mem->size);
+			       (unsigned long long)size, (unsigned long long)mem->size);
 	return 0;
 }
 

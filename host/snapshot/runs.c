@@ -3,7 +3,6 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -50,7 +49,9 @@ int runs_of_file(struct runs *runs, int fd, uint64_t size)
 		int r;
 
 		if (data < 0 && errno == ENXIO)
-			return 0; /* a hole up to the end */
+			return 0;		 /* a hole up to the end */
+		if (data < 0 && errno == EINVAL) /* a block device has none */
+			return runs_add(runs, offset, size - offset);
 		if (data < 0)
 			return -errno;
 		hole = lseek(fd, data, SEEK_HOLE);
@@ -91,6 +92,17 @@ int runs_union(struct runs *runs, const struct runs *a, const struct runs *b)
 			done = end;
 	}
 	return 0;
+}
+
+bool runs_are_equal(const struct runs *a, const struct runs *b)
+{
+	size_t i = 0;
+
+	if (a->num != b->num)
+		return false;
+	while (i < a->num && a->list[i].offset == b->list[i].offset && a->list[i].len == b->list[i].len)
+		i++;
+	return i == a->num;
 }
 
 int runs_digest(const struct runs *runs, struct snapshot_checksum *digest)

@@ -8,6 +8,7 @@
 #ifndef SNAPSHOT_RUNS_H
 #define SNAPSHOT_RUNS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ int runs_add(struct runs *runs, uint64_t offset, uint64_t len) must_check;
 int runs_of_file(struct runs *runs, int fd, uint64_t size) must_check;
 /* The pages of either, into empty runs. -ENOMEM. */
 int runs_union(struct runs *runs, const struct runs *a, const struct runs *b) must_check;
+bool runs_are_equal(const struct runs *a, const struct runs *b);
 /* -ENOMEM. */
 int runs_digest(const struct runs *runs, struct snapshot_checksum *digest) must_check;
 /* Copies the runs of one file to the same places of another, in the kernel where that can do it. -errno. */

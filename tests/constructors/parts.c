@@ -291,6 +291,20 @@ MAKE(make_open_file)
 	return r;
 }
 
+MAKE(make_open_storage)
+{
+	int fd = UNTOUCHED;
+	uint64_t size;
+	int r = file_open_storage("text", TEXT_FILE, O_RDONLY, &fd, &size, e);
+
+	(void)c;
+	if (r < 0)
+		assert(fd == UNTOUCHED);
+	else
+		*out = (void *)(intptr_t)fd;
+	return r;
+}
+
 static void unmake_fd(void *out)
 {
 	close((int)(intptr_t)out);
@@ -1073,6 +1087,7 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("outlet_new", make_outlet, unmake_outlet),
 	PLAIN("inlet_new", make_inlet, unmake_inlet),
 	PLAIN("file_open_regular", make_open_file, unmake_fd),
+	PLAIN("file_open_storage", make_open_storage, unmake_fd),
 	PLAIN("file_read", make_file_contents, free),
 	PLAIN("fsync_parent", make_synced_folder, NULL),
 	PLAIN("sandbox_init, crash_init", make_sandbox, NULL),

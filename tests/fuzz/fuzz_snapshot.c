@@ -21,6 +21,7 @@
 #include "resource/state.h"
 #include "resource/vm_config.h"
 #include "fake_kvm.h"
+#include "snapshot/chain.h"
 #include "snapshot/format.h"
 #include "snapshot/statefile.h"
 
@@ -50,6 +51,43 @@ static size_t item_len(const uint8_t *at)
 			value = value << 8 | at[i];
 	}
 	return major == 2 || major == 3 ? head + value : head;
+}
+
+static const struct mem_layout memory = { .num_regions = 1, .regions = { { .size = MEM_SIZE } } };
+
+/* As of a diff on another one; its own record is where the header says, on level 16 as on level 0. */
+static void save_layers(struct enc *enc)
+{
+	static const struct snapshot_chain below = { .level = 15,
+						     .num = 1,
+						     .layers = { { .id = { 4 }, .offset = 0x5000 } } };
+	struct guest_mem mem;
+	struct err e;
+
+	fuzz_expect(mem_init_anonymous(&mem, &memory, &e) == 0);
+	fuzz_expect(mem_write(&mem, 0x5000, "page", 4));
+	snapshot_chain_save(&below, &mem, enc);
+	mem_fini(&mem);
+}
+
+/* What a chain says of memory, and one more snapshot on it. */
+static int load_layers(struct statefile *file, struct err *e)
+{
+	struct mem_layout layout = memory;
+	struct snapshot_chain chain;
+	struct guest_mem mem;
+	int r = snapshot_chain_load(file, &chain, e);
+
+	if (r < 0 || file->mark.mem_size > MEM_SIZE)
+		return r;
+	layout.regions[0].size = file->mark.mem_size;
+	r = mem_init_anonymous(&mem, &layout, e);
+	fuzz_expect(r == 0);
+	r = snapshot_put_back(file, &chain, &mem, e);
+	mem_fini(&mem);
+	snapshot_chain_push(&chain, file->mark.id, &chain);
+	fuzz_expect(chain.num <= SNAPSHOT_MAX_LAYERS);
+	return r;
 }
 
 static void save_good_machine(struct enc *enc)
@@ -86,6 +124,7 @@ static void save_good_machine(struct enc *enc)
 	enc_map_begin(enc, "devices");
 	board_save(&b, enc);
 	enc_map_end(enc);
+	save_layers(enc); /* behind the rest: what the corpus calls an item by number keeps its number */
 	fake_kvm_fini(&kvm);
 	board_fini(&b);
 }
@@ -230,6 +269,9 @@ static int load_machine(struct statefile *file, bool clock_realtime, struct err 
 	if (!r) {
 		board_pause(&b);
 		board_load(&b, dec_map(file->state, "devices"));
+		r = load_layers(file, e);
+	}
+	if (!r) {
 		dec_end(file->state);
 		r = dec_error(file->state, e);
 	}

@@ -9,6 +9,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -306,3 +307,67 @@ def test_clones_of_a_chain_are_the_guest_and_never_draw_the_same(boot, monitor, 
     wait_handled(m, 3)
     drawn.add(m.console.run(DRAW).strip())
     assert len(drawn) == 4 and all(len(d) == 64 for d in drawn), drawn
+
+
+@pytest.fixture
+def loop_device():
+    """loop_device(path) -> a block device with the bytes of the file, or a skip where there are none to be had."""
+    made = []
+
+    def make(path):
+        done = subprocess.run(["losetup", "--find", "--show", "--read-only", path], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip("no loop devices here: " + done.stderr)
+        made.append(done.stdout.strip())
+        return made[-1]
+
+    yield make
+    for device in made:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.parametrize("larger", [0, 1 << 20])
+def test_memory_on_a_block_device(chain, process, loop_device, larger):
+    """Devices have sizes in steps: one may be larger than the memory. A diff on one has lost its holes."""
+    with open(chain / "whole.mem", "r+b") as f:
+        f.truncate(SIZE + larger)
+    os.symlink(loop_device(chain / "whole.mem"), chain / "device.mem")
+    os.symlink(loop_device(chain / "d1.mem"), chain / "diff.mem")
+    p, api = process()
+    said = sentence(load(api, chain, "d3", "device"))
+    assert "belongs to another snapshot" in said or "no record" in said
+    assert load(api, chain, "whole", "device")[0] == 204
+    create(api, chain, "again", "Full")
+    with open(chain / "whole.mem", "r+b") as f:
+        f.truncate(SIZE)
+    assert ram(chain / "again.mem") == ram(chain / "whole.mem")
+    answer = api.raw("PUT", "/snapshot/create", {"snapshot_path": str(chain / "s"), "mem_file_path": str(chain / "device.mem")})
+    assert "is not a regular file" in sentence(answer)
+    end(p)
+    _, api = process()
+    said = sentence(load(api, chain, "d3", "d3", ["full", "diff", "d2"]))
+    assert f'"{chain}/diff.mem"' in said and "holes" in said
+
+
+@pytest.mark.parametrize("place", ["/dev/shm", "/var/tmp"])
+def test_a_chain_over_several_file_systems(chain, process, place):
+    """tmpfs, and whatever else there is; the copy keeps the holes."""
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        folder = pathlib.Path(folder)
+        for name in ("full", "d2"):
+            subprocess.run(["cp", "--sparse=auto", chain / f"{name}.mem", folder], check=True)
+            (chain / f"{name}.mem").unlink()
+            os.symlink(folder / f"{name}.mem", chain / f"{name}.mem")
+        p, api = process()
+        assert load(api, chain, "d3", "d3", ["full", "d1", "d2"])[0] == 204
+        api.resume()
+        api.pause()
+        for where in (chain, folder):
+            create(api, where, "d4")
+            create(api, where, "again", "Full")
+        assert ram(chain / "again.mem") == ram(folder / "again.mem")
+        end(p)
+        for name in ("full", "d1", "d2", "d3"):
+            assert tool("info", chain / f"{name}.mem")[0] == 0
+        assert tool("rebase", "--memory-path", chain / "full.mem", "--diff-path", chain / "d1.mem") == (0, "", "")
+        assert (chain / "full.mem").is_symlink(), "a link stays one"
