@@ -14,12 +14,14 @@ import signal
 import stat
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 
 import pytest
 
-from conftest import ROOT
+from conftest import BINARY, IMAGE, ROOT
+from snapsafe import Api
 from snapsafe.patience import Deadline
 
 JAILER = os.environ.get("SNAPSAFE_JAILER", str(ROOT / "bin" / "snapsafe-jailer"))
@@ -556,3 +558,90 @@ def test_without_rights_it_says_what_it_cannot_do(jails):
         os.setuid(65534)
 
     refused(jails.run(check=False, exec_file="/bin/true", preexec=become_nobody), "a mount namespace cannot be made: Operation not permitted")
+
+
+# The monitor itself.
+
+def test_the_monitor_is_one_file():
+    """A jail has no libraries: the program asks for no dynamic linker, and for none of them."""
+    headers = subprocess.run(["readelf", "-lW", BINARY], capture_output=True, text=True, check=True).stdout
+    assert "INTERP" not in headers
+    dynamic = subprocess.run(["readelf", "-dW", BINARY], capture_output=True, text=True, check=True).stdout
+    assert "(NEEDED)" not in dynamic and "PIE" in dynamic
+
+
+def kernel_and_disk(root):
+    """As a client links them there, with names and rights for the jail."""
+    kernel = next((path for path in (IMAGE / "vmlinux-6.1-cloud", ROOT / "bin" / "vmlinux-6.1-snapsafe") if path.exists()),
+                  None)
+    if not kernel or not (IMAGE / "rootfs.ext4").exists() or not os.access("/dev/kvm", os.W_OK):
+        pytest.skip("needs /dev/kvm, and kernel and disk of image/build")
+    for source, name in ((kernel, "vmlinux"), (IMAGE / "rootfs.ext4", "rootfs.ext4")):
+        shutil.copyfile(source, root / name)
+        os.chown(root / name, UID, GID)
+
+
+@pytest.fixture
+def short_path():
+    """The name of a socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="jail-") as folder:
+        yield pathlib.Path(folder)
+
+
+@pytest.mark.parametrize("args", [[], ["--daemonize", "--new-pid-ns"]])
+def test_a_machine_in_a_jail(short_path, args):
+    """It is started, saved and loaded by paths of the jail; the socket and the snapshot are the user's."""
+    jails = Jails(short_path, pathlib.Path(BINARY))
+    jails.root().mkdir(parents=True)
+    kernel_and_disk(jails.root())
+    command = jails.command(*args, behind=["--log-path", "/log", "--level", "Debug"])
+    (jails.root() / "log").touch()
+    os.chown(jails.root() / "log", UID, GID)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if args:
+        assert process.wait(60) == 0, process.stderr.read()
+    api = Api(str(jails.root() / "run" / "firecracker.socket"))
+    try:
+        deadline = Deadline(30)
+        while True:
+            try:
+                assert api.get("/")["id"] == "a"
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                assert deadline.left() > 0 and (args or process.poll() is None), process.stderr.read()
+                time.sleep(0.01)
+        pid = jails.pid()
+        status = open(f"/proc/{pid}/status").read()
+        assert f"Uid:\t{UID}\t{UID}\t{UID}\t{UID}" in status and "CapEff:\t0000000000000000" in status
+        api.put("/boot-source", {"kernel_image_path": "/vmlinux", "boot_args": "console=ttyS0 root=/dev/vda"})
+        api.put("/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "/rootfs.ext4", "is_root_device": True,
+                                   "is_read_only": True})
+        api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": 128})
+        api.put("/entropy", {})
+        api.put("/actions", {"action_type": "InstanceStart"})
+        api.pause()
+        api.snapshot("/state", "/mem")
+        assert (jails.root() / "state").stat().st_uid == UID
+        kill(pid)
+
+        # Another jail loads it: the first one cannot be used again.
+        clone = Jails(short_path, jails.exec_file)
+        clone.root("b").mkdir(parents=True)
+        for name in ("rootfs.ext4", "state", "mem"):
+            os.link(jails.root() / name, clone.root("b") / name)
+        clone.run("--daemonize", name="b")
+        api = Api(str(clone.root("b") / "run" / "firecracker.socket"))
+        deadline = Deadline(30)
+        while not (clone.root("b") / "run" / "firecracker.socket").exists():
+            assert deadline.left() > 0
+            time.sleep(0.01)
+        api.load("/state", "/mem", resume=False)
+        assert api.get("/")["state"] == "Paused"
+        assert open(f"/proc/{clone.pid('b')}/mounts").read().count("\n") == 1
+        kill(clone.pid("b"))
+    finally:
+        for name in ("a", "b"):
+            if (jails.root(name) / "snapsafe-vmm.pid").exists() and os.path.exists(f"/proc/{jails.pid(name)}"):
+                os.kill(jails.pid(name), signal.SIGKILL)
+        process.kill()
+        process.wait()
