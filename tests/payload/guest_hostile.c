@@ -14,9 +14,10 @@
 
 #include <linux/virtio_blk.h>
 
-/* As host/arch/x86_64/layout.h and the order of the devices have it: the drive, then the entropy device. */
+/* As host/arch/x86_64/layout.h and the order of the devices have it: the drive, the balloon, the entropy device. */
 #define BLOCK_WINDOW	     0xC0001000ull
-#define ENTROPY_WINDOW	     0xC0002000ull
+#define BALLOON_WINDOW	     0xC0002000ull
+#define ENTROPY_WINDOW	     0xC0003000ull
 #define BOOT_TIMER_WINDOW    0xC0000000ull
 #define SERIAL_PORT	     0x3f8
 #define I8042_PORT	     0x60
@@ -24,6 +25,9 @@
 #define I8042_COMMAND_OUTPUT 0xd1
 #define I8042_COMMAND_READ   0x20
 #define RAM_END		     0x2000000ull
+#define BALLOON_LISTS	     (VIRTIO_TABLES + 0x80000)
+#define BALLOON_LISTS_LEN    0x40000u
+#define BALLOON_PAGES	     (VIRTIO_DATA + 0x400000) /* 1 MiB and more; below it nothing is given up but rings */
 #define ZERO_PAGE_CMDLINE    0x228
 #define STATUS_NEEDS_RESET   0x40
 #define FEATURES	     (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX)
@@ -31,8 +35,9 @@
 #define HOSTILE_CHAIN_MAX    6u /* buffers */
 #define HOSTILE_CHAINS	     (VIRTIO_QUEUE_SIZE / HOSTILE_CHAIN_MAX)
 
-static struct virtio_device block = { .base = BLOCK_WINDOW, .num_queues = 1, .is_block = true };
+static struct virtio_device block = { .base = BLOCK_WINDOW, .num_queues = 1, .number = 1, .is_block = true };
 static struct virtio_device entropy = { .base = ENTROPY_WINDOW, .num_queues = 3 };
+static struct virtio_device balloon = { .base = BALLOON_WINDOW, .num_queues = 5, .number = 2 };
 static uint64_t random_state;
 static unsigned int num_needs_reset;
 static unsigned int num_used;
@@ -227,6 +232,75 @@ static bool attack_by_broken_ring(struct virtio_device *dev)
 	return virtio_wait_status(dev, STATUS_NEEDS_RESET);
 }
 
+/*
+ * Lists of pages: some that are nobody's, this device's rings among them now and then, and most that do not exist. A list may
+ * begin anywhere in this part of the arena: what four bytes of it say is never a page of this guest's own.
+ */
+static void balloon_lists(bool with_rings)
+{
+	volatile uint32_t *list = (volatile uint32_t *)BALLOON_LISTS;
+
+	for (unsigned int i = 0; i < BALLOON_LISTS_LEN / 4; i++) {
+		uint32_t first =
+			(uint32_t)((with_rings && hostile_below(50) == 0 ? VIRTIO_ARENA : BALLOON_PAGES) >> 12);
+
+		list[i] = (first + hostile_below(0x100)) | 1;
+		if (hostile_below(4) == 0)
+			list[i] = (uint32_t)hostile_random() | 0x80000001;
+	}
+}
+
+/* Buffers with lists, ranges of pages, and what is no memory, for a random queue; one round may ask for gigabytes. */
+static void balloon_chain(void)
+{
+	struct virtio_ring *ring = &balloon.rings[hostile_below(balloon.num_queues)];
+	unsigned int num = 1 + hostile_below(HOSTILE_CHAIN_MAX), readable = hostile_below(num + 1);
+	unsigned int head = ring->avail_idx * HOSTILE_CHAIN_MAX;
+
+	if (!ring->desc || head + num > VIRTIO_QUEUE_SIZE)
+		return;
+	for (unsigned int i = 0; i < num; i++) {
+		uint16_t flags =
+			(uint16_t)((i < readable ? 0 : VRING_DESC_F_WRITE) | (i + 1 < num ? VRING_DESC_F_NEXT : 0));
+		uint64_t at = i < readable ? BALLOON_LISTS + hostile_below(BALLOON_LISTS_LEN / 2)
+					   : BALLOON_PAGES + hostile_below(0x100000);
+		uint32_t len = i < readable ? hostile_below(BALLOON_LISTS_LEN / 2) : hostile_length();
+
+		if (hostile_below(6) == 0)
+			at = hostile_below(2) ? UINT64_MAX - hostile_below(5000) : 1ull << 40 | hostile_random();
+		virtio_set_desc(ring, head + i, at, hostile_below(3) ? len & ~3u : len, flags,
+				(uint16_t)(head + i + 1));
+	}
+	virtio_publish(ring, (uint16_t)head);
+}
+
+/* At first rings are in order, whatever is in them; then chains change while they are read, and indices are garbage. */
+static void attack_balloon(void)
+{
+	static const unsigned int registers[] = { VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_CONFIG + 4, VIRTIO_MMIO_CONFIG + 8 };
+
+	balloon_lists(hostile_below(2));
+	(void)virtio_start(&balloon, hostile_below(4) ? ~0ull : hostile_random());
+	for (unsigned int i = 0; i < 60; i++) {
+		balloon_chain();
+		virtio_kick(&balloon, hostile_below(balloon.num_queues));
+		if (hostile_below(8) == 0)
+			*virtio_reg(&balloon, registers[hostile_below(3)]) = (uint32_t)hostile_random();
+	}
+	for (unsigned int i = 0; i < 200; i++)
+		(void)*virtio_reg(&balloon, VIRTIO_MMIO_STATUS);
+	for (unsigned int q = 0; q < balloon.num_queues; q++) {
+		struct virtio_ring *ring = &balloon.rings[q];
+
+		if (!ring->desc)
+			continue;
+		ring->avail_idx = hostile_below(4) ? 0 : (uint16_t)hostile_random();
+		balloon_chain();
+		virtio_publish(ring, (uint16_t)hostile_random());
+		virtio_kick(&balloon, q);
+	}
+}
+
 /* Any register, also those that do not exist, in any width, in any order. */
 static void attack_window(uint64_t window)
 {
@@ -330,6 +404,22 @@ static bool entropy_works(void)
 	return virtio_wait_used(&entropy, 0, 1) && (data[0] | data[1]) != 0 && data[2] == 0;
 }
 
+/* A page that is given up is zero, its neighbour is not touched. */
+static bool balloon_works(void)
+{
+	volatile uint64_t *page = (volatile uint64_t *)BALLOON_PAGES;
+	volatile uint32_t *list = (volatile uint32_t *)VIRTIO_DATA;
+
+	if (!virtio_start(&balloon, 0))
+		return false;
+	page[0] = page[511] = page[512] = 0x1234;
+	list[0] = (uint32_t)(BALLOON_PAGES >> 12);
+	virtio_set_desc(&balloon.rings[0], 0, VIRTIO_DATA, 4, 0, 0);
+	virtio_publish(&balloon.rings[0], 0);
+	virtio_kick(&balloon, 0);
+	return virtio_wait_used(&balloon, 0, 1) && (page[0] | page[511]) == 0 && page[512] == 0x1234;
+}
+
 static bool block_transfer(uint32_t type, uint64_t sector, uint64_t data, uint16_t count)
 {
 	struct virtio_blk_outhdr *header = (struct virtio_blk_outhdr *)VIRTIO_TABLES;
@@ -370,9 +460,9 @@ static const char *hostile_round(void)
 {
 	struct virtio_device *dev = hostile_below(2) ? &block : &entropy;
 
-	switch (hostile_below(7)) {
+	switch (hostile_below(8)) {
 	case 0:
-		attack_window(dev->base);
+		attack_window(hostile_below(3) ? dev->base : balloon.base);
 		break;
 	case 1:
 		if (!attack_by_broken_ring(dev))
@@ -389,6 +479,10 @@ static const char *hostile_round(void)
 		if (!attack_by_buffers(dev))
 			return "a device did not give back all of what it could not do";
 		break;
+	case 5:
+		dev = &balloon;
+		attack_balloon();
+		break;
 	default:
 		attack_rings(dev);
 	}
@@ -396,6 +490,8 @@ static const char *hostile_round(void)
 		num_needs_reset++;
 	if (dev->rings[0].used)
 		num_used += dev->rings[0].used[1];
+	if (!balloon_works())
+		return "the balloon does not work after a reset";
 	if (!block_works())
 		return "the block device does not work after a reset";
 	return entropy_works() ? NULL : "the entropy device does not work after a reset";

@@ -27,7 +27,7 @@
 
 #define LEAK_LEN 32
 
-static struct virtio_device block = { .base = BLOCK_WINDOW, .num_queues = 1, .is_block = true };
+static struct virtio_device block = { .base = BLOCK_WINDOW, .num_queues = 1, .number = 1, .is_block = true };
 static struct virtio_device entropy = { .base = ENTROPY_WINDOW, .num_queues = 3 };
 static uint16_t block_requests, entropy_requests;
 

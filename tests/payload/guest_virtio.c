@@ -6,7 +6,7 @@
 
 static uint64_t virtio_rings_gpa(const struct virtio_device *dev, unsigned int q)
 {
-	return VIRTIO_ARENA + (dev->is_block ? VIRTIO_QUEUES : 0) * VIRTIO_RINGS_LEN + q * VIRTIO_RINGS_LEN;
+	return VIRTIO_ARENA + (dev->number * VIRTIO_QUEUES + q) * VIRTIO_RINGS_LEN;
 }
 
 static void virtio_write64(const struct virtio_device *dev, unsigned int reg, uint64_t value)

@@ -17,7 +17,7 @@
 #define VIRTIO_TABLES	  (VIRTIO_ARENA + 0x100000)
 #define VIRTIO_DATA	  (VIRTIO_ARENA + 0x200000)
 
-#define VIRTIO_QUEUES	  3
+#define VIRTIO_QUEUES	  5
 #define VIRTIO_QUEUE_SIZE 64
 
 struct virtio_ring {
@@ -31,6 +31,7 @@ struct virtio_device {
 	uint64_t base;
 	struct virtio_ring rings[VIRTIO_QUEUES];
 	unsigned int num_queues;
+	unsigned int number; /* among those of the guest: which part of the arena its rings are in */
 	bool is_block;
 };
 

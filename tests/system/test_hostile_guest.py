@@ -24,6 +24,8 @@ def hostile_machine(folder, seed, rounds):
         "drives": [{"drive_id": "disk", "path_on_host": str(folder / "disk"), "is_root_device": False,
                     "is_read_only": False, "cache_type": "Writeback"}],
         "machine-config": {"vcpu_count": 1, "mem_size_mib": 32},
+        "balloon": {"amount_mib": 8, "deflate_on_oom": False, "stats_polling_interval_s": 1, "free_page_hinting": True,
+                    "free_page_reporting": True},
         "entropy": {},
         "metrics": {"metrics_path": str(folder / "metrics")},
     }))
@@ -58,6 +60,8 @@ def test_the_monitor_lives_and_devices_work_after_a_reset(monitor, tmp_path, see
     assert int(verdict.group(3)) > 0
     assert counted(tmp_path, "block", "invalid_reqs_count") > 0
     assert counted(tmp_path, "entropy", "entropy_event_fails") > 0
+    assert counted(tmp_path, "balloon", "event_fails") > 0
+    assert counted(tmp_path, "balloon", "free_page_report_freed") > 0
     assert counted(tmp_path, "vcpu", "failures") == 0
     assert counted(tmp_path, "i8042", "reset_count") == 1
     assert all(counted(tmp_path, "signals", name) == 0 for name in ("sigbus", "sigsegv", "sigill"))
