@@ -130,7 +130,8 @@ struct vsock_config {
 };
 
 struct serial_config {
-	char *serial_out_path; /* NULL: stdin and stdout */
+	char *serial_out_path;	  /* both NULL: stdin and stdout */
+	char *serial_socket_path; /* extension */
 	struct token_bucket_config rate_limiter;
 };
 

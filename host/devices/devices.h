@@ -41,8 +41,9 @@ METRICS_DECLARE(vmgenid, VMGENID_METRICS)
 METRICS_DECLARE(vmclock, VMCLOCK_METRICS)
 
 /*
- * 16550A UART at port (8 ports). Output goes to config->serial_out_path or to standard output; input comes from standard
- * input when there is no path and it is a terminal (put into raw mode from the first resume until free), a pipe or a socket.
+ * 16550A UART at port (8 ports). With config->serial_socket_path both directions are that socket's client's. Else output goes
+ * to config->serial_out_path or to standard output, and input comes from standard input when there is no path and it is a
+ * terminal (put into raw mode from the first resume until free), a pipe or a socket.
  */
 int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, struct platform *p, struct device **dev,
 	       struct err *e) must_check;

@@ -56,7 +56,6 @@ struct serial {
 	struct loop *loop;  /* borrowed */
 	struct serial_io io;
 	struct token_bucket limit;
-	struct loop_source *in_source;
 	struct loop_source *room_source;
 	int room_fd; /* eventfd: the FIFO has room again */
 	bool running;
@@ -241,29 +240,15 @@ static void serial_write(struct device *dev, uint64_t offset, const void *data, 
 	device_unlock(dev);
 }
 
-static void serial_on_input(void *ctx, uint32_t events);
-
 /* Asks for the host's bytes while there is room for them and the machine runs. */
 static void serial_update_input(struct serial *s)
 {
-	bool want = s->running && !s->in_eof && s->io.in && s->rx_len < SERIAL_FIFO;
-
-	if (!want) {
-		loop_remove(s->in_source);
-		s->in_source = NULL;
-		return;
-	}
-	if (!s->in_source) {
-		s->in_source = loop_add(s->loop, inlet_fd(s->io.in), EPOLLIN, serial_on_input, s);
-		if (!s->in_source)
-			log_warn("standard input cannot be watched: %s", strerror(errno));
-	}
-	inlet_want(s->io.in);
+	serial_io_want(&s->io, s->running && !s->in_eof && s->rx_len < SERIAL_FIFO);
 }
 
 static void serial_receive(struct serial *s)
 {
-	ssize_t n = inlet_take(s->io.in, s->rx + s->rx_len, SERIAL_FIFO - s->rx_len);
+	ssize_t n = serial_io_take(&s->io, s->rx + s->rx_len, SERIAL_FIFO - s->rx_len);
 
 	if (n > 0) {
 		s->rx_len += (unsigned int)n;
@@ -343,7 +328,6 @@ static void serial_free(struct device *dev)
 {
 	struct serial *s = container_of(dev, struct serial, dev);
 
-	loop_remove(s->in_source);
 	loop_remove(s->room_source);
 	cleanup_close(&s->room_fd);
 	cleanup_close(&s->irq.fd);
@@ -392,7 +376,7 @@ int serial_new(const struct serial_config *config, uint64_t port, uint32_t gsi, 
 	};
 	device_init(&s->dev, &serial_ops, "serial");
 	token_bucket_init(&s->limit, &config->rate_limiter, clock_now_ns());
-	r = serial_io_open(&s->io, config->serial_out_path, e);
+	r = serial_io_open(&s->io, config, p->loop, serial_on_input, s, e);
 	if (!r)
 		r = p->ops->irq_new(p, gsi, &s->irq, e);
 	if (!r)

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The host side of the console: an outlet and an inlet, whatever the descriptors are. */
+/* The host side of the console: an outlet and an inlet, whatever the descriptors are, or a socket. */
 #include "devices/serial_io.h"
 
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "devices/devices.h"
 #include "base/terminal.h"
 
@@ -56,19 +59,56 @@ static int serial_io_open_path(struct serial_io *io, const char *path, struct er
 	return r < 0 ? err_errno(e, -r, "serial_out_path \"%s\" cannot be used", path) : 0;
 }
 
-int serial_io_open(struct serial_io *io, const char *path, struct err *e)
+static int serial_io_open_standard(struct serial_io *io, struct err *e)
 {
-	int fd, r;
+	int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	int r = fd < 0 ? -errno : serial_io_set_output(io, fd);
 
-	*io = (struct serial_io){ .in = NULL, .out = NULL };
-	if (path)
-		return serial_io_open_path(io, path, e);
-	fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	r = fd < 0 ? -errno : serial_io_set_output(io, fd);
 	if (r < 0)
 		return err_errno(e, -r, "standard output cannot be used for the serial console");
 	r = stdin_is_usable() ? inlet_new("fc_input", STDIN_FILENO, &io->in) : 0;
 	return r < 0 ? err_errno(e, -r, "standard input cannot be used for the serial console") : 0;
+}
+
+int serial_io_open(struct serial_io *io, const struct serial_config *config, struct loop *loop, loop_fn *on_input,
+		   void *ctx, struct err *e)
+{
+	*io = (struct serial_io){ .loop = loop, .on_input = on_input, .ctx = ctx };
+	if (config->serial_socket_path)
+		return serial_socket_new(config->serial_socket_path, loop, on_input, ctx, &io->socket, e);
+	if (config->serial_out_path)
+		return serial_io_open_path(io, config->serial_out_path, e);
+	return serial_io_open_standard(io, e);
+}
+
+static void serial_io_want_of_inlet(struct serial_io *io, bool wanted)
+{
+	if (!wanted) {
+		loop_remove(io->in_source);
+		io->in_source = NULL;
+		return;
+	}
+	if (!io->in_source) {
+		io->in_source = loop_add(io->loop, inlet_fd(io->in), EPOLLIN, io->on_input, io->ctx);
+		if (!io->in_source)
+			log_warn("standard input cannot be watched: %s", strerror(errno));
+	}
+	inlet_want(io->in);
+}
+
+void serial_io_want(struct serial_io *io, bool wanted)
+{
+	if (io->socket)
+		serial_socket_want(io->socket, wanted);
+	else if (io->in)
+		serial_io_want_of_inlet(io, wanted);
+}
+
+ssize_t serial_io_take(struct serial_io *io, void *data, size_t max)
+{
+	if (io->socket)
+		return serial_socket_take(io->socket, data, max);
+	return io->in ? inlet_take(io->in, data, max) : 0;
 }
 
 void serial_io_raw(struct serial_io *io)
@@ -81,6 +121,8 @@ void serial_io_close(struct serial_io *io)
 {
 	bool had_input = io->in;
 
+	loop_remove(io->in_source);
+	serial_socket_free(io->socket);
 	outlet_free(io->out, SERIAL_IO_LAST_WAIT_MS);
 	inlet_free(io->in, SERIAL_IO_LAST_WAIT_MS);
 	/* After the thread that makes it raw. */
@@ -91,5 +133,5 @@ void serial_io_close(struct serial_io *io)
 
 int serial_io_write(struct serial_io *io, uint8_t byte)
 {
-	return outlet_put(io->out, &byte, 1);
+	return io->socket ? serial_socket_put(io->socket, byte) : outlet_put(io->out, &byte, 1);
 }

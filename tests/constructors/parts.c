@@ -51,7 +51,8 @@
 
 #define MAKE(function) static int function(const struct constructor *c, void **out, struct err *e)
 
-static char disk_id[] = "disk", disk_path[] = DISK_FILE, console_path[] = "console";
+static char disk_id[] = "disk", disk_path[] = DISK_FILE, console_path[] = "console",
+	    console_socket[] = "./console.sock";
 static struct drive_config drive = { .drive_id = disk_id, .path_on_host = disk_path };
 static char iface_id[] = "eth0", tap_name[] = "tap0", guest_mac[] = "06:00:ac:10:00:02";
 static struct network_config interface = { .iface_id = iface_id, .host_dev_name = tap_name, .guest_mac = guest_mac };
@@ -912,6 +913,14 @@ MAKE(make_serial)
 	return serial_new(&config, ARCH_SERIAL_PORT, ARCH_SERIAL_GSI, &fp.p, (struct device **)out, e);
 }
 
+MAKE(make_serial_on_socket)
+{
+	struct serial_config config = { .serial_socket_path = console_socket };
+
+	(void)c;
+	return serial_new(&config, ARCH_SERIAL_PORT, ARCH_SERIAL_GSI, &fp.p, (struct device **)out, e);
+}
+
 MAKE(make_i8042)
 {
 	(void)c;
@@ -1127,6 +1136,8 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("mmds_tokens_init", make_tokens, unmake_tokens),
 	PLAIN("metrics_one_new", make_metrics_one, unmake_metrics_one),
 	ON_PLATFORM("serial_new, serial_io_open", make_serial, unmake_device),
+	{ "serial_socket_new", before_platform, after_platform, make_serial_on_socket, unmake_device, NULL, "open ",
+	  false },
 	ON_PLATFORM("i8042_new", make_i8042, unmake_device),
 	ON_PLATFORM("vmgenid_new", make_vmgenid, unmake_device),
 	ON_PLATFORM("vmclock_new", make_vmclock, unmake_device),
