@@ -88,7 +88,7 @@ static bool route_note_deprecated(const char *method, const char *path, const st
 	if (!action->deprecated)
 		return false;
 	metric_inc(deprecated_api, deprecated_http_api_calls);
-	log_warn("%s /%s: field \"%s\" is deprecated.", method, path, action->deprecated);
+	log_warn("%s /%s: \"%s\" is deprecated.", method, path, action->deprecated);
 	return true;
 }
 

@@ -15,6 +15,7 @@
 #include "bus/irq.h"
 #include "mem/mem.h"
 
+struct mmds;
 struct platform;
 
 struct platform_ops {
@@ -45,7 +46,8 @@ struct platform {
 	struct loop *loop;
 	struct bus *bus;
 	struct guest_mem *mem;
-	bool one_loop; /* for tests that must do the same each time: no device has a thread of its own */
+	struct mmds *mmds; /* borrowed; the metadata service, for network interfaces; NULL: there is none */
+	bool one_loop;	   /* for tests that must do the same each time: no device has a thread of its own */
 };
 
 #endif

@@ -129,6 +129,23 @@ struct vsock_config {
 	char *vsock_id; /* means nothing */
 };
 
+#define CONFIG_LIST_MAX 8
+
+struct string_list {
+	unsigned int num;
+	char *items[CONFIG_LIST_MAX]; /* owned */
+};
+
+enum mmds_version { MMDS_V1, MMDS_V2 };
+
+struct mmds_config {
+	bool present;
+	enum mmds_version version;
+	struct string_list network_interfaces;
+	char *ipv4_address;
+	bool imds_compat;
+};
+
 struct serial_config {
 	char *serial_out_path;	  /* both NULL: stdin and stdout */
 	char *serial_socket_path; /* extension */
@@ -160,6 +177,7 @@ struct vm_config {
 	struct network_config networks[CONFIG_MAX_NETWORKS];
 	struct balloon_config balloon;
 	struct entropy_config entropy;
+	struct mmds_config mmds;
 	struct vsock_config vsock;
 	struct serial_config serial;
 };
@@ -194,6 +212,8 @@ struct snapshot_load_config {
 	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
 	struct network_overrides network_overrides;
 };
+
+void string_list_fini(struct string_list *list); /* empties it */
 
 /* 1 to CONFIG_RESOURCE_ID_MAX characters, letters, digits and '_'. */
 int resource_id_check(const char *id, struct err *e) must_check;

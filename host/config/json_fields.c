@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/json_text.h"
 #include "base/names.h"
+#include "config/config.h"
 
 #define SHOWN_MAX      80
 #define FIELD_NAME_MAX 160
@@ -118,6 +119,10 @@ static int json_field_refuse_value(const struct field *f, const char *name, json
 	case FIELD_ENUM:
 		json_enum_list(f, expected, sizeof(expected));
 		break;
+	case FIELD_STRINGS:
+		snprintf(expected, sizeof(expected), "an array of %llu to %llu strings", (unsigned long long)f->min,
+			 (unsigned long long)f->max);
+		break;
 	case FIELD_OBJECT:
 	case FIELD_CUSTOM:
 	case FIELD_LATER:
@@ -172,6 +177,26 @@ static int json_decode_bool(const struct field *f, const char *name, json_t *val
 	return 0;
 }
 
+static int json_decode_strings(const struct field *f, const char *name, json_t *value, struct string_list *at,
+			       struct err *e)
+{
+	json_t *item;
+	size_t i;
+
+	if (!json_is_array(value) || json_array_size(value) < f->min || json_array_size(value) > f->max)
+		return json_field_refuse_value(f, name, value, e);
+	string_list_fini(at);
+	json_array_foreach (value, i, item) {
+		if (!json_is_string(item) || !json_string_length(item) || json_string_length(item) > CONFIG_PATH_MAX)
+			return json_field_refuse(name, item, "strings in it", e);
+		at->items[i] = strdup(json_string_value(item));
+		if (!at->items[i])
+			return err_set(e, ENOMEM, "out of memory");
+		at->num++;
+	}
+	return 0;
+}
+
 static int json_decode_later(const struct field *f, const char *name, json_t *value, struct err *e)
 {
 	const char *text = json_string_value(value);
@@ -199,6 +224,8 @@ static int json_field_decode(const struct field *f, const char *name, json_t *va
 		return json_decode_integer(f, name, value, at, e);
 	case FIELD_ENUM:
 		return json_decode_enum(f, name, value, at, e);
+	case FIELD_STRINGS:
+		return json_decode_strings(f, name, value, at, e);
 	case FIELD_OBJECT:
 		if (!json_is_object(value))
 			return json_field_refuse_value(f, name, value, e);
@@ -303,6 +330,21 @@ int json_fields_decode(const struct field_table *table, json_t *obj, void *out, 
 	return json_fields_decode_at(table, obj, out, "", e);
 }
 
+/* The name of an enum's value, if that is old. */
+static const char *json_field_old_value(const struct field_table *table, const struct field *f, json_t *value)
+{
+	const char *given = json_string_value(value);
+
+	for (unsigned int i = 0; f->old && f->names[i]; i++) {
+		bool is_default =
+			i == (table->defaults ? *(const unsigned int *)((const char *)table->defaults + f->offset) : 0);
+
+		if (f->old >> i & 1 && (given ? !strcmp(given, f->names[i]) : is_default))
+			return f->names[i];
+	}
+	return NULL;
+}
+
 const char *json_fields_deprecated(const struct field_table *table, json_t *obj)
 {
 	for (size_t i = 0; i < table->num_fields; i++) {
@@ -311,6 +353,8 @@ const char *json_fields_deprecated(const struct field_table *table, json_t *obj)
 
 		if (value && !json_is_null(value))
 			return f->key;
+		if (f->old && json_field_old_value(table, f, json_object_get(obj, f->key)))
+			return json_field_old_value(table, f, json_object_get(obj, f->key));
 	}
 	return NULL;
 }
@@ -335,6 +379,19 @@ static json_t *json_encode_object(const struct field *f, const void *at)
 		return obj;
 	json_decref(obj);
 	return json_null();
+}
+
+static json_t *json_encode_strings(const struct string_list *list)
+{
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; array && i < list->num; i++) {
+		if (json_array_append_new(array, json_string(list->items[i]))) {
+			json_decref(array);
+			array = NULL;
+		}
+	}
+	return array;
 }
 
 static json_t *json_encode_integer(const struct field *f, uint64_t n)
@@ -366,6 +423,8 @@ static json_t *json_field_encode(const struct field *f, const char *in)
 		return json_encode_integer(f, *(const uint64_t *)at);
 	case FIELD_ENUM:
 		return json_string(f->names[*(const unsigned int *)at]);
+	case FIELD_STRINGS:
+		return json_encode_strings(at);
 	case FIELD_OBJECT:
 		return json_encode_object(f, at);
 	case FIELD_CUSTOM:

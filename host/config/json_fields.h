@@ -17,14 +17,15 @@
 #include "base/err.h"
 
 enum field_type {
-	FIELD_STRING, /* char *, malloc'ed; min and max count bytes */
-	FIELD_BOOL,   /* bool */
-	FIELD_U32,    /* uint32_t */
-	FIELD_U64,    /* uint64_t; JSON integers end at INT64_MAX */
-	FIELD_ENUM,   /* an enum, by its place in names */
-	FIELD_OBJECT, /* the fields of sub, in the struct at offset */
-	FIELD_CUSTOM, /* what custom makes of it; never written */
-	FIELD_LATER,  /* Firecracker has it and we do not yet: nothing is stored; written as null */
+	FIELD_STRING,  /* char *, malloc'ed; min and max count bytes */
+	FIELD_BOOL,    /* bool */
+	FIELD_U32,     /* uint32_t */
+	FIELD_U64,     /* uint64_t; JSON integers end at INT64_MAX */
+	FIELD_ENUM,    /* an enum, by its place in names */
+	FIELD_STRINGS, /* struct string_list; min and max count strings, which have 1 to CONFIG_PATH_MAX bytes */
+	FIELD_OBJECT,  /* the fields of sub, in the struct at offset */
+	FIELD_CUSTOM,  /* what custom makes of it; never written */
+	FIELD_LATER,   /* Firecracker has it and we do not yet: nothing is stored; written as null */
 };
 
 enum field_flags {
@@ -54,6 +55,7 @@ struct field {
 	uint64_t min, max;
 	const char *const *names; /* FIELD_ENUM: by value, NULL ends; FIELD_LATER: strings that ask for nothing */
 	unsigned int later;	  /* FIELD_ENUM: bit n set: value n is known and not supported yet */
+	unsigned int old;	  /* FIELD_ENUM: bit n set: clients should not use value n any more */
 	const struct field_table
 		*sub;		 /* FIELD_OBJECT; FIELD_CUSTOM: it is an array of such objects, for who describes it */
 	field_custom_fn *custom; /* FIELD_CUSTOM */
@@ -99,7 +101,10 @@ int json_fields_new(const struct field_table *table, json_t *obj, void **out, st
 void json_fields_fini(const struct field_table *table, void *obj);
 void json_fields_free(const struct field_table *table, void *obj);
 
-/* The key of a field of obj that is given, and not null, and deprecated; NULL if there is none. Deeper tables are not looked at. */
+/*
+ * What obj has that clients should not use any more: the key of a field that is given, and not null, or a value, the default if
+ * it is not given; NULL if there is nothing. Deeper tables are not looked at.
+ */
 const char *json_fields_deprecated(const struct field_table *table, json_t *obj);
 
 /* A new reference; NULL only when out of memory. */

@@ -3,7 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/config.h"
 #include "config/json_fields.h"
+
+void string_list_fini(struct string_list *list)
+{
+	while (list->num)
+		free(list->items[--list->num]);
+}
 
 int json_fields_new(const struct field_table *table, json_t *obj, void **out, struct err *e)
 {
@@ -29,6 +36,8 @@ static void json_fields_drop(const struct field_table *table, char *obj)
 
 		if (f->type == FIELD_STRING || f->flags & FIELD_OWNED)
 			free(*(char **)(obj + f->offset));
+		else if (f->type == FIELD_STRINGS)
+			string_list_fini((struct string_list *)(obj + f->offset));
 		else if (f->type == FIELD_OBJECT)
 			json_fields_drop(f->sub, obj + f->offset);
 	}

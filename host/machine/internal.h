@@ -16,6 +16,7 @@
 #include "machine/machine.h"
 #include "machine/reseed.h"
 #include "mem/mem.h"
+#include "mmds/mmds.h"
 #include "snapshot/chain.h"
 #include "virtio/mmio.h"
 
@@ -31,14 +32,16 @@ struct machine_platform {
 };
 
 struct machine {
-	const struct vm_config *config; /* borrowed */
-	struct loop *loop;		/* borrowed */
+	const struct vm_config *config;	   /* borrowed */
+	const struct mmds_store *metadata; /* borrowed */
+	struct loop *loop;		   /* borrowed */
 	bool boot_timer;
 	bool pmu; /* the guest was given performance counters by an old snapshot */
 	struct guest_mem mem;
 	struct bus bus;
 	struct vm *vm;
 	struct machine_platform platform;
+	struct mmds *mmds;	 /* owned; NULL: not configured */
 	struct device *devices;	 /* owned list, in boot order */
 	struct arch_board board; /* where they are */
 	bool paused;
@@ -69,6 +72,6 @@ int machine_assemble(struct machine *m, struct err *e) must_check;
 void machine_forget_save(struct machine *m);
 /* machine.c: memory is there; makes bus, VM and devices. */
 int machine_build(struct machine *m, struct err *e) must_check;
-struct machine *machine_alloc(const struct vm_config *config, struct loop *loop);
+struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata, struct loop *loop);
 
 #endif

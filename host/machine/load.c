@@ -187,8 +187,8 @@ static void load_choose_memory(const struct snapshot_load_config *load, struct m
 		config->huge_pages = pages[load->huge_pages];
 }
 
-int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
-		 struct machine **out, struct err *e)
+int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
+		 struct loop *loop, struct machine **out, struct err *e)
 {
 	struct statefile file;
 	struct vm_config loaded = { 0 };
@@ -215,7 +215,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	}
 	load_choose_memory(load, &loaded.machine);
 	vm_config_move_own(&loaded, config);
-	m = machine_alloc(&loaded, loop);
+	m = machine_alloc(&loaded, metadata, loop);
 	r = m ? load_machine(m, load, &file, e) : err_errno(e, ENOMEM, "cannot create the machine");
 	statefile_fini(&file);
 	if (!m || r < 0) {

@@ -21,13 +21,14 @@ static void machine_on_exit(void *ctx, enum vm_exit why)
 	loop_stop(m->loop, why == VM_EXIT_ERROR ? 1 : 0);
 }
 
-struct machine *machine_alloc(const struct vm_config *config, struct loop *loop)
+struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata, struct loop *loop)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		return NULL;
 	m->config = config;
+	m->metadata = metadata;
 	m->loop = loop;
 	m->paused = true;
 	m->mem.backing_fd = -1;
@@ -63,10 +64,10 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e)
 	return arch_check_boot_args(config, resource_num_virtio(config), e);
 }
 
-int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **out,
-		 struct err *e)
+int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata, struct loop *loop,
+		 struct machine **out, struct err *e)
 {
-	struct machine *m = machine_alloc(config, loop);
+	struct machine *m = machine_alloc(config, metadata, loop);
 	struct mem_layout layout;
 	int r;
 
@@ -118,6 +119,7 @@ void machine_free(struct machine *m)
 		m->devices = dev->next;
 		dev->ops->free(dev);
 	}
+	mmds_free(m->mmds);
 	vm_free(m->vm);
 	mem_fini(&m->mem);
 	free(m);

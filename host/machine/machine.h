@@ -21,6 +21,7 @@
 #include "config/config.h"
 
 struct machine;
+struct mmds_store;
 struct resource;
 struct resource_patch;
 struct resource_query;
@@ -46,10 +47,10 @@ void machine_add_metrics(void);
 
 /*
  * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life
- * (it is what a snapshot stores). When the guest ends by itself, loop_stop(loop, 0), or 1 after a crash or an error, is called.
+ * (it is what a snapshot stores), so is metadata, which the guest may read. When the guest ends by itself, loop_stop(loop, 0), or 1 after a crash or an error, is called.
  */
-int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **out,
-		 struct err *e) must_check;
+int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata, struct loop *loop,
+		 struct machine **out, struct err *e) must_check;
 
 /* Does boot_args, with what a machine of this configuration adds, fit into the kernel's command line? */
 int machine_check_boot_args(const struct vm_config *config, struct err *e) must_check;
@@ -58,8 +59,8 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e) must_
  * Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot, but for what is
  * the process's (resource/vm_config.h), which stays; on error all of it is left as it was.
  */
-int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
-		 struct machine **out, struct err *e) must_check;
+int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
+		 struct loop *loop, struct machine **out, struct err *e) must_check;
 
 /*
  * Stops the vCPUs for good. -ETIMEDOUT with a sentence if one does not come within half a second: the machine cannot be freed

@@ -65,6 +65,10 @@ int machine_assemble(struct machine *m, struct err *e)
 {
 	int r = 0;
 
+	/* A key of its own for its tokens, before anything of it can run: what a clone remembers of them is worth nothing. */
+	if (m->config->mmds.present)
+		r = mmds_new(&m->config->mmds, m->metadata, m->loop, &m->mmds, e);
+	m->platform.platform.mmds = m->mmds;
 	m->board.platform = &m->platform.platform;
 	m->board.config = m->config;
 	m->board.boot_timer = m->boot_timer;

@@ -55,7 +55,6 @@ const struct resource_later resources_later[] = {
 	  .endpoints = { "PUT cpu-config" },
 	  .put = &cpu_put_counters },
 	{ .why = "network interfaces cannot be unplugged", .endpoints = { "DELETE network-interfaces/{id}" } },
-	{ .section = "mmds-config", .why = "there is no network device", .endpoints = { "PUT mmds/config" } },
 	{ .section = "pmem",
 	  .is_list = true,
 	  .why = "there is no pmem device",

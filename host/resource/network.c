@@ -9,6 +9,7 @@
 
 #include "config/limiter_fields.h"
 #include "config/mac.h"
+#include "mmds/mmds.h"
 #include "resource/resource.h"
 #include "virtio/mmio.h"
 #include "virtio/net.h"
@@ -103,12 +104,34 @@ static int network_admit(const struct vm_config *all, const void *config, struct
 	return r;
 }
 
+/* The metadata service stands behind those interfaces that its configuration names. */
+static int network_add_service(struct device *dev, const char *iface_id, struct mmds *mmds, struct err *e)
+{
+	struct net_backend *service;
+	int r = mmds_new_link(mmds, iface_id, &service, e);
+
+	if (!r && service)
+		net_add_service(virtio_mmio_vdev(dev), service);
+	return r;
+}
+
 static int network_create(const void *config, const char *name, struct platform *p, struct device **dev, struct err *e)
 {
+	const struct network_config *c = config;
 	struct virtio_dev *vdev;
-	int r = net_new(config, p, &vdev, e);
+	struct device *made;
+	int r = net_new(c, p, &vdev, e);
 
-	return r ? r : virtio_mmio_new(vdev, name, p, dev, e);
+	if (!r)
+		r = virtio_mmio_new(vdev, name, p, &made, e);
+	if (r)
+		return r;
+	r = network_add_service(made, c->iface_id, p->mmds, e);
+	if (r)
+		made->ops->free(made);
+	else
+		*dev = made;
+	return r;
 }
 
 /* One form for an address, in which it is compared and shown. */

@@ -144,6 +144,7 @@ extern const struct resource_later resources_later[];
 	R(balloon)     \
 	R(vsock)       \
 	R(entropy)     \
+	R(mmds)        \
 	R(serial)
 
 #define RESOURCE_DECLARE_(name) extern const struct resource name##_resource;

@@ -14,6 +14,21 @@
 #include "resource/vm_config.h"
 #include "state/codec.h"
 
+/* Arrays of a state file are of maps. */
+static void strings_save(const char *key, json_t *array, struct enc *enc)
+{
+	json_t *item;
+	size_t i;
+
+	enc_array_begin(enc, key);
+	json_array_foreach (array, i, item) {
+		enc_item_begin(enc);
+		enc_str(enc, "value", json_string_value(item));
+		enc_item_end(enc);
+	}
+	enc_array_end(enc);
+}
+
 static void fields_save(const struct field_table *table, json_t *obj, struct enc *enc)
 {
 	for (size_t i = 0; i < table->num_fields; i++) {
@@ -26,6 +41,8 @@ static void fields_save(const struct field_table *table, json_t *obj, struct enc
 			enc_bool(enc, f->key, json_is_true(value));
 		} else if (json_is_integer(value)) {
 			enc_u64(enc, f->key, (uint64_t)json_integer_value(value));
+		} else if (json_is_array(value)) {
+			strings_save(f->key, value, enc);
 		} else if (json_is_object(value)) {
 			enc_map_begin(enc, f->key);
 			fields_save(f->sub, value, enc);
@@ -86,6 +103,24 @@ int vm_config_save(const struct vm_config *config, struct enc *enc)
 
 static json_t *fields_load(const struct field_table *table, struct dec *dec);
 
+static json_t *strings_load(const struct field *f, struct dec *dec)
+{
+	json_t *array = json_array();
+	size_t n = dec_array(dec, f->key, (size_t)f->max);
+
+	for (size_t i = 0; array && i < n; i++) {
+		struct dec *item = dec_item(dec, f->key, i);
+		const char *text = dec_str(item, "value", CONFIG_PATH_MAX);
+
+		dec_end(item);
+		if (json_array_append_new(array, text ? json_string(text) : json_null())) {
+			json_decref(array);
+			array = NULL;
+		}
+	}
+	return array;
+}
+
 static json_t *field_load(const struct field *f, struct dec *dec)
 {
 	const char *text;
@@ -100,6 +135,8 @@ static json_t *field_load(const struct field *f, struct dec *dec)
 	case FIELD_U32:
 	case FIELD_U64:
 		return json_integer((json_int_t)dec_u64(dec, f->key, 0, INT64_MAX));
+	case FIELD_STRINGS:
+		return strings_load(f, dec);
 	case FIELD_OBJECT:
 		return fields_load(f->sub, dec_map(dec, f->key));
 	case FIELD_CUSTOM:

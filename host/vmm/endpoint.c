@@ -89,7 +89,7 @@ static void endpoint_of_operation(const struct operation *op, struct endpoint *e
 		.check = op->check,
 		.reply = op->reply,
 		.operation = op,
-		.counters = op->counters,
+		.counters = op->counted_as ? op->counted_as->put : op->counters,
 	};
 }
 

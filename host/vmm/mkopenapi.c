@@ -69,6 +69,10 @@ static void print_type(const struct field *f, int indent)
 	case FIELD_ENUM:
 		print_names(f, indent);
 		break;
+	case FIELD_STRINGS:
+		printf("%*stype: array\n%*sminItems: %llu\n%*smaxItems: %llu\n%*sitems: {type: string}\n", indent, "",
+		       indent, "", (unsigned long long)f->min, indent, "", (unsigned long long)f->max, indent, "");
+		break;
 	case FIELD_OBJECT:
 		print_object(f->sub, false, indent);
 		break;

@@ -226,7 +226,6 @@ REQUEST_COUNTER(instance_info_counters, "get", "instance_info");
 REQUEST_COUNTER(version_counters, "get", "vmm_version");
 REQUEST_COUNTERS(action_counters, "put", "actions");
 REQUEST_COUNTER(mmds_get_counters, "get", "mmds");
-REQUEST_COUNTERS(mmds_put_counters, "put", "mmds");
 REQUEST_COUNTERS(mmds_patch_counters, "patch", "mmds");
 
 const struct operation operations[] = {
@@ -296,7 +295,7 @@ const struct operation operations[] = {
 	  .allowed = VMM_ANY_TIME,
 	  .raw = true,
 	  .run = put_metadata,
-	  .counters = &mmds_put_counters },
+	  .counted_as = &mmds_resource },
 	{ .method = "PATCH",
 	  .path = "mmds",
 	  .summary = "Changes the metadata, by a merge patch (RFC 7396)",

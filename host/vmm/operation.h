@@ -34,6 +34,7 @@ struct operation {
 	/* *reply is a new reference, or stays NULL. */
 	int (*run)(struct vmm *vmm, void *body, json_t **reply, struct err *e);
 	struct request_counters *counters; /* NULL: not counted */
+	const struct resource *counted_as; /* or: with the PUTs of this one */
 };
 
 /* A row without a path ends. */

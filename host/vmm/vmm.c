@@ -62,7 +62,7 @@ int vmm_start(struct vmm *vmm, struct err *e)
 
 	if (!vmm->config.boot_source.present)
 		return err_set(e, EINVAL, "Cannot start microvm without kernel configuration.");
-	r = machine_boot(&vmm->config, vmm->boot_timer, vmm->loop, &vmm->machine, e);
+	r = machine_boot(&vmm->config, vmm->boot_timer, &vmm->metadata, vmm->loop, &vmm->machine, e);
 	if (!r)
 		log_info("Successfully started microvm.");
 	return r;
@@ -116,7 +116,7 @@ int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct er
 	if (vmm->boot_specific)
 		return err_set(e, EINVAL,
 			       "Loading a microVM snapshot not allowed after configuring boot-specific resources.");
-	r = machine_load(load, &vmm->config, vmm->loop, &vmm->machine, e);
+	r = machine_load(load, &vmm->config, &vmm->metadata, vmm->loop, &vmm->machine, e);
 	if (r || !load->resume_vm)
 		return r;
 	r = vmm_resume(vmm, load->reseed_timeout_ms, e);

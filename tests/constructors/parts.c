@@ -29,6 +29,8 @@
 #include "devices/devices.h"
 #include "jailer/tree.h"
 #include "machine/internal.h"
+#include "mmds/frame_ring.h"
+#include "mmds/mmds.h"
 #include "mmds/store.h"
 #include "mmds/token.h"
 #include "sandbox/sandbox.h"
@@ -903,6 +905,48 @@ static void unmake_tokens(void *out)
 	mmds_tokens_fini(out);
 }
 
+MAKE(make_frame_ring)
+{
+	static struct frame_ring ring;
+	int r = frame_ring_init(&ring);
+
+	(void)c;
+	if (!r)
+		*out = &ring;
+	return r ? err_errno(e, -r, "frame_ring_init") : 0;
+}
+
+static void unmake_frame_ring(void *out)
+{
+	frame_ring_fini(out);
+}
+
+static struct mmds *service;
+
+MAKE(make_mmds)
+{
+	static char address[] = "169.254.169.254", eth0[] = "eth0";
+	static const struct mmds_config config = { .ipv4_address = address, .network_interfaces = { 1, { eth0 } } };
+	static const struct mmds_store store = { .max_len = 100 };
+	int r = mmds_new(&config, &store, fp.p.loop, &service, e);
+
+	(void)c;
+	if (r)
+		return r;
+	r = mmds_new_link(service, eth0, (struct net_backend **)out, e);
+	if (r)
+		mmds_free(service);
+	return r;
+}
+
+static void unmake_mmds(void *out)
+{
+	struct net_backend *link = out;
+
+	link->ops->free(link);
+	mmds_free(service);
+}
+
 /* devices/ and virtio/ */
 
 MAKE(make_serial)
@@ -1135,6 +1179,8 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("mmds_store_put, mmds_store_patch", make_metadata, unmake_metadata),
 	PLAIN("mmds_tokens_init", make_tokens, unmake_tokens),
 	PLAIN("metrics_one_new", make_metrics_one, unmake_metrics_one),
+	PLAIN("frame_ring_init", make_frame_ring, unmake_frame_ring),
+	ON_PLATFORM("mmds_new, mmds_stack_init, mmds_new_link", make_mmds, unmake_mmds),
 	ON_PLATFORM("serial_new, serial_io_open", make_serial, unmake_device),
 	{ "serial_socket_new", before_platform, after_platform, make_serial_on_socket, unmake_device, NULL, "open ",
 	  false },

@@ -96,7 +96,7 @@ PATHS = [
     ("new", method, path, None, 400, f"^{method} {re.escape(path)} is not supported yet: ")
     for method, path in (
         ("PUT", "/cpu-config"), ("DELETE", "/network-interfaces/eth0"),
-        ("PUT", "/mmds/config"), ("PUT", "/pmem/p"),
+        ("PUT", "/pmem/p"),
         ("PATCH", "/pmem/p"), ("DELETE", "/pmem/p"), ("PUT", "/hotplug/memory"), ("PATCH", "/hotplug/memory"),
         ("GET", "/hotplug/memory"), ("DELETE", "/drives/rootfs"))
 ]
@@ -471,6 +471,8 @@ SNAPSHOT_LOAD = [
     ("load", "PUT", "/snapshot/load", {**BACKEND, "enable_diff_snapshots": True, "huge_pages": "None"}, 204, None),
 ]
 
+# With interfaces: tests/system/test_mmds.py.
+MMDS_CONFIG = {"network_interfaces": ["eth0"], "version": "V2"}
 MMDS = [
     (phase, *row) for phase in ("new", "running", "paused") for row in (
         ("PUT", "/mmds", {"latest": {"meta-data": {"id": "i-1", "n": 1}}}, 204, None),
@@ -482,6 +484,20 @@ MMDS = [
         ("PATCH", "/mmds", {"b": "x" * 20}, 413, "^MMDS limit exceeded error: The MMDS patch request doesn't fit"),
         ("PUT", "/mmds", {}, 204, None),
         ("GET", "/mmds", None, 200, r"^\{\}$"))
+] + [
+    *missing("new", "PUT", "/mmds/config", MMDS_CONFIG, "network_interfaces"),
+    *wrong_values("new", "PUT", "/mmds/config", MMDS_CONFIG, "network_interfaces", [None, "eth0", 1, [1], [""], ["a"] * 9]),
+    *wrong_values("new", "PUT", "/mmds/config", MMDS_CONFIG, "version", ["V3", 1, ""]),
+    *wrong_values("new", "PUT", "/mmds/config", MMDS_CONFIG, "ipv4_address", ["", 1, "169.254.169.2545"]),
+    *wrong_values("new", "PUT", "/mmds/config", MMDS_CONFIG, "ipv4_address",
+                  ["10.0.0.1", "169.254.0.255", "169.254.255.0", "169.254.1"], r"The MMDS IPv4 address is not link local\."),
+    *wrong_values("new", "PUT", "/mmds/config", MMDS_CONFIG, "imds_compat", [1, "true"]),
+    ("new", "PUT", "/mmds/config", {"network_interfaces": []}, 400,
+     r"The list of network interface IDs that allow forwarding MMDS requests is empty\."),
+    ("new", "PUT", "/mmds/config", MMDS_CONFIG, 400, "^MMDS config error: The list of network interface IDs provided contains "
+     "at least one ID that does not correspond to any existing network interface"),
+    *bad_bodies("PUT", "/mmds/config", MMDS_CONFIG),
+    *[(phase, "PUT", "/mmds/config", MMDS_CONFIG, 400, AFTER) for phase in ("running", "paused")],
 ] + [("fresh", "PATCH", "/mmds", {"a": 1}, 400, r"^MMDS error: The MMDS data store is not initialized\.$")]
 
 # GETS come first: they show the defaults.

@@ -50,19 +50,21 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e)
 	return fake.fail && !strcmp(fake.fail, "boot_args") ? err_set(e, EINVAL, "boot_args: too many") : 0;
 }
 
-int machine_boot(const struct vm_config *config, bool boot_timer, struct loop *loop, struct machine **m, struct err *e)
+int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata, struct loop *loop,
+		 struct machine **m, struct err *e)
 {
 	int r = fake_call("boot", e);
 
 	(void)boot_timer;
+	(void)metadata;
 	(void)loop;
 	if (!r)
 		*m = fake_new(config, false);
 	return r;
 }
 
-int machine_load(const struct snapshot_load_config *load, struct vm_config *config, struct loop *loop,
-		 struct machine **m, struct err *e)
+int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
+		 struct loop *loop, struct machine **m, struct err *e)
 {
 	static const char standard[] = "{\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},"
 				       "\"boot-source\":{\"kernel_image_path\":\"/from/the/snapshot\"}}";
@@ -70,6 +72,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	struct vm_config loaded;
 	int r = fake_call("load", e);
 
+	(void)metadata;
 	(void)loop;
 	snprintf(fake.path, sizeof(fake.path), "%s", load->snapshot_path);
 	snprintf(fake.serial, sizeof(fake.serial), "%s",

@@ -343,7 +343,9 @@ static void wrong_requests_are_refused_with_a_sentence(void **state)
 		{ "PUT", "/mmds", "[]", "MMDS error: metadata is a JSON object" },
 		{ "PUT", "/mmds", "{", "invalid JSON at line 1" },
 		{ "PATCH", "/mmds", "{'a':1}", "MMDS error: The MMDS data store is not initialized." },
-		{ "PUT", "/mmds/config", "{}", "PUT /mmds/config is not supported yet" },
+		{ "PUT", "/mmds/config", "{'network_interfaces':['eth0']}",
+		  "MMDS config error: The list of network interface IDs provided contains at least one ID that does "
+		  "not" },
 		{ "PUT", "/cpu-config", "{}", "PUT /cpu-config is not supported yet" },
 		{ "PUT", "/pmem/a", "{}", "PUT /pmem/a is not supported yet" },
 		{ "PATCH", "/hotplug/memory", "{}", "PATCH /hotplug/memory is not supported yet" },
@@ -735,6 +737,10 @@ static void whoever_uses_a_deprecated_field_is_told(void **state)
 		  "{'snapshot_path':'s','mem_backend':{'backend_path':'m','backend_type':'File'},"
 		  "'enable_diff_snapshots':false}",
 		  true },
+		{ "PUT", "/mmds/config", "{'network_interfaces':['eth0']}", true }, /* by default */
+		{ "PUT", "/mmds/config", "{'network_interfaces':['eth0'],'version':null}", true },
+		{ "PUT", "/mmds/config", "{'network_interfaces':['eth0'],'version':'V1'}", true },
+		{ "PUT", "/mmds/config", "{'network_interfaces':['eth0'],'version':'V2'}", false },
 	};
 	uint64_t calls = deprecated_api_metrics.deprecated_http_api_calls;
 
@@ -745,7 +751,7 @@ static void whoever_uses_a_deprecated_field_is_told(void **state)
 		assert_true(r.status > 0);
 		assert_int_equal(strstr(r.head, "\r\nDeprecation: true\r\n") != NULL, rows[i].deprecated);
 	}
-	assert_int_equal(deprecated_api_metrics.deprecated_http_api_calls, calls + 4);
+	assert_int_equal(deprecated_api_metrics.deprecated_http_api_calls, calls + 7);
 }
 
 static void the_log_has_the_lines_that_tools_look_for(void **state)

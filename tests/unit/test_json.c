@@ -18,7 +18,20 @@
 #include "state/codec.h"
 #include "vmm/snapshot_request.h"
 
-enum body { BOOT, MACHINE, MACHINE_PATCH, DRIVE, DRIVE_UPDATE, ENTROPY, SERIAL, LOGGER, METRICS, CREATE, LOAD };
+enum body {
+	BOOT,
+	MACHINE,
+	MACHINE_PATCH,
+	DRIVE,
+	DRIVE_UPDATE,
+	ENTROPY,
+	SERIAL,
+	LOGGER,
+	METRICS,
+	METADATA,
+	CREATE,
+	LOAD
+};
 
 union config {
 	struct boot_source_config boot;
@@ -30,6 +43,7 @@ union config {
 	struct serial_config serial;
 	struct logger_config logger;
 	struct metrics_config metrics;
+	struct mmds_config mmds;
 	struct snapshot_create_config create;
 	struct snapshot_load_config load;
 };
@@ -45,6 +59,7 @@ static struct form form_of(enum body body)
 		[BOOT] = &boot_source_resource, [MACHINE] = &machine_resource,	  [MACHINE_PATCH] = &machine_resource,
 		[DRIVE] = &drive_resource,	[DRIVE_UPDATE] = &drive_resource, [ENTROPY] = &entropy_resource,
 		[SERIAL] = &serial_resource,	[LOGGER] = &logger_resource,	  [METRICS] = &metrics_resource,
+		[METADATA] = &mmds_resource,
 	};
 
 	switch (body) {
@@ -116,6 +131,36 @@ struct row {
 };
 
 static const struct row rows[] = {
+	{ METADATA, "{'network_interfaces':['eth0']}", NULL },
+	{ METADATA, "{'version':'V2','network_interfaces':['a','b'],'ipv4_address':'169.254.1.0','imds_compat':true}",
+	  NULL },
+	{ METADATA, "{'network_interfaces':['a'],'ipv4_address':'169.254.254.255'}", NULL },
+	{ METADATA, "{'network_interfaces':['a'],'ipv4_address':null,'version':null,'imds_compat':null}", NULL },
+	{ METADATA, "{}", "missing field \"network_interfaces\"" },
+	{ METADATA, "{'network_interfaces':null}",
+	  "\"network_interfaces\": null is not allowed: expected an array of 0 to 8 strings" },
+	{ METADATA, "{'network_interfaces':'eth0'}",
+	  "\"network_interfaces\": \"eth0\" is not allowed: expected an array" },
+	{ METADATA, "{'network_interfaces':[]}",
+	  "The list of network interface IDs that allow forwarding MMDS requests is empty." },
+	{ METADATA, "{'network_interfaces':['1','2','3','4','5','6','7','8','9']}", "an array of 9 is not allowed" },
+	{ METADATA, "{'network_interfaces':['a',1]}",
+	  "\"network_interfaces\": 1 is not allowed: expected strings in it" },
+	{ METADATA, "{'network_interfaces':['']}", "\"\" is not allowed: expected strings in it" },
+	{ METADATA, "{'network_interfaces':['a'],'version':'V3'}", "\"V3\" is not allowed: expected \"V1\" or \"V2\"" },
+	{ METADATA, "{'network_interfaces':['a'],'ipv4_address':'169.254.0.255'}",
+	  "\"169.254.0.255\" is not allowed: The MMDS IPv4 address is not link local. Allowed are 169.254.1.0 to "
+	  "169.254.254.255" },
+	{ METADATA, "{'network_interfaces':['a'],'ipv4_address':'169.254.255.0'}",
+	  "The MMDS IPv4 address is not link local." },
+	{ METADATA, "{'network_interfaces':['a'],'ipv4_address':'10.0.0.1'}",
+	  "The MMDS IPv4 address is not link local." },
+	{ METADATA, "{'network_interfaces':['a'],'ipv4_address':'169.254.1'}",
+	  "The MMDS IPv4 address is not link local." },
+	{ METADATA, "{'network_interfaces':['a'],'ipv4_address':'169.254.169.2545'}", "a string of 7 to 15 bytes" },
+	{ METADATA, "{'network_interfaces':['a'],'imds_compat':1}",
+	  "\"imds_compat\": 1 is not allowed: expected true or false" },
+	{ METADATA, "{'network_interfaces':['a'],'data':{}}", "unknown field \"data\"" },
 	{ BOOT, "{'kernel_image_path':'k'}", NULL },
 	{ BOOT, "{'kernel_image_path':'k','initrd_path':null,'boot_args':null}", NULL },
 	{ BOOT, "{'kernel_image_path':'k','initrd_path':'i','boot_args':''}", NULL },
@@ -552,7 +597,7 @@ static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 		"\"entropy\":{\"rate_"
 		"limiter\":"
 		"{\"bandwidth\":{\"size\":1000,\"one_time_burst\":5,\"refill_time\":100},\"ops\":null}},"
-		"\"cpu-config\":null,\"mmds-config\":null,"
+		"\"mmds-config\":null,\"cpu-config\":null,"
 		"\"pmem\":[],\"memory-hotplug\":null}";
 	struct vm_config config;
 	json_t *json;
@@ -620,6 +665,60 @@ static void a_configuration_survives_a_snapshot(void **state)
 	assert_true(copy.boot_source.present && copy.entropy.present && copy.machine.smt);
 	assert_int_equal(copy.num_drives, config.num_drives);
 	vm_config_fini(&config);
+	vm_config_fini(&copy);
+}
+
+/* Puts a section's text into the configuration, as a config file would. */
+static int put_section(const struct resource *r, const char *text, struct vm_config *config, struct err *e)
+{
+	json_t *root = json_loads(text, 0, NULL);
+	void *data;
+	int err;
+
+	assert_non_null(root);
+	err = resource_parse(r, root, &data, e);
+	json_decref(root);
+	if (err)
+		return err;
+	err = resource_put(r, config, data, e);
+	json_fields_free(r->fields, data);
+	return err;
+}
+
+static void the_metadata_services_configuration_survives_a_snapshot(void **state)
+{
+	static const char expected[] = "{\"version\":\"V2\",\"network_interfaces\":[\"eth0\",\"eth1\"],"
+				       "\"ipv4_address\":\"169.254.169.254\",\"imds_compat\":true}";
+	_cleanup_free_ uint8_t *bytes = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct vm_config config, copy;
+	json_t *json;
+	size_t len;
+	struct err e;
+
+	(void)state;
+	vm_config_init(&config);
+	assert_int_equal(
+		put_section(&network_resource, "{\"iface_id\":\"eth0\",\"host_dev_name\":\"t0\"}", &config, &e), 0);
+	assert_int_equal(put_section(&mmds_resource, "{\"network_interfaces\":[\"eth0\",\"eth1\"]}", &config, &e),
+			 -EINVAL);
+	assert_string_equal(e.text, "The list of network interface IDs provided contains at least one ID that does not "
+				    "correspond to any existing network interface. \"eth1\" is none.");
+	assert_false(config.mmds.present);
+	assert_int_equal(
+		put_section(&network_resource, "{\"iface_id\":\"eth1\",\"host_dev_name\":\"t1\"}", &config, &e), 0);
+	assert_int_equal(
+		put_section(&mmds_resource,
+			    "{\"network_interfaces\":[\"eth0\",\"eth1\"],\"version\":\"V2\",\"imds_compat\":true}",
+			    &config, &e),
+		0);
+	bytes = config_bytes(&config, &len);
+	vm_config_fini(&config);
+	assert_int_equal(config_from_bytes(bytes, len, &copy, &e), 0);
+	json = vm_config_to_json(&copy);
+	text = json_dumps(json_object_get(json, "mmds-config"), JSON_COMPACT);
+	assert_string_equal(text, expected);
+	json_decref(json);
 	vm_config_fini(&copy);
 }
 
@@ -775,6 +874,7 @@ int main(void)
 		cmocka_unit_test(the_whole_configuration_has_the_shape_of_a_config_file),
 		cmocka_unit_test(a_configuration_survives_a_snapshot),
 		cmocka_unit_test(a_list_that_a_snapshot_does_not_have_is_empty),
+		cmocka_unit_test(the_metadata_services_configuration_survives_a_snapshot),
 		cmocka_unit_test(a_hostile_configuration_of_a_snapshot_is_refused),
 		cmocka_unit_test(smt_in_the_text_of_an_old_snapshot_is_ignored_as_it_was),
 		cmocka_unit_test(hostile_text_of_a_snapshot_is_refused),

@@ -766,7 +766,10 @@ static void wrong_config_files_are_refused_by_name(void **state)
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'memory-hotplug':{}}",
 		  "section \"memory-hotplug\" is not supported yet" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'mmds-config':{}}",
-		  "section \"mmds-config\" is not supported yet" },
+		  "section \"mmds-config\": missing field \"network_interfaces\"" },
+		{ "{'boot-source':{'kernel_image_path':'kernel'},'mmds-config':{'network_interfaces':['eth0']}}",
+		  "MMDS config error: The list of network interface IDs provided contains at least one ID that does "
+		  "not" },
 		{ "{'boot-source':{'kernel_image_path':'kernel'},'machine-config':{'vcpu_count':0,'mem_size_mib':1}}",
 		  "section \"machine-config\": field \"vcpu_count\": 0" },
 	};
