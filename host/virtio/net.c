@@ -28,7 +28,7 @@
 #include "state/table.h"
 #include "virtio/net_internal.h"
 
-METRICS_DEFINE(net, NET_METRICS, false)
+METRICS_DEFINE_TIMED(net, NET_METRICS, NET_TIMES, false)
 
 /* What is read beyond it (speed, hash types) needs features that are not offered. */
 #define NET_CONFIG_LEN offsetof(struct virtio_net_config, speed)
@@ -52,10 +52,12 @@ static void net_config_read(struct virtio_dev *vdev, uint64_t offset, void *data
 /* Section 5.1.5: with a MAC of the device's the driver does not write it; there is nothing else to write. */
 static void net_config_write(struct virtio_dev *vdev, uint64_t offset, const void *data, unsigned int len)
 {
+	struct net *net = net_from_vdev(vdev);
+
 	(void)data;
-	metric_inc(net, cfg_fails);
+	metric_inc_of(net->counters, cfg_fails);
 	log_warn("network interface %s: the driver wrote %u bytes at %llu of the configuration space: ignored",
-		 net_from_vdev(vdev)->iface_id, len, (unsigned long long)offset);
+		 net->iface_id, len, (unsigned long long)offset);
 }
 
 static void net_activate(struct virtio_dev *vdev)
@@ -73,7 +75,7 @@ static int net_tell_features(struct net *net)
 	if (net->backend->ops->set_features)
 		r = net->backend->ops->set_features(net->backend, net->vdev.features);
 	if (r) {
-		metric_inc(net, activate_fails);
+		metric_inc_of(net->counters, activate_fails);
 		log_error("network interface %s: the tap does not take the driver's features %#llx: %s", net->iface_id,
 			  (unsigned long long)net->vdev.features, strerror(-r));
 		return r;
@@ -89,17 +91,19 @@ static int net_run(struct net *net, unsigned int q)
 	if (!r)
 		r = q == NET_RXQ ? net_rx_run(net) : net_tx_run(net);
 	if (r)
-		metric_inc(net, event_fails);
+		metric_inc_of(net->counters, event_fails);
 	return r;
 }
 
 static int net_notify(struct virtio_dev *vdev, unsigned int q)
 {
+	struct net *net = net_from_vdev(vdev);
+
 	if (q == NET_RXQ)
-		metric_inc(net, rx_queue_event_count);
+		metric_inc_of(net->counters, rx_queue_event_count);
 	else
-		metric_inc(net, tx_queue_event_count);
-	return net_run(net_from_vdev(vdev), q);
+		metric_inc_of(net->counters, tx_queue_event_count);
+	return net_run(net, q);
 }
 
 /* Frames have come for a queue that waits for them. Edge-triggered: what cannot be taken now is looked at by whatever ends that. */
@@ -109,7 +113,7 @@ static void net_on_frames(void *ctx, uint32_t events)
 
 	(void)events;
 	virtio_lock(&net->vdev);
-	metric_inc(net, rx_tap_event_count);
+	metric_inc_of(net->counters, rx_tap_event_count);
 	if (virtio_may_use(&net->vdev, NET_RXQ) && net_run(net, NET_RXQ)) {
 		log_warn("network interface %s: its receive queue cannot be served", net->iface_id);
 		virtio_fail(&net->vdev);
@@ -192,6 +196,7 @@ static void net_free(struct virtio_dev *vdev)
 	net_free_backend(net->service);
 	net_free_backend(net->backend);
 	virtio_dev_fini(vdev);
+	metrics_one_free(net->metrics);
 	free(net->rx.spill);
 	free(net->iface_id);
 	free(net);
@@ -234,11 +239,12 @@ static uint64_t net_features(const struct network_config *config)
 static int net_init_throttles(struct net *net, const struct network_config *config)
 {
 	int r = throttle_init(&net->rx_throttle, &net->vdev, &config->rx_rate_limiter,
-			      &net_metrics.rx_rate_limiter_throttled, &net_metrics.rx_event_rate_limiter_count);
+			      &net->counters->rx_rate_limiter_throttled, &net->counters->rx_event_rate_limiter_count);
 
 	return r ? r
 		 : throttle_init(&net->tx_throttle, &net->vdev, &config->tx_rate_limiter,
-				 &net_metrics.tx_rate_limiter_throttled, &net_metrics.tx_rate_limiter_event_count);
+				 &net->counters->tx_rate_limiter_throttled,
+				 &net->counters->tx_rate_limiter_event_count);
 }
 
 static int net_take_backend(struct net *net, struct net_backend *backend)
@@ -261,6 +267,10 @@ static int net_init(struct net *net, const struct network_config *config)
 	net->rx.spill = malloc(NET_MAX_FRAME);
 	if (!net->iface_id || !net->rx.spill)
 		return -ENOMEM;
+	r = metrics_one_new(&net_metrics_section, config->iface_id, &net->metrics);
+	if (r)
+		return r;
+	net->counters = net->metrics->counters;
 	r = net_init_throttles(net, config);
 	return r ? r : net_take_backend(net, net->backend);
 }

@@ -10,7 +10,7 @@
 #include "virtio/net_backend.h"
 #include "virtio/virtio.h"
 
-/* Of all interfaces together. */
+/* Of each interface; "net" adds them up. tx_remaining_reqs_count: each time a frame is taken, how many more are in the ring. */
 #define NET_METRICS(M)                      \
 	M(net, activate_fails)              \
 	M(net, cfg_fails)                   \
@@ -35,8 +35,10 @@
 	M(net, tx_queue_event_count)        \
 	M(net, tx_rate_limiter_event_count) \
 	M(net, tx_rate_limiter_throttled)   \
-	M(net, tx_spoofed_mac_count)
-METRICS_DECLARE(net, NET_METRICS)
+	M(net, tx_spoofed_mac_count)        \
+	M(net, tx_remaining_reqs_count)
+#define NET_TIMES(T) T(net, tap_write_agg)
+METRICS_DECLARE_TIMED(net, NET_METRICS, NET_TIMES)
 
 /* Attaches to the tap. The caller owns *vdev until virtio_mmio_new() takes it. */
 int net_new(const struct network_config *config, struct platform *p, struct virtio_dev **vdev,

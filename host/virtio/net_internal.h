@@ -54,6 +54,8 @@ struct net_rx {
 struct net {
 	struct virtio_dev vdev; /* must be first */
 	char *iface_id;
+	struct metrics_one *metrics;  /* owned */
+	struct net_metrics *counters; /* its */
 	bool has_mac;
 	uint8_t mac[6];
 	uint16_t mtu;		     /* 0: none */

@@ -63,7 +63,7 @@ static void rx_add(struct net *net, struct virtq *q, const struct virtq_chain *c
 	if (!chain->num_readable && chain->writable_len >= NET_HDR_LEN && chain->writable_len <= UINT32_MAX)
 		num = virtq_chain_lease(q, chain, 0, chain->writable_len, rx->iov + rx->iov_first + rx->iov_num);
 	if (num < 0) {
-		metric_inc(net, rx_fails);
+		metric_inc_of(net->counters, rx_fails);
 		log_warn(
 			"network interface %s: a buffer of %llu bytes, with %u readable parts, is not one that a frame "
 			"could be put into: given back",
@@ -205,7 +205,7 @@ static void rx_deliver(struct net *net, uint64_t len)
 	uint64_t left = len;
 
 	if (len < NET_HDR_LEN + NET_ETH_LEN || !num || !rx_finish_header(net, num)) {
-		metric_inc(net, rx_fails);
+		metric_inc_of(net->counters, rx_fails);
 		return;
 	}
 	for (; num; num--) {
@@ -217,9 +217,9 @@ static void rx_deliver(struct net *net, uint64_t len)
 		rx_drop_first(net);
 	}
 	virtq_publish(q);
-	metric_inc(net, rx_count);
-	metric_inc(net, rx_packets_count);
-	metric_add(net, rx_bytes_count, len);
+	metric_inc_of(net->counters, rx_count);
+	metric_inc_of(net->counters, rx_packets_count);
+	metric_add_of(net->counters, rx_bytes_count, len);
 }
 
 /* The next frame of whoever has one: its length, or -errno. */
@@ -232,7 +232,7 @@ static ssize_t rx_receive(struct net *net, const struct iovec *iov, int num)
 	if (n == -EAGAIN)
 		n = net->backend->ops->receive(net->backend, iov, num);
 	if (n < 0 && n != -EAGAIN)
-		metric_inc(net, tap_read_fails);
+		metric_inc_of(net->counters, tap_read_fails);
 	if (n > 0)
 		throttle_charge(&net->rx_throttle, (uint64_t)n);
 	return n;
@@ -246,7 +246,7 @@ static int rx_deliver_held(struct net *net)
 	if (!rx_count_chains(net, rx->held_len)) {
 		if (!rx_is_full(net))
 			return 0;
-		metric_inc(net, rx_fails);
+		metric_inc_of(net->counters, rx_fails);
 		rx->held_len = 0;
 		return 1;
 	}
@@ -295,7 +295,7 @@ static int rx_serve(struct net *net)
 	if (net->rx.held_len)
 		return rx_deliver_held(net);
 	if (!net->rx.num) {
-		metric_inc(net, no_rx_avail_buffer);
+		metric_inc_of(net->counters, no_rx_avail_buffer);
 		return 0;
 	}
 	return rx_has_enough(net) ? rx_read_next(net) : rx_hold_next(net);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "virtio/net_internal.h"
 
@@ -46,23 +47,26 @@ static bool tx_is_for_service(struct net *net, const struct iovec *iov, int num,
 		return false;
 	net_iov_get(iov, num, head, peek);
 	if (net->has_mac && memcmp(head + ETH_SOURCE, net->mac, sizeof(net->mac)) != 0)
-		metric_inc(net, tx_spoofed_mac_count);
+		metric_inc_of(net->counters, tx_spoofed_mac_count);
 	return net->service && net->service->ops->wants(net->service, head, peek);
 }
 
-static void tx_send(struct net_backend *to, const struct iovec *iov, int num, uint64_t len)
+static void tx_send(struct net *net, struct net_backend *to, const struct iovec *iov, int num, uint64_t len)
 {
+	uint64_t begin_ns = clock_now_ns();
 	ssize_t n = to->ops->send(to, iov, num);
 
 	if (n < 0) {
-		metric_inc(net, tap_write_fails);
-		metric_inc(net, tx_fails);
-		log_debug("net: a frame of %llu bytes is lost: %s", (unsigned long long)len, strerror((int)-n));
+		metric_inc_of(net->counters, tap_write_fails);
+		metric_inc_of(net->counters, tx_fails);
+		log_debug("network interface %s: a frame of %llu bytes is lost: %s", net->iface_id,
+			  (unsigned long long)len, strerror((int)-n));
 		return;
 	}
-	metric_inc(net, tx_count);
-	metric_inc(net, tx_packets_count);
-	metric_add(net, tx_bytes_count, len);
+	metric_time_of(net->counters, tap_write_agg, (clock_now_ns() - begin_ns) / 1000);
+	metric_inc_of(net->counters, tx_count);
+	metric_inc_of(net->counters, tx_packets_count);
+	metric_add_of(net->counters, tx_bytes_count, len);
 }
 
 /* One frame: 1 when it was given back, 0 when it has to wait. */
@@ -73,7 +77,7 @@ static int tx_serve(struct net *net, struct virtq *q, const struct virtq_chain *
 	bool for_service;
 
 	if (num < 0) {
-		metric_inc(net, tx_malformed_frames);
+		metric_inc_of(net->counters, tx_malformed_frames);
 		log_warn("network interface %s: %llu bytes in %u buffers, %u of them writable, are no frame: dropped",
 			 net->iface_id, (unsigned long long)chain->readable_len,
 			 chain->num_readable + chain->num_writable, chain->num_writable);
@@ -82,7 +86,7 @@ static int tx_serve(struct net *net, struct virtq *q, const struct virtq_chain *
 		/* What does not leave the host is not limited. */
 		if (!for_service && !throttle_take(&net->tx_throttle, NET_TXQ, chain->readable_len))
 			return 0;
-		tx_send(for_service ? net->service : net->backend, iov, num, chain->readable_len);
+		tx_send(net, for_service ? net->service : net->backend, iov, num, chain->readable_len);
 	}
 	virtq_stage(q, chain->head, 0);
 	return 1;
@@ -97,13 +101,15 @@ int net_tx_run(struct net *net)
 
 	for (n = 0; n < NET_BATCH && !throttle_holds(&net->tx_throttle, NET_TXQ); n++) {
 		r = virtq_pop_or_wait(q, &chain);
-		if (r > 0)
+		if (r > 0) {
+			metric_add_of(net->counters, tx_remaining_reqs_count, chain.left);
 			r = tx_serve(net, q, &chain);
+		}
 		if (r <= 0)
 			break;
 	}
 	if (!n && !r && !throttle_holds(&net->tx_throttle, NET_TXQ))
-		metric_inc(net, no_tx_avail_buffer);
+		metric_inc_of(net->counters, no_tx_avail_buffer);
 	virtq_publish(q);
 	virtio_notify_used(&net->vdev, q);
 	if (n == NET_BATCH)

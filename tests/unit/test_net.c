@@ -18,10 +18,11 @@
 #include "base/cleanup.h"
 #include "guest_ram.h"
 #include "net_peer.h"
+#include "virtio/net_internal.h"
 #include "virtio_driver.h"
 
-#define RXQ	 0u
-#define TXQ	 1u
+#define RXQ	 NET_RXQ
+#define TXQ	 NET_TXQ
 #define RX_GPA	 DRV_DATA_GPA
 #define TX_GPA	 0x800000u
 #define RX_SIZE	 1536u
@@ -273,7 +274,7 @@ static void what_is_no_frame_is_given_back_and_not_sent(void **state)
 static void a_frame_that_the_host_does_not_take_is_lost(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t fails = net_metrics.tap_write_fails;
+	uint64_t fails = net_from_vdev(f->drv.vdev)->counters->tap_write_fails;
 	struct ring_buf out = buf(TX_GPA, FRAME);
 	struct ring_used used;
 
@@ -282,7 +283,7 @@ static void a_frame_that_the_host_does_not_take_is_lost(void **state)
 	ring_add(&f->drv.rings[TXQ], &out, 1, NULL, 0);
 	drv_kick(&f->drv, TXQ);
 	assert_true(ring_get_used(&f->drv.rings[TXQ], &used));
-	assert_int_equal(net_metrics.tap_write_fails, fails + 1);
+	assert_int_equal(net_from_vdev(f->drv.vdev)->counters->tap_write_fails, fails + 1);
 	assert_true(f->drv.vdev->driver_ok);
 }
 
@@ -325,14 +326,14 @@ static void without_merged_buffers_a_frame_takes_one(void **state)
 static void without_merged_buffers_what_is_too_long_is_dropped(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t fails = net_metrics.rx_fails;
+	uint64_t fails = net_from_vdev(f->drv.vdev)->counters->rx_fails;
 
 	drv_start(&f->drv, 0, 2);
 	give_rx(f, 3, RX_SIZE);
 	peer_sends_seed(f, RX_SIZE + 1, 1);
 	peer_sends_seed(f, 60000, 2);
 	expect_no_rx(f);
-	assert_int_equal(net_metrics.rx_fails, fails + 2);
+	assert_int_equal(net_from_vdev(f->drv.vdev)->counters->rx_fails, fails + 2);
 	peer_sends_seed(f, FRAME, 3);
 	assert_int_equal(expect_rx(f, FRAME, 3, RX_SIZE), 1);
 }

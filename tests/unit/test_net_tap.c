@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "guest_ram.h"
+#include "virtio/net_internal.h"
 #include "virtio_driver.h"
 
 #define RXQ    0u
@@ -278,13 +279,13 @@ static void the_host_refuses_headers_that_lie(void **state)
 	drv_start(&m.drv, FEATURE(VIRTIO_NET_F_CSUM) | FEATURE(VIRTIO_NET_F_HOST_TSO4), 2);
 	assert_true(guest_write(&m.fp.mem, TX_GPA + NET_HDR_LEN, frame, LEN));
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
-		uint64_t fails = net_metrics.tap_write_fails;
+		uint64_t fails = net_from_vdev(m.drv.vdev)->counters->tap_write_fails;
 
 		assert_true(guest_write(&m.fp.mem, TX_GPA, &lies[i], sizeof(lies[i])));
 		ring_add(&m.drv.rings[TXQ], &out, 1, NULL, 0);
 		drv_kick(&m.drv, TXQ);
 		assert_int_equal(read(m.host, got, sizeof(got)), -1);
-		assert_int_equal(net_metrics.tap_write_fails, fails + 1);
+		assert_int_equal(net_from_vdev(m.drv.vdev)->counters->tap_write_fails, fails + 1);
 	}
 	assert_true(guest_write(&m.fp.mem, TX_GPA, &(struct virtio_net_hdr_v1){ 0 }, NET_HDR_LEN));
 	ring_add(&m.drv.rings[TXQ], &out, 1, NULL, 0);
