@@ -29,9 +29,9 @@
 #define VIRTIO_RNG_CONFIG_UNREPORTED 0
 
 /*
- * One more: the driver says which event it has handled. It reads the number of the last event that was carried out, and,
- * once the kernel's generator has been reseeded with what the device gave for that event or later, writes that number.
- * Both are little-endian 32-bit numbers at these offsets.
+ * One more: the driver says which event it has handled. It reads the number of the last one
+ * that was carried out, and writes it back once the kernel's generator has been reseeded with
+ * what the device gave then or later. Little-endian 32-bit numbers at these offsets.
  */
 #define VIRTIO_RNG_F_LEAK_HANDLED    2
 #define VIRTIO_RNG_CONFIG_GENERATION 4

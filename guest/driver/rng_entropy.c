@@ -269,15 +269,17 @@ void rng_entropy_start(struct rng_entropy *e, struct virtqueue *vq)
  *
  * Waits for them, but not for long. A leak that comes meanwhile brings a seed of
  * its own.
+ *
+ * Return: whether there were enough of them to reseed with.
  */
-void rng_entropy_mix(struct rng_entropy *e)
+bool rng_entropy_mix(struct rng_entropy *e)
 {
 	u8 bytes[RNG_ENTROPY_LEN];
 	int n = 0;
 
 	if (!wait_event_timeout(e->wait, entropy_may_take(e),
 				RNG_ENTROPY_PATIENCE))
-		return;
+		return false;
 	spin_lock_irq(&e->lock);
 	if (e->running && !e->pending)
 		n = entropy_take(e, bytes, sizeof(bytes));
@@ -285,6 +287,7 @@ void rng_entropy_mix(struct rng_entropy *e)
 	if (n > 0)
 		add_device_randomness(bytes, n);
 	memzero_explicit(bytes, sizeof(bytes));
+	return n >= RNG_ENTROPY_SEED_LEN;
 }
 
 /* Has the device give the machine an identity if it has none. */

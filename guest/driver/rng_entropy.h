@@ -14,6 +14,8 @@ struct rng_gen;
 
 /* Bytes a request; what the hwrng core asks for at a time on most machines. */
 #define RNG_ENTROPY_LEN 64
+/* As many are worth a seed: what the CRNG's key has. */
+#define RNG_ENTROPY_SEED_LEN 32
 
 struct rng_entropy {
 	struct rng_gen *gen; /* NULL: the device does not report leaks */
@@ -33,7 +35,7 @@ struct rng_entropy {
 int rng_entropy_init(struct rng_entropy *e, struct rng_gen *gen);
 void rng_entropy_fini(struct rng_entropy *e);
 void rng_entropy_start(struct rng_entropy *e, struct virtqueue *vq);
-void rng_entropy_mix(struct rng_entropy *e);
+bool rng_entropy_mix(struct rng_entropy *e);
 void rng_entropy_identify(struct rng_entropy *e);
 void rng_entropy_quiesce(struct rng_entropy *e);
 void rng_entropy_done(struct rng_entropy *e);

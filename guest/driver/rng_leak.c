@@ -73,6 +73,13 @@
  *
  * The seed is mixed into the kernel's pool right in the callback. Forcing the
  * CRNG to use the pool, poll() and the uevent need process context: `react`.
+ *
+ * Confirming. The device numbers its events, and a number is there only when
+ * the seed is. `react` reads it first, then collects, then has the CRNG take a
+ * new key, and then writes it back: whatever the device did before the number
+ * was read is in the queues by then, and what it does later has another number.
+ * Events that nobody was told of are covered by what the request queue brings
+ * at a start, or by the first seed after it; before either, nothing is written.
  */
 #include "rng_leak.h"
 
@@ -82,8 +89,10 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/virtio_config.h>
 
 #include "rng_reseed.h"
+#include "virtio_rng_leak.h"
 
 /* More events than this in one second: arm again only after a pause. */
 #define RNG_LEAK_BURST 256
@@ -168,6 +177,9 @@ static void leak_take_seed(struct rng_leak *leak, struct rng_leak_queue *q,
 	}
 	if (len < RNG_LEAK_FILL_LEN || leak->broken)
 		rng_gen_clear_identity(leak->gen);
+	if (len < RNG_LEAK_SEED_LEN)
+		leak->confirms = false;
+	leak->covered = true;
 	len = min_t(unsigned int, len, sizeof(q->buf->seed));
 	add_device_randomness(q->buf->seed, len);
 	rng_gen_set_seed(leak->gen, q->buf->seed, len);
@@ -276,6 +288,31 @@ static void leak_rearm_work(struct work_struct *work)
 }
 
 /*
+ * What the device has carried out so far. It is not asked while it is being
+ * stopped; what it would say is worth nothing then.
+ */
+static u32 leak_read_generation(struct rng_leak *leak)
+{
+	if (!READ_ONCE(leak->confirms) || !READ_ONCE(leak->running))
+		return 0;
+	return virtio_cread32(leak->vdev, VIRTIO_RNG_CONFIG_GENERATION);
+}
+
+/* The CRNG has a key that the seeds of all events up to this one are in. */
+static void leak_confirm(struct rng_leak *leak, u32 generation)
+{
+	unsigned long flags;
+	bool may;
+
+	spin_lock_irqsave(&leak->lock, flags);
+	may = leak->confirms && leak->covered && leak->running && !leak->broken;
+	spin_unlock_irqrestore(&leak->lock, flags);
+	if (may)
+		virtio_cwrite32(leak->vdev, VIRTIO_RNG_CONFIG_HANDLED,
+				generation);
+}
+
+/*
  * Reseeds, then tells user space: a program that poll() woke gets fresh bytes
  * from getrandom(). If the CRNG cannot be reseeded yet, the news comes first.
  * Without a leak (the device has just been started, or the machine has been
@@ -285,10 +322,13 @@ static void leak_react_work(struct work_struct *work)
 {
 	struct rng_leak *leak = container_of(to_delayed_work(work),
 					     struct rng_leak, react);
+	u32 generation = leak_read_generation(leak);
 	unsigned long handled, now, flags;
 	int err;
 
 	spin_lock_irqsave(&leak->lock, flags);
+	if (leak->running)
+		leak_collect(leak);
 	handled = leak->handled;
 	spin_unlock_irqrestore(&leak->lock, flags);
 
@@ -297,6 +337,7 @@ static void leak_react_work(struct work_struct *work)
 	if (!err) {
 		leak->told = now;
 		rng_gen_set_reseeded(leak->gen, handled);
+		leak_confirm(leak, generation);
 	}
 
 	now = rng_gen_read(leak->gen);
@@ -315,12 +356,13 @@ static void leak_react_work(struct work_struct *work)
 				  RNG_LEAK_RETRY_MAX);
 }
 
-int rng_leak_init(struct rng_leak *leak, struct device *dev,
+int rng_leak_init(struct rng_leak *leak, struct virtio_device *vdev,
 		  struct rng_gen *gen)
 {
 	unsigned int i;
 
-	leak->dev = dev;
+	leak->vdev = vdev;
+	leak->dev = &vdev->dev;
 	leak->gen = gen;
 	spin_lock_init(&leak->lock);
 	INIT_DELAYED_WORK(&leak->rearm, leak_rearm_work);
@@ -373,6 +415,8 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 	unsigned int i;
 
 	spin_lock_irqsave(&leak->lock, flags);
+	missed |= leak->half_told;
+	leak->half_told = false;
 	if (missed || before != leak->latest)
 		rng_gen_clear_identity(leak->gen);
 	leak->queue[0].vq = leakq1;
@@ -383,6 +427,9 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 	}
 	leak->active = 0;
 	leak->broken = false;
+	leak->confirms = virtio_has_feature(leak->vdev,
+					    VIRTIO_RNG_F_LEAK_HANDLED);
+	leak->covered = false;
 	leak->burst = 0;
 	leak->burst_start = jiffies;
 	leak->floor = before + missed;
@@ -400,17 +447,19 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 /**
  * rng_leak_catch_up() - the second half of a start: count, reseed, tell
  * @leak: the queue pair, armed
+ * @mixed: bytes of the device's, asked for since it was started, are in the pool
  *
  * The device's first bytes are in the kernel's pool by now. Our own step is
  * taken after arming, so that no moment is left in which a leak would not be
  * followed by a change. If the device has moved the counter by then, that is the
  * change, and ours is not needed. Sleeps until the CRNG has been reseeded.
  */
-void rng_leak_catch_up(struct rng_leak *leak)
+void rng_leak_catch_up(struct rng_leak *leak, bool mixed)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&leak->lock, flags);
+	leak->covered |= mixed;
 	rng_gen_raise(leak->gen, leak->floor);
 	leak->latest = max(leak->latest, leak->floor);
 	if (!leak->broken) {
@@ -438,6 +487,19 @@ void rng_leak_quiesce(struct rng_leak *leak, bool for_good)
 	spin_unlock_irqrestore(&leak->lock, flags);
 }
 
+/*
+ * An event between our adding of the fill and of the copy has used the fill. The
+ * copy was to be used at the next kick, and the reset may have come first: to
+ * the device the event is over, and the counter has not moved.
+ */
+static bool leak_is_half_told(struct rng_leak *leak, struct rng_leak_queue *q)
+{
+	if (!q->copy_pending || rng_gen_read(leak->gen) >= q->value)
+		return false;
+	return !q->fill_pending ||
+	       memchr_inv(q->buf->seed, 0, sizeof(q->buf->seed));
+}
+
 /* The device has been reset: it holds nothing of ours any more. */
 void rng_leak_stop(struct rng_leak *leak)
 {
@@ -445,6 +507,8 @@ void rng_leak_stop(struct rng_leak *leak)
 
 	cancel_delayed_work_sync(&leak->rearm);
 	cancel_delayed_work_sync(&leak->react);
+	for (i = 0; i < RNG_LEAK_QUEUES; i++)
+		leak->half_told |= leak_is_half_told(leak, &leak->queue[i]);
 	/* The counter may have moved with nobody left to collect the seed. */
 	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
 		add_device_randomness(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);

@@ -36,6 +36,7 @@ struct rng_leak_queue {
 };
 
 struct rng_leak {
+	struct virtio_device *vdev;
 	struct device *dev;
 	struct rng_gen *gen;
 
@@ -47,7 +48,10 @@ struct rng_leak {
 	unsigned long handled;	 /* highest generation whose seed is mixed in */
 	unsigned long floor;	 /* what the counter has at least, once started */
 	bool running;		 /* between start and stop */
+	bool half_told;		 /* when it was stopped a seed was there, its copy was not */
 	bool broken;		 /* the device broke the rules: not armed again */
+	bool confirms;		 /* the device asks what we have handled */
+	bool covered;		 /* we have bytes of the device's since the start */
 	unsigned int burst;	 /* events since burst_start */
 	unsigned long burst_start; /* jiffies */
 
@@ -60,12 +64,12 @@ struct rng_leak {
 	struct rng_epoch epoch; /* entered from init to fini */
 };
 
-int rng_leak_init(struct rng_leak *leak, struct device *dev,
+int rng_leak_init(struct rng_leak *leak, struct virtio_device *vdev,
 		  struct rng_gen *gen);
 void rng_leak_fini(struct rng_leak *leak);
 void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 		    struct virtqueue *leakq2, bool missed);
-void rng_leak_catch_up(struct rng_leak *leak);
+void rng_leak_catch_up(struct rng_leak *leak, bool mixed);
 void rng_leak_quiesce(struct rng_leak *leak, bool for_good);
 void rng_leak_stop(struct rng_leak *leak);
 void rng_leak_collect(struct rng_leak *leak);

@@ -106,12 +106,14 @@ static bool rng_has_missed_leaks(struct rng *rng)
  */
 static void rng_start_leak(struct rng *rng, struct virtqueue *vqs[], bool missed)
 {
+	bool mixed;
+
 	missed |= rng_has_missed_leaks(rng);
 	rng_leak_start(&rng->leak, vqs[VIRTIO_RNG_LEAKQ1],
 		       vqs[VIRTIO_RNG_LEAKQ2], missed);
 	rng_entropy_start(&rng->entropy, vqs[VIRTIO_RNG_REQUESTQ]);
-	rng_entropy_mix(&rng->entropy);
-	rng_leak_catch_up(&rng->leak);
+	mixed = rng_entropy_mix(&rng->entropy);
+	rng_leak_catch_up(&rng->leak, mixed);
 	rng_entropy_identify(&rng->entropy);
 }
 
@@ -180,7 +182,7 @@ static int rng_set_up_leak(struct rng *rng)
 
 	if (IS_ERR(gen))
 		return PTR_ERR(gen);
-	err = rng_leak_init(&rng->leak, &rng->vdev->dev, gen);
+	err = rng_leak_init(&rng->leak, rng->vdev, gen);
 	if (err) {
 		rng_gen_free(gen);
 		return err;
@@ -283,6 +285,7 @@ static const struct virtio_device_id rng_ids[] = {
 static const unsigned int rng_features[] = {
 	VIRTIO_RNG_F_LEAK,
 	VIRTIO_RNG_F_LEAK_COUNT,
+	VIRTIO_RNG_F_LEAK_HANDLED,
 };
 
 static struct virtio_driver rng_driver = {

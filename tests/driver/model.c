@@ -11,6 +11,7 @@
 
 #include "rng_gen.h"
 #include "rng_reseed.h"
+#include "virtio_rng_leak.h"
 
 #define MODEL_WORKS    4
 #define MODEL_PATIENCE 10000
@@ -24,7 +25,7 @@ static struct {
 	struct delayed_work *work;
 	unsigned long due;
 } model_works[MODEL_WORKS];
-static struct device model_device;
+static struct virtio_device model_vdev;
 
 /* The guest's side of the ring. */
 
@@ -132,6 +133,10 @@ static unsigned int model_fill(struct model_request *r)
 		return 0;
 	m.fill_events[++m.fills % 4096] = m.events;
 	m.filled_after = m.events;
+	if (m.half_seed) {
+		memset(seed, 0, RNG_LEAK_SEED_LEN);
+		return r->to_len / 2;
+	}
 	for (unsigned int i = 0; i < r->to_len / sizeof(*seed); i++)
 		seed[i] = m.fills;
 	if (m.short_fill)
@@ -185,8 +190,15 @@ static bool model_use_all(struct virtqueue *vq)
 	return any;
 }
 
+/* The seeds of all events so far are there, or nobody is told of them. */
+static void model_count(void)
+{
+	m.generation_events[++m.generation % 4096] = m.events;
+}
+
 static void model_swap(void)
 {
+	model_count();
 	m.late = false;
 	m.signalled = (int)m.active;
 	m.active = !m.active;
@@ -200,6 +212,7 @@ void model_event(void)
 		model_use_all(&m.leak[m.signalled]);
 	m.events++;
 	if (m.stopped) {
+		model_count();
 		m.unreported++;
 		return;
 	}
@@ -376,6 +389,8 @@ void add_device_randomness(const void *buf, size_t len)
 {
 	unsigned long seed[RNG_LEAK_SEED_LEN / sizeof(unsigned long)];
 
+	if (m.half_seed && len == sizeof(seed) / 2)
+		return; /* worth nothing */
 	assert_int_equal(len, sizeof(seed));
 	memcpy(seed, buf, len);
 	if (buf != m.driver.queue[0].buf->seed && buf != m.driver.queue[1].buf->seed) {
@@ -494,6 +509,41 @@ void rng_gen_notify(struct rng_gen *gen)
 	m.notified = m.words[0];
 }
 
+bool virtio_has_feature(const struct virtio_device *vdev, unsigned int bit)
+{
+	assert_ptr_equal(vdev, &model_vdev);
+	assert_int_equal(bit, VIRTIO_RNG_F_LEAK_HANDLED);
+	return !m.never_asks;
+}
+
+u32 virtio_cread32(struct virtio_device *vdev, unsigned int offset)
+{
+	u32 value;
+
+	assert_ptr_equal(vdev, &model_vdev);
+	assert_int_equal(offset, VIRTIO_RNG_CONFIG_GENERATION);
+	assert_false(m.locked || m.never_asks);
+	kshim_step();
+	value = m.generation;
+	kshim_step();
+	return value;
+}
+
+void virtio_cwrite32(struct virtio_device *vdev, unsigned int offset, u32 value)
+{
+	assert_ptr_equal(vdev, &model_vdev);
+	assert_int_equal(offset, VIRTIO_RNG_CONFIG_HANDLED);
+	assert_false(m.locked || m.never_asks);
+	kshim_step();
+	m.confirmations++;
+	if (m.stopped || !(value - m.handled) || value - m.handled > m.generation - m.handled)
+		return;
+	/* The generator has a seed that is not older than any of these events. */
+	assert_true(m.reseeded_after >= m.generation_events[value % 4096]);
+	m.handled = value;
+	kshim_step();
+}
+
 /* The machine. */
 
 void model_boot(void)
@@ -505,7 +555,7 @@ void model_boot(void)
 	model_task.flags = 0;
 	m.signalled = -1;
 	m.words[1] = 1;
-	assert_int_equal(rng_leak_init(&m.driver, &model_device, gen), 0);
+	assert_int_equal(rng_leak_init(&m.driver, &model_vdev, gen), 0);
 	assert_int_equal(rng_entropy_init(&m.entropy, gen), 0);
 }
 
@@ -514,8 +564,7 @@ void model_start(bool missed)
 {
 	rng_leak_start(&m.driver, &m.leak[0], &m.leak[1], missed);
 	rng_entropy_start(&m.entropy, &m.request);
-	rng_entropy_mix(&m.entropy);
-	rng_leak_catch_up(&m.driver);
+	rng_leak_catch_up(&m.driver, rng_entropy_mix(&m.entropy));
 	rng_entropy_identify(&m.entropy);
 }
 
@@ -525,6 +574,8 @@ void model_freeze(void)
 	rng_leak_quiesce(&m.driver, false);
 	kshim_step();
 	m.stopped = true;
+	if (m.late)
+		model_count();
 	m.unreported += m.late;
 	m.late = false;
 	memset(&m.request, 0, sizeof(m.request));
@@ -603,6 +654,7 @@ void model_check_all_reported(void)
 	assert_int_equal(m.mixed_after, m.events);
 	assert_int_equal(m.reseeded_after, m.events);
 	assert_int_equal(m.reseeded, m.words[0]);
+	assert_true(m.never_asks || m.handled == m.generation);
 	assert_int_equal(m.notified, m.words[0]);
 	assert_int_equal(m.leak[m.active].n_avail, 2);
 	assert_int_equal(m.words[1], 0);

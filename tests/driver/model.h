@@ -4,8 +4,9 @@
  * and of what the driver calls. There is one machine at a time.
  *
  * The model ends the test at once if the counter goes back, if a value comes
- * twice, if the driver claims to have reseeded without the seed, or if seed and
- * identity get mixed up.
+ * twice, if the driver claims to have reseeded without the seed (to programs, or
+ * to the device: rule 16 of the leak protocol), or if seed and identity get mixed
+ * up.
  */
 #ifndef TESTS_DRIVER_MODEL_H
 #define TESTS_DRIVER_MODEL_H
@@ -36,6 +37,8 @@ struct model {
 	/* How this device behaves. */
 	bool slow_kicks; /* kicks wait for model_serve_kicks() */
 	bool late_swaps; /* a late event swaps the queues, as in the first proposal */
+	bool never_asks; /* without VIRTIO_RNG_F_LEAK_HANDLED */
+	bool half_seed;	 /* fills half of the seed */
 	bool refuses_copy, empty_fill, deaf, uses_at_once, overstates;
 	bool short_fill, short_identity; /* fills the seed only; half of the first identity */
 	unsigned int room;		 /* descriptors that add accepts; 0: as many as fit */
@@ -52,6 +55,9 @@ struct model {
 	bool late;
 	bool stopped; /* after a reset, before DRIVER_OK */
 	unsigned long events, late_events, fills;
+	u32 generation, handled;	 /* there as well */
+	unsigned long confirmations;	 /* how often the driver has written */
+	unsigned long generation_events[4096]; /* [generation % 4096] = events at that time */
 	unsigned long unreported, known_unreported; /* in the configuration space; as the driver has read it */
 
 	/* When things last happened, by the number of events so far. */

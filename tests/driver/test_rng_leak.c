@@ -312,7 +312,7 @@ static void random_histories_keep_every_promise(void **state)
 {
 	(void)state;
 	model_shutdown();
-	for (uint64_t seed = 1; seed <= 200; seed++) {
+	for (uint64_t seed = 1; seed <= 1000; seed++) {
 		unsigned long before;
 
 		dice_state = seed * 0x9e3779b97f4a7c15u;
@@ -541,6 +541,45 @@ static void a_leak_just_before_the_device_is_stopped_is_told(void **state)
 	model_check_all_reported();
 }
 
+static void leak_after_a_fill(void)
+{
+	if (m.leak[m.active].n_avail != 1)
+		return;
+	m.hook = NULL;
+	model_event();
+}
+
+/* The device has done its part, and the copy lands when the doorbell has been looked at, which the reset may forestall. */
+static void a_leak_between_fill_and_copy_is_not_lost_by_a_sleep(void **state)
+{
+	(void)state;
+	for (int collected = 0; collected < 2; collected++) {
+		unsigned long before = m.words[0], events = m.events;
+
+		m.slow_kicks = true;
+		if (!events)
+			model_start(false);
+		model_settle();
+		model_event();
+		model_event(); /* both queues were armed by the start */
+		m.hook = leak_after_a_fill;
+		model_interrupt();
+		assert_null(m.hook);
+		assert_int_equal(m.events, events + 3);
+		assert_int_equal(m.words[0], before + 2);
+		if (collected)
+			model_interrupt();
+		model_freeze();
+		model_restore();
+		model_check_all_reported();
+		assert_int_equal(m.words[0], before + 3);
+	}
+	model_freeze(); /* nothing was under way: nothing is counted */
+	model_restore();
+	model_check_all_reported();
+	assert_int_equal(m.words[0], 6);
+}
+
 /* A device that does not count, or another one in the same place. */
 static void who_cannot_know_counts_one(void **state)
 {
@@ -594,6 +633,118 @@ static void leaks_at_any_step_of_a_sleep_are_reported(void **state)
 		}
 	}
 	model_boot();
+}
+
+static void each_leak_is_confirmed_when_the_generator_has_reseeded(void **state)
+{
+	(void)state;
+	model_start(false);
+	model_settle();
+	assert_int_equal(m.handled, 0);
+	for (u32 i = 1; i <= 5; i++) {
+		model_event();
+		model_interrupt();
+		assert_int_equal(m.handled, i - 1); /* mixed in is not enough */
+		model_settle();
+		assert_int_equal(m.handled, i);
+	}
+	for (int i = 0; i < 3; i++)
+		model_event(); /* one queue is armed: two are late, and one event when their seed is there */
+	assert_int_equal(m.generation, 6);
+	model_settle();
+	assert_int_equal(m.generation, 7);
+	assert_int_equal(m.handled, 7);
+}
+
+static void what_has_not_reseeded_is_not_confirmed(void **state)
+{
+	static const int errors[] = { -ENODATA, -EOPNOTSUPP, -ENOENT };
+
+	(void)state;
+	model_start(false);
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		model_settle();
+		m.reseed_error = errors[i];
+		model_event();
+		for (int n = 0; n < 200; n++) {
+			model_interrupt();
+			model_work();
+			jiffies++;
+		}
+		assert_int_equal(m.generation, i + 1);
+		assert_int_equal(m.handled, i);
+		m.reseed_error = 0;
+		if (errors[i] == -EOPNOTSUPP)
+			mod_delayed_work(NULL, &m.driver.react, 0); /* nobody tries again by himself */
+		jiffies += 20 * HZ;
+		model_settle();
+		assert_int_equal(m.handled, i + 1);
+	}
+}
+
+static void a_device_that_does_not_ask_is_not_told(void **state)
+{
+	(void)state;
+	m.never_asks = true;
+	model_start(false);
+	for (int i = 0; i < 5; i++) {
+		model_event();
+		model_check_all_reported();
+	}
+	assert_int_equal(m.confirmations, 0);
+}
+
+static void a_seed_that_is_not_whole_confirms_nothing(void **state)
+{
+	(void)state;
+	model_start(false);
+	model_settle();
+	m.half_seed = true;
+	model_event();
+	model_settle();
+	assert_int_equal(m.handled, 0);
+	m.half_seed = false;
+	model_event(); /* who gives half a seed once is not believed again */
+	model_settle();
+	assert_int_equal(m.handled, 0);
+	model_freeze();
+	model_restore();
+	model_check_all_reported();
+}
+
+/* Leaks that nobody was told of: bytes of the request queue cover them, and without any the next seed does. */
+static void a_start_confirms_only_with_bytes_of_the_device(void **state)
+{
+	(void)state;
+	m.stopped = true;
+	model_event();
+	m.stopped = false;
+	m.deaf = true; /* on the request queue as well: the start gives up waiting */
+	model_start(true);
+	model_settle();
+	assert_int_equal(m.bytes_mixed, 0);
+	assert_int_equal(m.handled, 0);
+	m.deaf = false;
+	model_event();
+	model_settle();
+	assert_int_equal(m.generation, 2);
+	assert_int_equal(m.handled, 2);
+	model_freeze();
+	model_event();
+	model_restore();
+	assert_int_equal(m.handled, 3); /* by the time that programs run again */
+}
+
+static void who_has_given_up_confirms_nothing(void **state)
+{
+	(void)state;
+	model_start(false);
+	model_settle();
+	m.refuses_copy = true;
+	model_event();
+	model_settle();
+	assert_int_equal(m.words[1], 1);
+	assert_int_equal(m.handled, 0);
 }
 
 static void a_refused_copy_is_a_change_and_the_end_of_reporting(void **state)
@@ -746,6 +897,13 @@ int main(void)
 		T(leaks_while_asleep_are_noticed),
 		T(a_late_leak_that_falls_asleep_is_noticed),
 		T(a_leak_just_before_the_device_is_stopped_is_told),
+		T(each_leak_is_confirmed_when_the_generator_has_reseeded),
+		T(what_has_not_reseeded_is_not_confirmed),
+		T(a_device_that_does_not_ask_is_not_told),
+		T(a_seed_that_is_not_whole_confirms_nothing),
+		T(a_start_confirms_only_with_bytes_of_the_device),
+		T(who_has_given_up_confirms_nothing),
+		T(a_leak_between_fill_and_copy_is_not_lost_by_a_sleep),
 		T(who_cannot_know_counts_one),
 		T(leaks_at_any_step_of_a_sleep_are_reported),
 		T(a_refused_copy_is_a_change_and_the_end_of_reporting),

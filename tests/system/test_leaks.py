@@ -107,3 +107,41 @@ def test_a_uevent_tells_of_the_change(snapshot_of, restore):
     m.api.put("/actions", {"action_type": "SignalEntropyLeak"})
     wait_handled(m, 2)
     assert "change 2" in m.console.run("for i in 1 2 3 4 5 6 7 8 9; do grep change /tmp/uevents && break; sleep 1; done")
+
+
+def load_and_wait(m, snapshot, ms=60000):
+    return m.api.raw("PUT", "/snapshot/load", {
+        "snapshot_path": str(snapshot.state), "mem_backend": {"backend_type": "File", "backend_path": str(snapshot.mem)},
+        "resume_vm": True, "reseed_timeout_ms": ms})
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_a_load_that_waits_is_over_when_the_guest_has_reseeded(snapshot_of, monitor, kernel):
+    snapshot = snapshot_of(kernel=kernel)
+    m = monitor()
+    m.wait_api()
+    status, text = load_and_wait(m, snapshot)
+    assert status == 204, text
+    assert m.api.get("/entropy") == {"generation": 1, "handled": 1, "late": False, "driver": "Confirms"}
+    assert m.console.run("cat /sys/virtio-rng/virtio_rng.0/reseed_generation").strip() == "1"
+    m.api.put("/actions", {"action_type": "SignalEntropyLeak"})
+    m.api.patch("/vm", {"state": "Resumed", "reseed_timeout_ms": 60000})  # it runs: only the question is asked
+    assert m.api.get("/entropy")["handled"] == 2
+
+
+def test_a_guest_whose_driver_is_gone_fails_closed(boot, monitor, tmp_path):
+    snapshot = Snapshot(tmp_path)
+    original = boot(machine_config())
+    original.console.run("for d in /sys/bus/virtio/drivers/virtio_rng/virtio*; do echo ${d##*/} >${d%/*}/unbind; done; sleep 1")
+    original.api.pause()
+    original.api.snapshot(snapshot.state, snapshot.mem)
+    original.stop()
+    m = monitor()
+    m.wait_api()
+    status, text = load_and_wait(m, snapshot, 2000)
+    assert status == 400 and "has no driver for the entropy device) and is paused" in text
+    assert m.api.get("/")["state"] == "Paused"
+    m.api.resume()
+    m.console.run("for d in /sys/bus/virtio/devices/virtio*; do echo ${d##*/} >/sys/bus/virtio/drivers/virtio_rng/bind; done 2>/dev/null; sleep 1")
+    m.api.patch("/vm", {"state": "Resumed", "reseed_timeout_ms": 60000})  # the driver that came back has reseeded for what it missed
+    assert m.api.get("/entropy") == {"generation": 1, "handled": 1, "late": False, "driver": "Confirms"}

@@ -401,12 +401,14 @@ static void check_sleep(void)
 	counter_read(fd);
 	requests = number(FAKE "requests");
 	put(FAKE "sleep", "0");
+	promise(becomes(FAKE "handled", 1) && number(FAKE "generation") == 1, "the device is told of what was handled");
 	promise(*w == 1 && w[1] == 0 && !polls(fd, 50), "a suspend and resume is no leak");
 	promise(number(FAKE "requests") > requests, "but brings fresh bytes of the device");
 	put(FAKE "event", "3");
 	put(FAKE "sleep", "0");
 	nap(50);
 	promise(*w >= 3 && becomes(DIR_0 "reseed_generation", *w), "leaks just before it are not lost");
+	promise(becomes(FAKE "handled", number(FAKE "generation")), "and the device is told of them, too");
 	becomes(DIR_0 "reseed_generation", *w);
 	requests = *w;
 	put(FAKE "unreported", "77");

@@ -15,7 +15,7 @@
  *	last_seed  SHA-256 of the last seed given out
  *	requests   how often it has given bytes on the request queue
  *	sleep	   write N: suspend and resume, with N leak events in between
- *	unreported the number in the configuration space
+ *	unreported, generation, handled: the numbers in the configuration space
  * and if the kernel's generator has epochs:
  *	epoch	   the current one
  *	restless   write 1, 0: another source of epochs, one that never holds still
@@ -78,7 +78,7 @@ static struct {
 	unsigned int signalled; /* 0: none */
 	bool late;		/* an event found nothing, and still waits */
 	unsigned long events, late_events, requests;
-	u32 unreported;
+	u32 unreported, generation, handled;
 	u8 seed_digest[SHA256_DIGEST_SIZE];
 	struct work_struct kick;
 } fake;
@@ -89,6 +89,8 @@ static bool leak = true;
 module_param(leak, bool, 0400);
 static bool count = true; /* of what it could not report */
 module_param(count, bool, 0400);
+static bool asks = true; /* what the driver has handled */
+module_param(asks, bool, 0400);
 
 static struct vring_desc *fake_chain(struct fake_queue *q, u16 head, unsigned int *n)
 {
@@ -217,6 +219,7 @@ static void fake_interrupt(void)
 static void fake_swap(void)
 {
 	fake.late = false;
+	fake.generation++;
 	fake.signalled = fake.active;
 	fake.active = fake.active == VIRTIO_RNG_LEAKQ1 ? VIRTIO_RNG_LEAKQ2 : VIRTIO_RNG_LEAKQ1;
 }
@@ -255,6 +258,7 @@ static int fake_event(void *data)
 		fake.events++;
 		if (!(fake.status & VIRTIO_CONFIG_S_DRIVER_OK)) {
 			fake.unreported++;
+			fake.generation++;
 			continue;
 		}
 		if (fake.signalled)
@@ -290,6 +294,8 @@ module_param_named(events, fake.events, ulong, 0400);
 module_param_named(late, fake.late_events, ulong, 0400);
 module_param_named(requests, fake.requests, ulong, 0400);
 module_param_named(unreported, fake.unreported, uint, 0600);
+module_param_named(generation, fake.generation, uint, 0400);
+module_param_named(handled, fake.handled, uint, 0400);
 
 static int last_seed_get(char *buf, const struct kernel_param *kp)
 {
@@ -304,10 +310,14 @@ static void fake_get(struct virtio_device *vdev, unsigned int offset, void *buf,
 	memset(buf, 0, len);
 	if (count && offset == VIRTIO_RNG_CONFIG_UNREPORTED && len == sizeof(fake.unreported))
 		memcpy(buf, &fake.unreported, len);
+	if (asks && offset == VIRTIO_RNG_CONFIG_GENERATION && len == sizeof(fake.generation))
+		memcpy(buf, &fake.generation, len);
 }
 
 static void fake_set(struct virtio_device *vdev, unsigned int offset, const void *buf, unsigned int len)
 {
+	if (asks && offset == VIRTIO_RNG_CONFIG_HANDLED && len == sizeof(fake.handled))
+		memcpy(&fake.handled, buf, len);
 }
 
 static u8 fake_get_status(struct virtio_device *vdev)
@@ -329,6 +339,7 @@ static void fake_reset(struct virtio_device *vdev)
 	fake.active = VIRTIO_RNG_LEAKQ1;
 	fake.signalled = 0;
 	fake.unreported += fake.late;
+	fake.generation += fake.late;
 	fake.late = false;
 	spin_unlock_irqrestore(&fake.lock, flags);
 	flush_work(&fake.kick);
@@ -337,7 +348,8 @@ static void fake_reset(struct virtio_device *vdev)
 static u64 fake_get_features(struct virtio_device *vdev)
 {
 	return BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
-	       (leak ? BIT_ULL(VIRTIO_RNG_F_LEAK) : 0) | (leak && count ? BIT_ULL(VIRTIO_RNG_F_LEAK_COUNT) : 0);
+	       (leak ? BIT_ULL(VIRTIO_RNG_F_LEAK) : 0) | (leak && count ? BIT_ULL(VIRTIO_RNG_F_LEAK_COUNT) : 0) |
+	       (leak && asks ? BIT_ULL(VIRTIO_RNG_F_LEAK_HANDLED) : 0);
 }
 
 static int fake_finalize_features(struct virtio_device *vdev)

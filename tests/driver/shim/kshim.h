@@ -127,6 +127,17 @@ static inline void *kzalloc(size_t size, gfp_t gfp)
 
 #define kfree_sensitive(p) free(p)
 
+static inline void *memchr_inv(const void *p, int c, size_t n)
+{
+	const u8 *bytes = p;
+
+	for (size_t i = 0; i < n; i++) {
+		if (bytes[i] != (u8)c)
+			return (void *)(uintptr_t)(bytes + i);
+	}
+	return NULL;
+}
+
 static inline void memzero_explicit(void *p, size_t n)
 {
 	memset(p, 0, n);
@@ -158,7 +169,9 @@ static inline void sg_set_buf(struct scatterlist *sg, void *buf,
 
 /* linux/virtio.h */
 struct virtqueue;
-struct virtio_device;
+struct virtio_device {
+	struct device dev;
+};
 
 int virtqueue_add_inbuf(struct virtqueue *vq, struct scatterlist *sg,
 			unsigned int n, void *data, gfp_t gfp);
@@ -166,5 +179,10 @@ int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist *sgs[],
 		      unsigned int out, unsigned int in, void *data, gfp_t gfp);
 bool virtqueue_kick(struct virtqueue *vq);
 void *virtqueue_get_buf(struct virtqueue *vq, unsigned int *len);
+
+/* linux/virtio_config.h */
+bool virtio_has_feature(const struct virtio_device *vdev, unsigned int bit);
+u32 virtio_cread32(struct virtio_device *vdev, unsigned int offset);
+void virtio_cwrite32(struct virtio_device *vdev, unsigned int offset, u32 value);
 
 #endif /* TESTS_DRIVER_SHIM_KSHIM_H */
