@@ -15,9 +15,10 @@ struct fuzz_guest {
 	struct fake_platform fp;
 	struct virtio_driver drv;
 	unsigned int num_queues;
-	bool running; /* between resume and pause */
-	bool forged;  /* a state of the input's making was loaded */
-	bool gone;    /* such a state was refused: no machine is left */
+	unsigned int takes_ahead; /* a bit a queue: its device takes buffers before it needs them */
+	bool running;		  /* between resume and pause */
+	bool forged;		  /* a state of the input's making was loaded */
+	bool gone;		  /* such a state was refused: no machine is left */
 	unsigned int leaks;
 };
 
