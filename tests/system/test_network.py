@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Network interfaces with Linux in the guest: both directions over a tap, limits, pauses, snapshots under traffic, clones of one
+snapshot in network namespaces of their own. Who attaches to a tap needs no privilege but its own network namespace.
+"""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import BINARY, machine_config
+from snapsafe import Monitor
+from snapsafe.network import GUEST, HOST, PREFIX, Namespace
+from snapsafe.patience import stretch
+
+MAC = "06:00:ac:10:00:02"
+MEGABYTES = 16
+MOMENTS = 10
+
+@pytest.fixture
+def namespace():
+    made = []
+
+    def make(*taps):
+        ns = Namespace()
+        made.append(ns)
+        for tap in taps:
+            ns.add_tap(tap)
+        return ns
+
+    yield make
+    for ns in made:
+        ns.close()
+
+
+def interface(tap="tap0", **fields):
+    return {"iface_id": "eth0", "host_dev_name": tap, "guest_mac": MAC, **fields}
+
+
+def start(ns, monitor, tmp_path, kernel="6.1", nics=None, **kind):
+    path = tmp_path / f"config-{os.urandom(4).hex()}.json"
+    path.write_text(json.dumps(machine_config(kernel=kernel, **{"network-interfaces": nics or [interface()]}, **kind)))
+    m = monitor("--config-file", str(path), preexec=ns.enter)
+    m.console.login()
+    m.console.quiet()
+    return m
+
+
+def set_up_guest(m):
+    """An address, a server of the file /tmp/www/data, and its checksum."""
+    m.console.run(f"ip addr add {GUEST}/{PREFIX} dev eth0 && ip link set eth0 up")
+    m.console.run(f"mkdir -p /tmp/www && dd if=/dev/urandom of=/tmp/www/data bs=1M count={MEGABYTES} 2>/dev/null && "
+                  "httpd -p 80 -h /tmp/www", timeout=120)
+    return m.console.run("md5sum /tmp/www/data").split()[0]
+
+
+def fetch(ns, path, name="data", timeout=120):
+    ns.run("wget", "-q", "-O", str(path), f"http://{GUEST}/{name}", timeout=timeout)
+    return subprocess.run(["md5sum", str(path)], check=True, capture_output=True, text=True).stdout.split()[0]
+
+
+@contextlib.contextmanager
+def host_server(ns, folder, port=8000):
+    folder.mkdir(exist_ok=True)
+    server = ns.start("httpd", "-f", "-p", f"{HOST}:{port}", "-h", str(folder))
+    try:
+        yield folder
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_linux_uses_the_interface_in_both_directions(namespace, monitor, tmp_path, kernel):
+    ns = namespace("tap0")
+    m = start(ns, monitor, tmp_path, kernel, [interface(mtu=1400)])
+    assert m.console.run("cat /sys/class/net/eth0/address").strip() == MAC
+    assert m.console.run("cat /sys/class/net/eth0/mtu").strip() == "1400"
+    checksum = set_up_guest(m)
+    ns.answers(10)
+    assert "bytes from" in m.console.run(f"ping -c 2 -s 1372 -W 5 {HOST}")
+    assert fetch(ns, tmp_path / "got") == checksum
+    with host_server(ns, tmp_path / "www") as folder:
+        (folder / "data").write_bytes(os.urandom(MEGABYTES << 20))
+        assert m.console.run(f"wget -q -O - http://{HOST}:8000/data | md5sum", timeout=120).split()[0] == subprocess.run(
+            ["md5sum", str(folder / "data")], check=True, capture_output=True, text=True).stdout.split()[0]
+    # Offloads: what the guest sends is cut into packets by nobody.
+    counters = ns.counters("tap0")
+    assert counters["from_guest"] / counters["frames_from_guest"] > 2 * 1400
+
+
+def test_a_limit_holds_and_can_be_changed(namespace, monitor, tmp_path):
+    """512 KiB/s within 5 % over ten seconds in each direction; then none."""
+    ns = namespace("tap0")
+    m = start(ns, monitor, tmp_path)
+    set_up_guest(m)
+    rate, seconds = 1 << 19, 10
+    bucket = {"size": rate // 10, "refill_time": 100}
+    free = {"bandwidth": {"size": 0, "refill_time": 0}, "ops": {"size": 0, "refill_time": 0}}
+
+    def counted(direction):
+        return ns.counters("tap0")["from_guest" if direction == "tx" else "to_guest"]
+
+    def measure(direction, command):
+        limits = {f"{direction}_rate_limiter": {"bandwidth": bucket}}
+        m.api.patch("/network-interfaces/eth0", {"iface_id": "eth0", **limits})
+        command()
+        time.sleep(2)  # the bucket's content is spent
+        before, begin = counted(direction), time.monotonic()
+        time.sleep(seconds)
+        after, end = counted(direction), time.monotonic()
+        m.api.request("PATCH", "/network-interfaces/eth0", {"iface_id": "eth0", f"{direction}_rate_limiter": free})
+        return (after - before) / (end - begin)
+
+    with contextlib.ExitStack() as stack:
+        def download():
+            process = ns.start("wget", "-q", "-O", "/dev/null", f"http://{GUEST}/data")
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+
+        assert abs(measure("tx", download) / rate - 1) < 0.05
+    with host_server(ns, tmp_path / "www") as folder:
+        (folder / "data").write_bytes(bytes(MEGABYTES << 20))
+        got = measure("rx", lambda: m.console.run(f"wget -q -O /dev/null http://{HOST}:8000/data >/dev/null 2>&1 &"))
+        assert abs(got / rate - 1) < 0.05
+
+
+def test_a_paused_machine_goes_on_where_it_was(namespace, monitor, tmp_path):
+    ns = namespace("tap0")
+    m = start(ns, monitor, tmp_path)
+    checksum = set_up_guest(m)
+    process = ns.start("wget", "-q", "-O", str(tmp_path / "got"), f"http://{GUEST}/data")
+    for _ in range(5):
+        time.sleep(0.1)
+        m.api.pause()
+        assert ns.run("ping", "-c", "1", "-W", "1", GUEST, ok=False)[0] != 0
+        m.api.resume()
+    process.communicate(timeout=stretch(120))
+    assert subprocess.run(["md5sum", str(tmp_path / "got")], check=True, capture_output=True,
+                          text=True).stdout.split()[0] == checksum
+
+
+@contextlib.contextmanager
+def traffic(ns, m):
+    """Both directions, until it is over; the guest fetches from the host and the host from the guest."""
+    over = threading.Event()
+
+    def pull():
+        while not over.is_set():
+            ns.run("wget", "-q", "-T", "2", "-O", "/dev/null", f"http://{GUEST}/data", ok=False)
+
+    m.console.run(f"(while :; do wget -q -T 2 -O /dev/null http://{HOST}:8000/data || usleep 100000; done) >/dev/null 2>&1 &")
+    thread = threading.Thread(target=pull)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def load(monitor, ns, folder, tap):
+    m = monitor(preexec=ns.enter)
+    m.wait_api()
+    m.api.request("PUT", "/snapshot/load", {
+        "snapshot_path": str(folder / "state"), "mem_backend": {"backend_path": str(folder / "mem"), "backend_type": "File"},
+        "network_overrides": [{"iface_id": "eth0", "host_dev_name": tap}], "resume_vm": True})
+    return m
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_two_clones_of_a_snapshot_under_traffic_answer_within_a_second(namespace, monitor, tmp_path, kernel):
+    """Each in a namespace of its own with the same guest address, on a tap of another name."""
+    ns = namespace("tap0")
+    m = start(ns, monitor, tmp_path, kernel)
+    checksum = set_up_guest(m)
+    with host_server(ns, tmp_path / "www") as folder:
+        (folder / "data").write_bytes(os.urandom(1 << 20))
+        with traffic(ns, m):
+            time.sleep(1)
+            m.api.pause()
+            m.api.snapshot(tmp_path / "state", tmp_path / "mem")
+            m.api.resume()
+            ns.answers(10)
+    clones = []
+    for number in (1, 2):
+        own = namespace(f"clone{number}")
+        clones.append((own, load(monitor, own, tmp_path, f"clone{number}")))
+        assert own.answers(10) < stretch(1)
+    for own, clone in clones:
+        assert fetch(own, tmp_path / "got") == checksum
+        assert f'"host_dev_name":"clone' in json.dumps(clone.api.get("/vm/config"), separators=(",", ":"))
+    ns.answers(10)  # the original goes on
+
+
+def test_snapshots_at_any_moment_of_traffic_are_restored(namespace, monitor, tmp_path):
+    ns = namespace("tap0")
+    m = start(ns, monitor, tmp_path)
+    set_up_guest(m)
+    slowest = 0
+    with host_server(ns, tmp_path / "www") as folder:
+        (folder / "data").write_bytes(os.urandom(1 << 20))
+        with traffic(ns, m):
+            for moment in range(MOMENTS):
+                time.sleep(0.05 + 0.07 * moment)
+                pair = tmp_path / f"pair{moment}"
+                pair.mkdir()
+                m.api.pause()
+                m.api.snapshot(pair / "state", pair / "mem")
+                m.api.resume()
+                own = namespace("clone0")
+                clone = load(monitor, own, pair, "clone0")
+                slowest = max(slowest, own.answers(10))
+                clone.stop()
+                (pair / "mem").unlink()
+    assert slowest < stretch(1)
+    print(f"{MOMENTS} clones, the slowest answered after {slowest:.2f} s")
+
+
+def test_a_tap_is_left_as_it_was(namespace, tmp_path):
+    """A monitor that is killed, and one that is refused a tap that another has, leave it; nothing is made."""
+    ns = namespace("tap0")
+    (tmp_path / "config.json").write_text(json.dumps(machine_config(**{"network-interfaces": [interface()]})))
+    with Monitor("--config-file", str(tmp_path / "config.json"), binary=BINARY, preexec=ns.enter) as first:
+        first.wait_api()
+        with Monitor(binary=BINARY, preexec=ns.enter) as second:
+            second.wait_api()
+            status, body = second.api.raw("PUT", "/network-interfaces/eth0", interface())
+            assert status == 400 and "tap \\\"tap0\\\" is in use by another process" in body
+            status, body = second.api.raw("PUT", "/network-interfaces/eth0", interface("tap1"))
+            assert status == 400 and "there is no network interface \\\"tap1\\\"" in body
+            status, body = second.api.raw("PUT", "/network-interfaces/eth0", interface("lo"))
+            assert status == 400 and "it must be a tap" in body
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+    names = ns.run("ip", "link")[1]
+    assert "tap0" in names and "tap1" not in names
+    with Monitor("--config-file", str(tmp_path / "config.json"), binary=BINARY, preexec=ns.enter) as again:
+        again.wait_api()
