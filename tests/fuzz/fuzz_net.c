@@ -201,6 +201,13 @@ static void expect_good_device(struct fuzz_guest *g)
 	fuzz_expect(read(peer, got, sizeof(got)) == sizeof(got) && !memcmp(got, frame, sizeof(got)));
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static fuzz_step_fn *const extra[] = { step_arrive, step_arrive,  step_arrive, step_arrive, step_send,
