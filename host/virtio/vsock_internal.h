@@ -46,8 +46,8 @@
 #define VSOCK_TICK_NS	    (100ull * 1000 * 1000)
 #define VSOCK_CONNECT_TICKS 100u /* how long the guest may take to answer a REQUEST, and a host's server to accept */
 #define VSOCK_SHUTDOWN_TICKS \
-	20u		    /* how long the guest may take to end what the host has closed, and the other way round */
-#define VSOCK_ACK_TICKS 20u /* how long the guest may take over the transport reset */
+	20u		     /* how long the guest may take to end what the host has closed, and the other way round */
+#define VSOCK_ACK_TICKS 300u /* how long the guest may take over the transport reset: it may be slow, and busy */
 
 enum vsock_state {
 	VSOCK_GREETING,	  /* a client of the host has not said which port yet; the guest knows nothing of it */
