@@ -36,6 +36,9 @@
  *	     arms MAX_ARMS times at most. So it never comes near the allowance of
  *	     an event (Device 14), and the rate limiter needs no place here: a
  *	     device that throttles does so only where this driver does not go.
+ *  [handled] Device 16: whenever the guest runs and the host may take all events for
+ *	     handled, the generator's key is no other machine's. Once the driver has
+ *	     nothing left to do, the host does.
  *
  * EVENTS is how many events there are at most. Faults, to see that the
  * properties can fail:
@@ -47,6 +50,10 @@
  *			     proposal: two of them cancel each other out.
  *  FAULT_COPY_BEFORE_FILL   The driver arms in the wrong order (Driver 1).
  *  FAULT_REARM_SIGNALLED    The driver arms the queue that was used (Driver 2).
+ *  FAULT_LATE_IS_COUNTED    A late event has its number before it has a seed (Device 16).
+ *  FAULT_READ_LAST	     The driver reads the number when it has reseeded (Driver 7).
+ *  FAULT_READ_AND_TRUST     It does not look at the queues once more after it has read it.
+ *  FAULT_SAY_FIRST	     It writes the number back before it reseeds.
  */
 #ifndef EVENTS
 #define EVENTS 5
@@ -76,12 +83,15 @@ byte avail[4], num_avail[QUEUES]; /* two slots a queue, oldest first: 2 q, 2 q +
 byte used[4], num_used[QUEUES];
 bool irq;			/* used-buffer notification that the guest has not taken */
 byte pool;			/* the kernel's generator */
+byte key;			/* what it answers from */
 
 /* ---- Device ---- */
 
 byte dev_active = 0;		/* Device 5 */
 byte dev_signalled = NO_QUEUE;
 bool late;			/* Device 9: an event waits for a buffer in `active` */
+byte generation;		/* Device 16: events whose seeds are there */
+byte said;			/* `handled`, as the host knows it */
 bool doorbell[QUEUES];
 bool serving;			/* the loop thread is in the middle of a doorbell */
 
@@ -143,8 +153,19 @@ inline use_all(q)
 	od
 }
 
+/* What the host may conclude, and what must be true then. */
+inline check_handled()
+{
+	assert(said != generation || late || !copied_ever || key == OWN)	/* [handled] */
+}
+
 inline swap()
 {
+#ifdef FAULT_LATE_IS_COUNTED
+	generation = (late -> generation : generation + 1);
+#else
+	generation++;
+#endif
 	late = false;
 	dev_signalled = dev_active;
 	dev_active = OTHER(dev_active)
@@ -163,6 +184,9 @@ inline event()
 #ifdef FAULT_LATE_SWAPS
 		swap()
 #else
+#ifdef FAULT_LATE_IS_COUNTED
+		generation = (late -> generation : generation + 1);
+#endif
 		late = true
 #endif
 	fi;
@@ -174,16 +198,30 @@ inline event()
 inline next_turn()
 {
 	if
-	:: late && num_avail[dev_active] > 0 && (dev_signalled == NO_QUEUE || num_avail[OTHER(dev_active)] == 0) -> swap()
+	:: late && num_avail[dev_active] > 0 && (dev_signalled == NO_QUEUE || num_avail[OTHER(dev_active)] == 0) ->
+		/* The number is there together with the first buffer, which is the seed; the monitor takes all that is there at once. */
+		use_one(dev_active);
+		swap()
 	:: else
 	fi;
 	serving = (dev_signalled != NO_QUEUE && num_avail[OTHER(dev_active)] > 0)
 }
 
+inline end_turn()
+{
+	if
+	:: !serving ->
+		irq = (notify -> true : irq);
+		notify = false
+	:: else
+	fi
+}
+
 inline take_doorbell(q)
 {
 	doorbell[q] = false;
-	next_turn()
+	next_turn();
+	end_turn()
 }
 
 /* A doorbell, one request a step; the guest runs meanwhile. */
@@ -198,12 +236,7 @@ proctype Device()
 	:: atomic {
 		serving && num_avail[OTHER(dev_active)] == 0 ->
 		next_turn();
-		if
-		:: !serving ->
-			irq = (notify -> true : irq);
-			notify = false
-		:: else
-		fi
+		end_turn()
 	   }
 	od
 }
@@ -224,6 +257,10 @@ inline copy_memory()
 	}
 	if
 	:: pool == OWN -> pool = SHARED
+	:: else
+	fi;
+	if
+	:: key == OWN -> key = SHARED
 	:: else
 	fi;
 	own_in_memory = false;
@@ -295,7 +332,7 @@ proctype Machine()
 	   atomic {
 #ifndef FAULT_EVENT_AT_SNAPSHOT
 		if
-		:: leak_pending -> leak_event(); leak_pending = false; check_edge()
+		:: leak_pending -> leak_event(); leak_pending = false; check_edge(); check_handled()
 		:: else
 		fi;
 #else
@@ -420,6 +457,7 @@ inline collect()
 	if
 	:: all ->
 		handled = latest;
+		owed = true;
 #ifdef FAULT_REARM_SIGNALLED
 		/* The queue that was used is filled up again. */
 		drv_active = OTHER(drv_active);
@@ -429,6 +467,35 @@ inline collect()
 	fi
 }
 
+/* A write that is behind, ahead or repeated is none. */
+inline confirm(v)
+{
+	printf("driver says it has handled %d of %d\n", v, generation);
+	said = (v > said && v <= generation -> v : said);
+	check_handled()
+}
+
+/* leak_react_work(): other processors' callbacks may take what is in the queues meanwhile, which only means that it is mixed in. */
+inline react()
+{
+	owed = false;
+#ifndef FAULT_READ_LAST
+	STEP(number = generation);
+#endif
+#ifndef FAULT_READ_AND_TRUST
+	collect();
+#endif
+#ifdef FAULT_SAY_FIRST
+	STEP(confirm(number));
+#endif
+	STEP(key = pool);
+#ifdef FAULT_READ_LAST
+	STEP(number = generation);
+#endif
+	STEP(confirm(number));
+	number = 0
+}
+
 /* What must hold whenever everything has come to rest, at any number of events. */
 inline check_rest()
 {
@@ -436,6 +503,7 @@ inline check_rest()
 	assert(events == 0 || counter > seen_before);			/* [lost] */
 	assert(handled == counter && latest == counter);		/* [lost] */
 	assert(!copied_ever || pool == OWN);				/* [seed] */
+	assert(!late && said == generation);				/* [handled] */
 }
 
 proctype Driver()
@@ -444,7 +512,8 @@ proctype Driver()
 	byte drv_active, next, latest, handled;
 	bool fill_pending[QUEUES], copy_pending[QUEUES];
 	byte q, what, calm, before;
-	bool found, all, advance;
+	bool found, all, advance, owed;
+	byte number;
 
 	/* rng_leak_start(), right after DRIVER_OK */
 	if
@@ -463,8 +532,11 @@ proctype Driver()
 	latest = before + advance;
 	handled = latest;
 	collect();
+	react();
 	do
-	:: printf("driver waits\n");
+	:: owed -> react()
+	:: else ->
+	   printf("driver waits\n");
 	   idle = true;
 	   do
 	   :: atomic { running && irq -> irq = false; idle = false; break }
