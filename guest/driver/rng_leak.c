@@ -30,40 +30,31 @@
  * given out in rising order come back in that order: the queue with the highest
  * value that has come back was the active one, the other one is it now. At
  * start both queues are armed, with n+1 and n+2. After that only the active one
- * is, once all that it held before has come back: in steady state one event is
- * armed, and the other queue, which the device would use at once, is left
- * alone.
+ * is, once all that it held has come back: one event is armed, and the other
+ * queue, which the device would use at once, is left alone.
  *
  * Interleavings. A vCPU can be stopped between any two instructions, and the
  * host thread that serves our kicks runs beside us when it is not.
  *
  * 1. Event between adding fill and adding copy. The fill is used, the queue is
- *    now `signalled`. The copy lands there and is used at once: the counter
- *    moves as soon as this function kicks, on a vCPU that has done nothing
- *    else in between. (Another vCPU may run in that gap: the event is late by
- *    a few instructions.) A fill alone is no news; its copy is.
- * 2. Event between add and kick. The device sees what is in the ring, kicked
- *    or not. The kick then finds the queue empty.
- * 3. Event while this code runs, on the other queue: the callback for it waits
- *    for the lock and finds everything in its place.
- * 4. Two events before the callback ran, both queues armed (only after start):
+ *    now `signalled`. The copy lands there and is used at the kick; another vCPU
+ *    may run before: the event is late by a few instructions. A fill alone is no
+ *    news; its copy is.
+ * 2. Event between add and kick: the device sees what is in the ring.
+ * 3. Two events before the callback ran, both queues armed (only after start):
  *    both queues are used, values n+1 and n+2. Collecting goes back and forth
  *    until nothing is found.
- * 5. Events when nothing is armed (the callback of the one before has not run,
- *    or we are about to start). We arm the active queue, and what we add is
- *    used at once: the counter moves, late, with a seed that is younger than
+ * 4. Events when nothing is armed (no callback yet, or before the start): what
+ *    we add is used at once: the counter moves, late, with a seed younger than
  *    all of them, and the next callback arms the other queue.
  *
- * Values are given out in rising order, one a copy request, and no value comes
- * twice. No event is lost, however many come at whatever place; only those that
- * are late share one value (tests/model/leak.pml looks at every interleaving).
+ * No value comes twice. No event is lost, however many come at whatever place;
+ * those that are late share one value (tests/model/leak.pml looks at them all).
  * The machines that come from one late event have the same identity for as
  * long as they have the same counter: microseconds, but not none.
- *
- * The first identity comes from the device as well, by the request queue
- * (rng_entropy.c), not from this kernel's generator, which is the same in
- * machines that were copied before this driver was there. Whenever reporting
- * ends, the identity is cleared: nobody would renew it.
+ * The first identity comes by the request queue (rng_entropy.c), not from this
+ * kernel's generator, which is the same in machines that were copied before.
+ * Whenever reporting ends, the identity is cleared: nobody would renew it.
  *
  * Nothing here loops on the device's behaviour: a callback takes what is there
  * (two buffers a queue at most), arms once, and leaves. A device that uses
@@ -73,13 +64,10 @@
  *
  * The seed is mixed into the kernel's pool right in the callback. Forcing the
  * CRNG to use the pool, poll() and the uevent need process context: `react`.
- *
- * Confirming. The device numbers its events, and a number is there only when
- * the seed is. `react` reads it first, then collects, then has the CRNG take a
- * new key, and then writes it back: whatever the device did before the number
- * was read is in the queues by then, and what it does later has another number.
- * Events that nobody was told of are covered by what the request queue brings
- * at a start, or by the first seed after it; before either, nothing is written.
+ * Confirming: the device numbers its events. `react` reads the number, collects
+ * what came before it was read, has the CRNG take a new key, and then writes the
+ * number back. Events that nobody was told of are covered by what the request
+ * queue brings at a start, or by the first seed after it; before, none is written.
  */
 #include "rng_leak.h"
 
@@ -287,10 +275,7 @@ static void leak_rearm_work(struct work_struct *work)
 	spin_unlock_irqrestore(&leak->lock, flags);
 }
 
-/*
- * What the device has carried out so far. It is not asked while it is being
- * stopped; what it would say is worth nothing then.
- */
+/* What the device has carried out so far; not asked while it is being stopped. */
 static u32 leak_read_generation(struct rng_leak *leak)
 {
 	if (!READ_ONCE(leak->confirms) || !READ_ONCE(leak->running))
@@ -315,8 +300,7 @@ static void leak_confirm(struct rng_leak *leak, u32 generation)
 /*
  * Reseeds, then tells user space: a program that poll() woke gets fresh bytes
  * from getrandom(). If the CRNG cannot be reseeded yet, the news comes first.
- * Without a leak (the device has just been started, or the machine has been
- * suspended) the reseed is all, and others in the kernel do not hear of it.
+ * Without a leak (a start, a suspend) nobody else in the kernel hears of it.
  */
 static void leak_react_work(struct work_struct *work)
 {
@@ -488,9 +472,8 @@ void rng_leak_quiesce(struct rng_leak *leak, bool for_good)
 }
 
 /*
- * An event between our adding of the fill and of the copy has used the fill. The
- * copy was to be used at the next kick, and the reset may have come first: to
- * the device the event is over, and the counter has not moved.
+ * An event between our adding of fill and copy has used the fill; the reset may
+ * have come before the kick: the event is over, and the counter has not moved.
  */
 static bool leak_is_half_told(struct rng_leak *leak, struct rng_leak_queue *q)
 {

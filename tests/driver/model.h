@@ -55,9 +55,9 @@ struct model {
 	bool late;
 	bool stopped; /* after a reset, before DRIVER_OK */
 	unsigned long events, late_events, fills;
-	u32 generation, handled;	 /* there as well */
-	unsigned long confirmations;	 /* how often the driver has written */
-	unsigned long generation_events[4096]; /* [generation % 4096] = events at that time */
+	u32 generation, handled;		    /* there as well */
+	unsigned long confirmations;		    /* how often the driver has written */
+	unsigned long generation_events[4096];	    /* [generation % 4096] = events at that time */
 	unsigned long unreported, known_unreported; /* in the configuration space; as the driver has read it */
 
 	/* When things last happened, by the number of events so far. */
