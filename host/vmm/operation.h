@@ -22,11 +22,11 @@ struct operation {
 	const char *path;
 	const char *summary;
 	unsigned int allowed;		  /* states */
+	bool raw;			  /* body and reply are JSON that nothing here looks into: json_t */
 	const char *error;		  /* NULL, or what stands before the text of an error */
 	const char *timed;		  /* NULL, or its name in the log line that tells how long it took */
 	_Atomic uint64_t *time[2];	  /* the metrics for that, µs */
 	const struct field_table *fields; /* of the body; NULL: there is none */
-	bool raw;			  /* body and reply are JSON that nothing here looks into: json_t */
 	int (*check)(const void *body, struct err *e);
 	const struct field_table *reply; /* of a GET; NULL: the whole configuration */
 	/* The body is an enum: which of these is meant, by its value. They have no fields of their own. */

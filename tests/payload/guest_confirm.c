@@ -5,7 +5,7 @@
  * on the command line:
  *
  *  h  honest: the number that it has read, once the seed is there
- *  l  a liar: numbers that are behind, ahead and repeated, and parts of numbers, for ever
+ *  l  wrong: numbers that are behind, ahead and repeated, and parts of numbers, for ever
  *  s  silent: it has not negotiated that it would say anything
  *  e  empty: it has no seed (nothing is in its queues), and says all numbers that it can think of
  */
@@ -65,7 +65,8 @@ static void confirm_lies(void)
 	for (uint32_t n = 0;; n++) {
 		uint32_t generation = confirm_generation();
 
-		confirm_say(generation + 1);
+		/* Not the next one: an event may come before it is written, and then it is right. */
+		confirm_say(generation + 2);
 		confirm_say(generation + (1u << 31));
 		confirm_say(generation - 1);
 		confirm_say(generation - 1);

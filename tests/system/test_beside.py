@@ -10,10 +10,11 @@ import time
 
 import pytest
 
-from conftest import BINARY
+from conftest import ROOT
 from snapsafe import Monitor
 from snapsafe.api import Api
 
+DYNAMIC = str(ROOT / "build" / "unit-gcc" / "host" / "snapsafe-vmm")  # LD_PRELOAD is nothing to a static program
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 SLOW = 2  # seconds, of slow_sync.c
 
@@ -34,7 +35,7 @@ def slow_machine(tmp_path):
         (tmp_path / name).write_bytes(bytes(1 << 20))
     (tmp_path / "kernel").write_bytes(kernel())
     drive = {"drive_id": "data", "path_on_host": str(tmp_path / "disk"), "is_root_device": False, "cache_type": "Writeback"}
-    with Monitor(binary=BINARY, env=dict(os.environ, LD_PRELOAD=str(shim), SLOW_SYNC=str(switch))) as m:
+    with Monitor(binary=DYNAMIC, env=dict(os.environ, LD_PRELOAD=str(shim), SLOW_SYNC=str(switch))) as m:
         m.wait_api()
         m.api.put("/boot-source", {"kernel_image_path": str(tmp_path / "kernel")})
         m.api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": 32})

@@ -153,6 +153,7 @@ def test_snapshots_while_the_guest_asks(guest, monitor, tap, tmp_path):
     original = guest("V1")
     original.console.run(f"n=0; (while wget -q -O /dev/null http://{SERVICE}/latest/user-data || true; do n=$((n+1)); "
                          "echo $n >/tmp/n; done) >/dev/null 2>&1 &")
+    original.console.run("until [ -s /tmp/n ]; do usleep 50000; done")
     for i in range(5):
         original.console.run(f"usleep {i * 7000}; cat /tmp/n")
         original.api.pause()

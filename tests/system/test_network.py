@@ -152,9 +152,9 @@ def traffic(ns, m):
 
     def pull():
         while not over.is_set():
-            ns.run("wget", "-q", "-T", "2", "-O", "/dev/null", f"http://{GUEST}/data", ok=False)
+            ns.run("wget", "-q", "-O", "/dev/null", f"http://{GUEST}/data", ok=False)
 
-    m.console.run(f"(while :; do wget -q -T 2 -O /dev/null http://{HOST}:8000/data || usleep 100000; done) >/dev/null 2>&1 &")
+    m.console.run(f"(while :; do wget -q -O /dev/null http://{HOST}:8000/data || usleep 100000; done) >/dev/null 2>&1 &")
     thread = threading.Thread(target=pull)
     thread.start()
     try:

@@ -99,7 +99,7 @@ def changed(path, value):
     (changed(["drives", 0, "cache_type"], "Sometimes"), "Sometimes"),
     (changed(["drives", 0, "io_engine"], "async"), "io_engine"),
     (changed(["entropy", "rate_limiter"], {"bandwidth": {"size": 1}}), "refill_time"),
-    (changed(["network-interfaces"], [{"iface_id": "1", "host_dev_name": "tap0"}]), "network-interfaces"),
+    (changed(["network-interfaces"], [{"iface_id": "1", "host_dev_name": "tap0"}]), 'no network interface "tap0"'),
 ])
 def test_a_mistake_in_the_config_file_is_one_sentence_and_status_1(run_config, config, text):
     result = run_config(config)

@@ -57,7 +57,7 @@ def test_an_honest_guest_is_waited_for_each_time(clone):
         m.console.expect(r"^handled\n")
 
 
-def test_a_liar_is_never_believed(clone):
+def test_wrong_numbers_are_not_believed(clone):
     m, snapshot = clone("l")
     start = time.monotonic()
     status, text = load(m, snapshot, 1500)

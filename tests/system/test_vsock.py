@@ -74,7 +74,7 @@ def exchange(s, text):
 def wait_for_line(m, pattern, path):
     """In a file of the guest's."""
     m.console.run(f"i=0; until grep -qE '{pattern}' {path}; do i=$((i+1)); [ $i -lt 300 ] || break; usleep 100000; done; "
-                  f"grep -qE '{pattern}' {path}")
+                  f"grep -qE '{pattern}' {path} || {{ cat {path}; false; }}")
 
 
 def start_servers(m):
