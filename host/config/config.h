@@ -215,6 +215,9 @@ struct snapshot_load_config {
 
 void string_list_fini(struct string_list *list); /* empties it */
 
+/* A copy of value takes the place of what a struct above owns at *at. -ENOMEM, and *at is as it was. */
+int config_replace_string(char **at, const char *value, struct err *e) must_check;
+
 /* 1 to CONFIG_RESOURCE_ID_MAX characters, letters, digits and '_'. */
 int resource_id_check(const char *id, struct err *e) must_check;
 /* 1 to 64 characters, letters, digits and '-'. */

@@ -159,18 +159,13 @@ static int load_machine(struct machine *m, const struct snapshot_load_config *lo
 /* The host's ends of devices, where the request names others. */
 static int load_override(const struct snapshot_load_config *load, struct vm_config *config, struct err *e)
 {
-	char *path;
+	int r = network_override(config, &load->network_overrides, e);
 
-	if (!load->vsock_uds_path)
-		return 0;
+	if (r < 0 || !load->vsock_uds_path)
+		return r;
 	if (!config->vsock.present)
 		return err_set(e, EINVAL, "vsock_override: the snapshot's machine has no vsock device");
-	path = strdup(load->vsock_uds_path);
-	if (!path)
-		return err_errno(e, ENOMEM, "vsock_override");
-	free(config->vsock.uds_path);
-	config->vsock.uds_path = path;
-	return 0;
+	return config_replace_string(&config->vsock.uds_path, load->vsock_uds_path, e);
 }
 
 /* What the request decides, not the snapshot. */
@@ -198,11 +193,6 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	if (r < 0)
 		return r;
 	r = load_config(&file, &loaded, e);
-	if (!r) {
-		r = network_override(&loaded, &load->network_overrides, e);
-		if (r < 0)
-			vm_config_fini(&loaded);
-	}
 	if (r < 0) {
 		statefile_fini(&file);
 		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);

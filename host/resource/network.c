@@ -304,23 +304,13 @@ int network_overrides_decode(json_t *value, void *at, const char *name, struct e
 
 static int override_apply(struct vm_config *config, const struct network_override *override, struct err *e)
 {
-	struct network_config *c = NULL;
-	char *tap;
+	struct network_config *c = resource_find(&network_resource, config, override->iface_id);
 
-	for (unsigned int i = 0; i < config->num_networks && !c; i++) {
-		if (!strcmp(config->networks[i].iface_id, override->iface_id))
-			c = &config->networks[i];
-	}
 	if (!c)
 		return err_set(e, EINVAL,
 			       "network_overrides: the snapshot has no interface \"%s\": Unknown Network Device.",
 			       override->iface_id);
-	tap = strdup(override->host_dev_name);
-	if (!tap)
-		return err_set(e, ENOMEM, "out of memory");
-	free(c->host_dev_name);
-	c->host_dev_name = tap;
-	return 0;
+	return config_replace_string(&c->host_dev_name, override->host_dev_name, e);
 }
 
 int network_override(struct vm_config *config, const struct network_overrides *overrides, struct err *e)
