@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 module snapsafe/tests/clients
 
 go 1.19
