@@ -84,3 +84,48 @@ finish() # TITLE
 	rm -f "$log" "$log.time"
 	unset "beside_pid[$title]" "beside_log[$title]"
 }
+
+# Jobs that may run in any order, each a line of shell: so many at once as there are lanes. A lane takes the next one when it
+# has done one; what a job has printed is shown as a whole when it ends. Whatever ends the script ends them.
+lane_pids=()
+
+end_lanes()
+{
+	[ ${#lane_pids[@]} = 0 ] || kill "${lane_pids[@]}" 2>/dev/null || true
+}
+trap 'end_besides; end_lanes' EXIT
+
+# On file descriptor 3: the jobs that nobody has taken, read by one lane at a time.
+run_lane() # LOCK
+{
+	local job log
+
+	log=$(mktemp)
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	while job=$(flock "$1" bash -c 'read -r job <&3 && printf "%s" "$job"'); do
+		set -m # a process group of its own, so that all of it can be ended
+		(eval "$job") >"$log" 2>&1 </dev/null 3<&- &
+		set +m
+		# shellcheck disable=SC2064 # this job's
+		trap "kill -- -$! 2>/dev/null; rm -f '$log'; exit 1" TERM
+		wait $! || true
+		trap - TERM
+		flock "$1" cat "$log"
+	done
+	rm -f "$log"
+}
+
+run_in_lanes() # NUMBER JOB...: what fails leaves word of it elsewhere
+{
+	local lanes=$1 lock lane
+
+	shift
+	lock=$(mktemp)
+	for ((lane = 0; lane < lanes; lane++)); do
+		run_lane "$lock" &
+		lane_pids+=($!)
+	done 3< <(printf '%s\n' "$@")
+	wait "${lane_pids[@]}"
+	lane_pids=()
+	rm -f "$lock"
+}

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Whole machines: the real monitor, real KVM, Debian's stock kernels. Run by tests/system/run inside the testbed.
+Whole machines: the real monitor, real KVM, Debian's stock kernels. Run by tests/system/run.
+
+Tests whose guest has to get somewhere are marked `guest` and run inside the testbed. The others need only a KVM that makes
+machines, which it does without VMX and SVM, too: they run on the host.
 
 Booting takes seconds, restoring milliseconds: most tests start from a snapshot of a guest that is logged in, made once
 for each kind of machine.
@@ -25,9 +28,22 @@ BOOT_ARGS = ("panic=1 reboot=k tsc=reliable console=ttyS0 quiet ipv6.disable=1 i
              "virtio_rng.expose_seed=1")
 
 
+def long_form(*values):
+    """What a parameter may be beside what ./check has time for: `tests/long matrix` tries all of it."""
+    return values if "SNAPSAFE_LONG" in os.environ else ()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "guest: its guest has to get somewhere, so the processor must have VMX or SVM")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
     """Tests that use the same kind of machine follow each other, so that its snapshot is made once and soon."""
     items.sort(key=lambda item: item.path.name)
+    for item in items:
+        if {"boot", "snapshot_of"} & set(item.fixturenames):
+            item.add_marker("guest")
 
 
 def machine_config(kernel="6.1", vcpus=1, mem_mib=128, boot_args=BOOT_ARGS, **sections):

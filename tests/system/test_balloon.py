@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import BOOT_ARGS, Snapshot, machine_config
+from conftest import BOOT_ARGS, Snapshot, long_form, machine_config
 from snapsafe.api import ApiError
 from snapsafe.patience import Deadline
 
@@ -20,7 +20,7 @@ PAGE = 4096
 MEM_MIB = 256
 FILL_MIB = 96
 MARK = b"SNAPSAFE" b"BALLOON"  # at the start of a page; what guests are told to look for has it in two pieces
-KERNELS = pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+KERNELS = pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
 # Without init_on_alloc=0 the guest itself clears each page before it goes into the balloon: then nothing would be shown.
 ARGS = BOOT_ARGS + " init_on_alloc=0"
 EVERYTHING = {"amount_mib": 0, "deflate_on_oom": True, "stats_polling_interval_s": 1, "free_page_hinting": True}
@@ -155,7 +155,7 @@ def test_reported_memory_goes_back(clone, kernel):
     fill(m)
     full = rss_mib(m)
     until(lambda: rss_mib(m) < full - FILL_MIB // 2, lambda: (full, rss_mib(m)))
-    assert flushed(m, "free_page_report_freed") > FILL_MIB * MIB // 2
+    until(lambda: flushed(m, "free_page_report_freed") > FILL_MIB * MIB // 2, lambda: flushed(m, "free_page_report_freed"))
     assert flushed(m, "free_page_report_fails") == 0
     fill(m)
 
@@ -285,7 +285,7 @@ def test_a_balloon_that_is_half_inflated_goes_on_in_a_clone(clone, restore, tmp_
 
 
 def test_a_guest_out_of_memory_takes_some_back(clone):
-    m = clone("6.1")
+    m = clone("6.12")
     until(lambda: "free_memory" in statistics(m), lambda: statistics(m))
     most = statistics(m)["free_memory"] // MIB - 30
     inflate_to(m, most)

@@ -16,7 +16,9 @@ import time
 import pytest
 
 from conftest import BINARY, IMAGE, Snapshot, machine_config
-from snapsafe import Monitor
+from snapsafe import Monitor, is_emulated
+
+pytestmark = pytest.mark.guest
 
 GUESTS = int(os.environ.get("SNAPSAFE_TEST_GUESTS", 2))
 # Shares of the time that a boot takes. Before an early part of it is over, a guest has no handler for any interrupt.
@@ -25,6 +27,11 @@ MOMENTS_A_BOOT = 4
 KINDS = list(itertools.product(["6.1", "6.12"], [True, False], [1, 2]))  # kernel, VM Generation ID, processors
 # By these a guest tells that it got what it did not expect.
 TROUBLE = r"unexpected|Oops|BUG:|general protection|Kernel panic|spurious"
+# What two emulated processors die of now and then while Linux changes its own code: before version 8.1 qemu may go on with
+# a translation that it made while the other processor wrote (since then it locks the page first). Nobody else's doing, but
+# the same snapshot has to come up then.
+STALE_CODE = "int3: 0000"
+ATTEMPTS = 3
 
 
 def boots():
@@ -73,27 +80,42 @@ def snapshots_of_a_boot(original, folder, begin, boot_time, shares):
         yield share, snapshot
 
 
+def emulator_failed(m):
+    return is_emulated() and STALE_CODE in m.console.log
+
+
 def try_boot(folder, boot_time, kernel, generation_id, vcpus, shares):
     """What went wrong: a list of sentences."""
     failed = []
 
-    def check(who, m):
+    def check(who, m, attempt):
+        """Whether that was it."""
         try:
             check_booted(m, generation_id, boot_time)
         except (AssertionError, OSError) as problem:
+            if attempt < ATTEMPTS and emulator_failed(m):
+                print(f"{who}: the emulator went on with old code; once more", flush=True)
+                return False
             failed.append(f"Linux {kernel}, {vcpus} processors, VM Generation ID {generation_id}, {who}: "
                           f"{str(problem)[-500:]}\nThe console's last lines:\n{m.console.log[-2500:]}")
+        return True
 
-    with Monitor(binary=BINARY) as original:
-        start(original, kernel, generation_id, vcpus)
-        taken = list(snapshots_of_a_boot(original, folder, time.monotonic(), boot_time, shares))
-        check(f"original of {shares}", original)
+    def run_original(attempt):
+        with Monitor(binary=BINARY) as m:
+            start(m, kernel, generation_id, vcpus)
+            taken = list(snapshots_of_a_boot(m, folder / str(attempt), time.monotonic(), boot_time, shares))
+            return taken if check(f"original of {shares}", m, attempt) else None
+
+    def run_clone(share, snapshot, attempt):
+        with Monitor(binary=BINARY) as m:
+            m.wait_api()
+            m.api.load(snapshot.state, snapshot.mem)
+            return check(f"clone of {share:.3f} of the boot", m, attempt)
+
+    taken = next(filter(None, map(run_original, range(1, ATTEMPTS + 1))))
     for share, snapshot in taken:
-        with Monitor(binary=BINARY) as clone:
-            clone.wait_api()
-            clone.api.load(snapshot.state, snapshot.mem)
-            snapshot.mem.unlink()
-            check(f"clone of {share:.3f} of the boot", clone)
+        any(run_clone(share, snapshot, attempt) for attempt in range(1, ATTEMPTS + 1))
+        snapshot.mem.unlink()
     return failed
 
 

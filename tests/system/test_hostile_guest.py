@@ -11,6 +11,8 @@ import pytest
 from conftest import ROOT, Snapshot
 from snapsafe.patience import Deadline
 
+pytestmark = pytest.mark.guest
+
 GUEST = ROOT / "build" / "unit-gcc" / "tests" / "payload" / "guest_hostile"
 VERDICT = r"^hostile: (\d+) rounds, (\d+) resets needed, (\d+) buffers used: (.*)\n"
 

@@ -4,13 +4,14 @@ import time
 
 import pytest
 
-from conftest import BOOT_ARGS, COUNTER, IMAGE, Snapshot, machine_config, mapped_counter, wait_handled
+from conftest import BOOT_ARGS, COUNTER, IMAGE, Snapshot, long_form, machine_config, mapped_counter, wait_handled
 from snapsafe.patience import Deadline
 
 
-@pytest.mark.parametrize("mem_mib", [128, 4096])
-@pytest.mark.parametrize("vcpus", [1, 2])
-@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+@pytest.mark.parametrize("kernel, vcpus, mem_mib", [
+    ("6.1", 1, 128), ("6.1", 2, 4096), ("6.12", 1, 4096), ("6.12", 2, 128),
+    *long_form(("6.1", 1, 4096), ("6.1", 2, 128), ("6.12", 1, 128), ("6.12", 2, 4096)),
+])
 def test_stock_kernel_boots_and_is_restored(snapshot_of, restore, kernel, vcpus, mem_mib):
     m = restore(snapshot_of(kernel=kernel, vcpus=vcpus, mem_mib=mem_mib))
     wait_handled(m, 1)
@@ -22,15 +23,15 @@ def test_stock_kernel_boots_and_is_restored(snapshot_of, restore, kernel, vcpus,
     assert m.console.run("head -c 4096 /dev/hwrng | wc -c").strip() == "4096"
 
 
-@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("there", [False, *long_form(True)])
 def test_vm_generation_id_can_be_left_out_and_a_snapshot_keeps_that(snapshot_of, restore, there):
     m = restore(snapshot_of(**{"machine-config": {"vcpu_count": 1, "mem_size_mib": 128, "vm_generation_id": there}}))
     assert m.api.get("/machine-config").get("vm_generation_id", True) is there
     devices = m.console.run("ls /sys/bus/acpi/devices")
-    assert ("VMGENCTR" in devices) is there and ("ACPI0013" in devices) is there, devices
+    assert ("VMGENCTR" in devices) is there, devices
 
 
-@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+@pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
 def test_compressed_vmlinuz_boots(boot, kernel):
     config = machine_config(kernel)
     config["boot-source"]["kernel_image_path"] = str(IMAGE / f"vmlinuz-{kernel}-cloud")
@@ -44,9 +45,10 @@ def test_the_arguments_that_firectl_gives_by_default_boot(boot):
     assert int(m.console.run("head -c 16 /dev/hwrng | wc -c")) == 16
 
 
-def test_thirty_two_processors_boot(boot):
-    config = machine_config(vcpus=32, mem_mib=512)
-    assert int(boot(config).console.run("nproc", 120)) == 32
+@pytest.mark.parametrize("vcpus", [8, *long_form(32)])
+def test_many_processors_boot(boot, vcpus):
+    config = machine_config(vcpus=vcpus, mem_mib=512)
+    assert int(boot(config).console.run("nproc", 120)) == vcpus
 
 
 def test_a_snapshot_of_a_clone_is_a_snapshot(snapshot_of, restore, tmp_path):
@@ -166,6 +168,7 @@ def test_patched_drive_shows_its_new_file(boot, tmp_path):
     assert m.api.get("/vm/config")["drives"][1]["path_on_host"] == str(tmp_path / "two")
 
 
+@pytest.mark.guest
 def test_partuuid_goes_onto_the_command_line(monitor, tmp_path):
     import json
 

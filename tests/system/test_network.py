@@ -18,6 +18,8 @@ from snapsafe import Monitor
 from snapsafe.network import GUEST, HOST, PREFIX, Namespace
 from snapsafe.patience import stretch
 
+pytestmark = pytest.mark.guest
+
 MAC = "06:00:ac:10:00:02"
 MEGABYTES = 16
 MOMENTS = 10

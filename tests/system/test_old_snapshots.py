@@ -58,7 +58,7 @@ def load_or_skip(loader, snapshot):
         pytest.skip(e.fault_message)
 
 
-@pytest.mark.parametrize("name", ["v1.0-native", "v1.0-testbed"])
+@pytest.mark.parametrize("name", ["v1.0-native", pytest.param("v1.0-testbed", marks=pytest.mark.guest)])
 def test_a_pair_of_v1_0_loads_and_is_saved_in_todays_format(loader, tmp_path, name):
     m = load_or_skip(loader, unpack(name, tmp_path))
     config = m.api.get("/vm/config")
@@ -86,7 +86,7 @@ def answer(m, letter):
     return m.console.expect(rf"^{letter}: (.*)\n", timeout=30).group(1)
 
 
-@pytest.mark.skipif(not CAN_RUN, reason="KVM of this host makes machines, but runs no guest")
+@pytest.mark.guest
 def test_the_guest_of_a_v1_0_pair_runs_on(loader, tmp_path):
     """The one that was made in the testbed: its guest has the entropy device's leak queues in use."""
     m = load_or_skip(loader, unpack("v1.0-testbed", tmp_path))
@@ -192,9 +192,9 @@ def test_a_missing_key_is_refused_in_every_map(any_version, tmp_path):
         return True
 
     # What a configuration leaves out has a default, as in a request of the API.
-    optional = {"boot-source", "entropy", "drives", "initrd_path", "boot_args", "smt", "track_dirty_pages", "huge_pages", "bandwidth",
-                "ops", "one_time_burst", "vm_generation_id", "cache_type", "is_read_only", "rate_limiter", "io_engine",
-                "leak_reporting", "is_root_device"}
+    optional = {"boot-source", "entropy", "drives", "network-interfaces", "initrd_path", "boot_args", "smt", "track_dirty_pages",
+                "huge_pages", "bandwidth", "ops", "one_time_burst", "vm_generation_id", "cache_type", "is_read_only",
+                "rate_limiter", "io_engine", "leak_reporting", "is_root_device"}
     data = any_version.state.read_bytes()
     with Monitor(binary=BINARY, cwd=tmp_path) as m:
         m.wait_api()

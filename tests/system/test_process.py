@@ -108,6 +108,7 @@ def test_a_mistake_in_the_config_file_is_one_sentence_and_status_1(run_config, c
     assert re.search(text, sentences(result)[0]), result.stderr
 
 
+@pytest.mark.guest
 def test_the_seeds_config_file_is_accepted_as_it_stands(monitor, tmp_path):
     """With files at its paths: relative to the working folder, as Firecracker takes them."""
     for name, target in (("bin/vmlinux-6.1-snapsafe", "vmlinux-6.1-cloud"), ("share/al2.img", "rootfs.ext4")):

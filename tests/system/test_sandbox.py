@@ -215,6 +215,7 @@ def tap0():
     subprocess.run(["busybox", "tunctl", "-d", "tap0"], check=True)
 
 
+@pytest.mark.guest
 def test_every_allowed_call_is_used_or_has_a_reason(traced, tap0, tmp_path):
     wrapper, trace = traced
     rules = read_rules()

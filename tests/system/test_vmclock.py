@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from conftest import ROOT, Snapshot, machine_config
+from conftest import ROOT, Snapshot, long_form, machine_config
+
+pytestmark = pytest.mark.guest
 
 GUEST = ROOT / "build" / "unit-gcc" / "tests" / "payload" / "guest_vmclock"
 PAGE = 0xDE000
@@ -95,7 +97,7 @@ def test_no_snapshot_holds_an_event_that_its_guest_has_not_seen(looking, restore
     sees(restore(pair), 1)
 
 
-@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+@pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
 def test_linux_finds_the_device_and_listens_to_its_interrupt(boot, kernel):
     m = boot(machine_config(kernel))
     assert m.console.run("cat /sys/bus/acpi/devices/AMZNC10C:00/path").strip() == r"\_SB_.VCLK"

@@ -15,6 +15,8 @@ from conftest import BINARY, machine_config
 from snapsafe import Monitor
 from snapsafe.patience import Deadline, stretch
 
+pytestmark = pytest.mark.guest
+
 MEGABYTES = 10
 ECHO, SUM, DEAF = 52, 53, 54  # ports of the guest's servers
 MOMENTS = 12
