@@ -3,9 +3,13 @@
 Network namespaces with taps in them, for machines that all have the same addresses. With busybox alone. Who makes one must be
 root, or of a user namespace that has /dev/net/tun.
 """
+import contextlib
 import ctypes
 import os
+import socket
+import struct
 import subprocess
+import threading
 import time
 
 from .patience import Deadline, stretch
@@ -19,6 +23,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 def check(result):
     if result:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def echo_request(ident, number):
+    """A ping (RFC 792) with its checksum (RFC 1071)."""
+    words = (8 << 8, 0, ident, number)
+    total = sum(words)
+    return struct.pack(">4H", words[0], ~(total + (total >> 16)) & 0xffff, ident, number)
 
 
 class Namespace:
@@ -56,13 +67,46 @@ class Namespace:
             numbers = next(line for line in f if line.strip().startswith(f"{tap}:")).split(":")[1].split()
         return {"from_guest": int(numbers[0]), "frames_from_guest": int(numbers[1]), "to_guest": int(numbers[8])}
 
+    def socket(self, *kind):
+        """A socket in that namespace."""
+        made = []
+
+        def make():  # a thread alone changes its namespace
+            self.enter()
+            made.append(socket.socket(*kind))
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        return made[0]
+
     def answers(self, timeout, address=GUEST):
-        """How long it took until the guest answered a ping; they go out ten times a second."""
-        begin, deadline = time.monotonic(), Deadline(timeout)
-        while deadline.left() > 0:
-            if self.run("ping", "-c", "1", "-W", "1", "-i", "0.1", address, ok=False)[0] == 0:
-                return time.monotonic() - begin
+        """
+        How long it took until the guest answered a ping; they go out ten times a second, from this process: to start one
+        for each takes longer on a busy machine than the guest does.
+        """
+        begin, deadline, ident, number = time.monotonic(), Deadline(timeout), os.getpid() & 0xffff, 0
+        with self.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+            while deadline.left() > 0:
+                number = (number + 1) & 0xffff
+                with contextlib.suppress(OSError):  # its neighbour is not known yet
+                    s.sendto(echo_request(ident, number), (address, 0))
+                if self._hears_echo(s, ident, time.monotonic() + 0.1):
+                    return time.monotonic() - begin
         raise AssertionError(f"{address} has not answered within {timeout} s")
+
+    @staticmethod
+    def _hears_echo(s, ident, end):
+        while (left := end - time.monotonic()) > 0:
+            s.settimeout(left)
+            try:
+                packet = s.recv(4096)
+            except TimeoutError:
+                return False
+            icmp = packet[(packet[0] & 15) * 4:]
+            if icmp[0] == 0 and struct.unpack(">H", icmp[4:6])[0] == ident:
+                return True
+        return False
 
     def close(self):
         self.holder.kill()

@@ -67,6 +67,11 @@ def stretch(seconds):
     return seconds * _machine.last
 
 
+def within(elapsed, seconds):
+    """Was that quick enough? Where it was not on a calm machine, the machine is measured now, and the limit stretched."""
+    return elapsed < seconds or elapsed < seconds * max(_machine.last, slowness())
+
+
 class Deadline:
     """The time `seconds` from now; when it has come, the machine is measured, and the end moves if the machine is slower."""
 
