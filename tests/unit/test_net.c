@@ -16,6 +16,7 @@
 #include <linux/virtio_net.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "guest_ram.h"
 #include "net_peer.h"
 #include "virtio/net_internal.h"
@@ -617,6 +618,61 @@ static void a_limit_over_a_short_time_is_reached(void **state)
 	memset(&f->config.rx_rate_limiter, 0, sizeof(f->config.rx_rate_limiter));
 }
 
+struct follow {
+	uint64_t begin_ns;
+	double passed, best; /* operations; the largest part of what the limit lets pass */
+};
+
+/* Never more than the limit lets pass; how much less depends on when this looks, so the best moment counts. */
+static void follow(struct follow *w, const struct token_bucket_config *limit)
+{
+	double seconds = (double)(clock_now_ns() - w->begin_ns) / 1e9;
+	double later = seconds * 1000 / (double)limit->refill_time_ms * (double)limit->size;
+
+	assert_true(w->passed <= (double)limit->size + later + 1);
+	if (seconds >= 1 && (w->passed - (double)limit->size) / later > w->best)
+		w->best = (w->passed - (double)limit->size) / later;
+}
+
+/* A bucket of a second's tokens: a test that is kept from running for less than that loses none. */
+static void a_rate_is_kept_within_five_percent(void **state)
+{
+	struct fixture *f = *state;
+	const struct token_bucket_config rx_limit = { .size = 400, .refill_time_ms = 1000 };
+	const struct token_bucket_config tx_limit = { .size = 300 * FRAME, .refill_time_ms = 1000 };
+	struct ring_buf out = buf(TX_GPA, FRAME);
+	struct follow rx = { 0 }, tx = { 0 };
+	uint8_t frame[FRAME];
+	struct ring_used used;
+
+	f->config.rx_rate_limiter.ops = rx_limit;
+	f->config.tx_rate_limiter.bandwidth = tx_limit;
+	rx.begin_ns = tx.begin_ns = clock_now_ns();
+	replug(f);
+	drv_start(&f->drv, MRG, 2);
+	give_rx(f, 200, RX_SIZE);
+	make_frame(frame, FRAME, 1);
+	for (unsigned int sent = 0; clock_now_ns() - rx.begin_ns < 2000000000u;) {
+		while (sent < (unsigned int)rx.passed + 200 && write(f->peer, frame, FRAME) == FRAME)
+			sent++;
+		for (; (uint16_t)(f->drv.rings[TXQ].avail_idx - ring_used_idx(&f->drv.rings[TXQ])) < 100;)
+			ring_add(&f->drv.rings[TXQ], &out, 1, NULL, 0);
+		drv_kick(&f->drv, TXQ);
+		fake_run_ms(&f->fp, 5);
+		while (read(f->peer, frame, FRAME) == FRAME)
+			tx.passed += FRAME;
+		while (ring_get_used(&f->drv.rings[RXQ], &used)) {
+			rx.passed++;
+			give_rx(f, 1, RX_SIZE);
+		}
+		follow(&rx, &rx_limit);
+		follow(&tx, &tx_limit);
+	}
+	assert_true(rx.best > 0.95 && tx.best > 0.95);
+	memset(&f->config.rx_rate_limiter, 0, sizeof(f->config.rx_rate_limiter));
+	memset(&f->config.tx_rate_limiter, 0, sizeof(f->config.tx_rate_limiter));
+}
+
 /* A service that wants frames to one destination, and echoes them. */
 struct echo {
 	struct net_backend backend; /* must be first */
@@ -720,6 +776,7 @@ int main(void)
 		TEST(a_restored_device_goes_on),
 		TEST(limits_hold_in_both_directions),
 		TEST(a_limit_over_a_short_time_is_reached),
+		TEST(a_rate_is_kept_within_five_percent),
 		TEST(a_service_gets_what_it_wants_and_answers),
 	};
 
