@@ -7,69 +7,20 @@ Each command is printed as a person would type it, then run. Everything that a m
 """
 import argparse
 import os
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "pylib"))
-from snapsafe import Monitor  # noqa: E402
+import demo_network
+from transcript import BINARY, Monitor, curl, curl_command, say, start, title
 
 COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
 CHANGED = r"VM generation counter changed! Old: 0 New: 1\n"
-BINARY = "./bin/snapsafe-vmm"
 # What --kernel chooses: the config file, and what the machine is.
 KERNELS = {
     "stock": ("share/fc_config.json", "Debian's stock kernel with our driver"),
     "patched": ("share/fc_config_patched.json", "Linux 6.1 with our patches"),
 }
-
-
-def say(text=""):
-    print(text, flush=True)
-
-
-def title(text):
-    say(f"\n--- {text}")
-
-
-def printer(name):
-    """Prints a console's output, whole lines, behind the machine's name."""
-    pending = bytearray()
-
-    def echo(data):
-        pending.extend(data.replace(b"\r", b""))
-        while b"\n" in pending:
-            line, _, rest = bytes(pending).partition(b"\n")
-            pending[:] = rest
-            say(f"{name} | {line.decode(errors='replace')}")
-
-    return echo
-
-
-def start(name, sock, *args):
-    args += ("--log-path", f"./{name}.log")  # else it goes to standard output, which is the guest's console
-    say(f"\n$ {BINARY} --api-sock {sock} {' '.join(args)}".rstrip())
-    monitor = Monitor(*args, binary=BINARY, api_sock=sock, echo=printer(name))
-    monitor.wait_api()
-    return monitor
-
-
-def curl_command(sock, method, path, body):
-    return (f"curl --unix-socket {sock} -i \\\n    -X {method} 'http://localhost{path}' \\\n"
-            f"    -H 'Accept: application/json' \\\n    -H 'Content-Type: application/json' \\\n    -d '{body}'")
-
-
-def curl(sock, method, path, body):
-    command = curl_command(sock, method, path, body)
-    say(f"\n$ {command}")
-    words = shlex.split(command.replace("\\\n", " "))
-    # What a person sees is the answer, not the progress meter.
-    answer = subprocess.run([*words, "--silent", "--show-error"], capture_output=True, text=True, check=True).stdout
-    say(answer.replace("\r", "").rstrip())
-    if not answer.startswith("HTTP/1.1 204"):
-        sys.exit(f"demo: {method} {path} was refused")
 
 
 SNAPSHOT = '{"snapshot_type": "Full", "snapshot_path": "./snapshot_file", "mem_file_path": "./mem_file"}'
@@ -154,6 +105,7 @@ Type Ctrl-A x to end, Ctrl-A s for a shell on the host side (leave it with exit)
 def main():
     parser = argparse.ArgumentParser(description="The demonstration; ./demo starts it.")
     parser.add_argument("--kernel", choices=KERNELS, default="stock")
+    parser.add_argument("--network", action="store_true")
     parser.add_argument("--interactive", action="store_true")
     args = parser.parse_args()
     config, what = KERNELS[args.kernel]
@@ -164,7 +116,12 @@ def main():
             os.symlink(os.path.join(root, name), os.path.join(folder, name))
         os.chdir(folder)
         try:
-            interactive(config) if args.interactive else demonstrate(config, what)
+            if args.network:
+                demo_network.demonstrate(config, what)
+            elif args.interactive:
+                interactive(config)
+            else:
+                demonstrate(config, what)
         finally:
             os.chdir(root)
 

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the project promises a newcomer, by curl, as the transcript has it."""
+import os
+import re
+import shutil
 import subprocess
+import sys
 
-from conftest import COUNTER, machine_config
+import pytest
+
+from conftest import COUNTER, ROOT, machine_config
+from snapsafe.patience import stretch
 
 CHANGED = r"^VM generation counter changed! Old: 0 New: 1\n"
 
@@ -32,3 +39,18 @@ def test_transcript_then_two_clones_each_report_the_change(boot, monitor, tmp_pa
         curl(clone.api_sock, "PUT", "/snapshot/load",
              f'{{"snapshot_path": "{state}", "mem_file_path": "{mem}", "resume_vm": true}}')
         clone.console.expect(CHANGED)
+
+
+@pytest.mark.guest
+@pytest.mark.skipif(not shutil.which("nft"), reason="nftables is not installed")
+def test_two_clones_on_a_network_answer_at_the_same_time():
+    """./demo --network, without what comes before: it checks itself what the machines say, and this what it printed."""
+    demo = subprocess.run([sys.executable, "tools/demo.py", "--network"], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=stretch(300))
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    answers = re.findall(r"^(guest|clone1|clone2) +((?: ?[0-9a-f]{2}){16})$", demo.stdout, re.MULTILINE)
+    assert len(answers) == 10 and len({value for _, value in answers}) == 10
+    for name in ("guest", "clone1", "clone2"):
+        assert f"hello, {name} -> hello, {name}\n" in demo.stdout
+    assert "all different" in demo.stdout.splitlines()[-1]
+    assert "snapsafe-" not in "".join(os.listdir("/run/netns"))

@@ -18,10 +18,12 @@ class Monitor:
     """
     Starts the monitor; `with Monitor(...) as m:` ends it. `m.api`, `m.console`, `m.stderr()` (its log, and what it wrote to
     standard error). The log has a file of its own, unless the arguments say where it goes: the terminal is the guest's.
+    prefix is what stands before it on the command line: "ip", "netns", "exec", NAME.
     terminal=False gives it pipes instead of a terminal, as a service would have.
     """
 
-    def __init__(self, *args, binary="bin/snapsafe-vmm", api_sock=None, echo=None, cwd=None, env=None, preexec=None):
+    def __init__(self, *args, binary="bin/snapsafe-vmm", api_sock=None, echo=None, cwd=None, env=None, preexec=None,
+                 prefix=()):
         self.folder = tempfile.TemporaryDirectory(prefix="snapsafe-")
         self.api_sock = str(api_sock or os.path.join(self.folder.name, "api.sock"))
         self.api = Api(self.api_sock)
@@ -35,7 +37,7 @@ class Monitor:
             if preexec:
                 preexec()
 
-        command = [binary]
+        command = [*prefix, binary]
         if "--log-path" in args:
             self.log_path = os.path.join(cwd or "", args[args.index("--log-path") + 1])
         else:
