@@ -10,7 +10,7 @@
  * Then the guest resets the machine.
  */
 #include "guest.h"
-#include "virtio.h"
+#include "hostile.h"
 
 #include <linux/virtio_blk.h>
 
@@ -24,98 +24,16 @@
 #define I8042_COMMAND_RESET  0xfe
 #define I8042_COMMAND_OUTPUT 0xd1
 #define I8042_COMMAND_READ   0x20
-#define RAM_END		     0x2000000ull
 #define BALLOON_LISTS	     (VIRTIO_TABLES + 0x80000)
 #define BALLOON_LISTS_LEN    0x40000u
 #define BALLOON_PAGES	     (VIRTIO_DATA + 0x400000) /* 1 MiB and more; below it nothing is given up but rings */
-#define ZERO_PAGE_CMDLINE    0x228
-#define STATUS_NEEDS_RESET   0x40
-#define FEATURES	     (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX)
 #define FEATURE_LEAK	     1ull
-#define HOSTILE_CHAIN_MAX    6u /* buffers */
-#define HOSTILE_CHAINS	     (VIRTIO_QUEUE_SIZE / HOSTILE_CHAIN_MAX)
 
 static struct virtio_device block = { .base = BLOCK_WINDOW, .num_queues = 1, .number = 1, .is_block = true };
 static struct virtio_device entropy = { .base = ENTROPY_WINDOW, .num_queues = 3 };
 static struct virtio_device balloon = { .base = BALLOON_WINDOW, .num_queues = 5, .number = 2 };
-static uint64_t random_state;
 static unsigned int num_needs_reset;
 static unsigned int num_used;
-
-static uint64_t hostile_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state * 0x2545f4914f6cdd1d >> 16 | random_state << 48;
-}
-
-static unsigned int hostile_below(unsigned int n)
-{
-	return (unsigned int)((hostile_random() >> 8) % n);
-}
-
-static void hostile_print_number(unsigned int n)
-{
-	char text[12];
-	unsigned int at = sizeof(text) - 1;
-
-	text[at] = '\0';
-	do
-		text[--at] = (char)('0' + n % 10);
-	while ((n /= 10) != 0);
-	guest_print(text + at);
-}
-
-/* No device may ever be told to write where this guest itself lies. */
-static uint64_t hostile_address(void)
-{
-	switch (hostile_below(8)) {
-	case 0:
-		return RAM_END - hostile_below(600);
-	case 1:
-		return 1ull << 40 | hostile_random();
-	case 2:
-		return 0xC0000000 + hostile_below(0x40000000);
-	case 3:
-		return UINT64_MAX - hostile_below(5000);
-	case 4:
-		return VIRTIO_TABLES + hostile_below(4096) * 16ull;
-	default:
-		return VIRTIO_DATA + hostile_below(0x400000);
-	}
-}
-
-static uint32_t hostile_length(void)
-{
-	switch (hostile_below(8)) {
-	case 0:
-		return (uint32_t)hostile_random();
-	case 1:
-		return 0x100000 + hostile_below(3) - 1;
-	case 2:
-		return 0;
-	case 3:
-		return 1;
-	case 4:
-		return sizeof(struct virtio_blk_outhdr);
-	case 5:
-		return hostile_below(5000);
-	default:
-		return 512 * hostile_below(20);
-	}
-}
-
-static void hostile_desc(struct vring_desc *at)
-{
-	volatile struct vring_desc *desc = at;
-
-	desc->addr = hostile_address();
-	desc->len = hostile_length();
-	/* NEXT and WRITE mostly; INDIRECT, and bits that mean nothing, now and then. */
-	desc->flags = (uint16_t)(hostile_below(16) ? hostile_below(4) : hostile_random());
-	desc->next = (uint16_t)(hostile_below(16) ? hostile_below(VIRTIO_QUEUE_SIZE) : hostile_random());
-}
 
 /* Block requests that look like some: the header is where a descriptor may point. */
 static void hostile_headers(void)
@@ -129,26 +47,12 @@ static void hostile_headers(void)
 	}
 }
 
-static void hostile_chain(struct virtio_ring *ring, unsigned int head)
-{
-	unsigned int num = 1 + hostile_below(HOSTILE_CHAIN_MAX), readable = hostile_below(num + 1);
-
-	for (unsigned int i = 0; i < num; i++) {
-		uint16_t flags =
-			(uint16_t)((i < readable ? 0 : VRING_DESC_F_WRITE) | (i + 1 < num ? VRING_DESC_F_NEXT : 0));
-
-		virtio_set_desc(ring, head + i, hostile_address(), hostile_length(), flags,
-				(uint16_t)((head + i + 1) % VIRTIO_QUEUE_SIZE));
-	}
-	virtio_publish(ring, (uint16_t)(head % VIRTIO_QUEUE_SIZE));
-}
-
 /* Rings in order, with buffers that are anything: the device must give back each of them, and go on. */
 static bool attack_by_buffers(struct virtio_device *dev)
 {
 	struct virtio_ring *ring = &dev->rings[0];
 
-	if (!virtio_start(dev, FEATURES))
+	if (!virtio_start(dev, HOSTILE_FEATURES))
 		return false;
 	hostile_headers();
 	for (unsigned int i = 0; i < HOSTILE_CHAINS; i++)
@@ -160,7 +64,8 @@ static bool attack_by_buffers(struct virtio_device *dev)
 /* Garbage in all rings and tables, and it goes on changing while the device looks. */
 static void attack_rings(struct virtio_device *dev)
 {
-	(void)virtio_start(dev, FEATURES * hostile_below(2) | (dev->is_block ? 0 : FEATURE_LEAK * hostile_below(2)));
+	(void)virtio_start(dev,
+			   HOSTILE_FEATURES * hostile_below(2) | (dev->is_block ? 0 : FEATURE_LEAK * hostile_below(2)));
 	hostile_headers();
 	for (unsigned int i = 0; i < 256; i++)
 		hostile_desc((struct vring_desc *)VIRTIO_TABLES + i);
@@ -182,54 +87,6 @@ static void attack_rings(struct virtio_device *dev)
 	virtio_kick(dev, 0);
 	for (unsigned int i = 0; i < 2000; i++)
 		hostile_desc(&dev->rings[0].desc[hostile_below(VIRTIO_QUEUE_SIZE)]);
-}
-
-/* Rings that break a rule of virtio 1.2, section 2.7: the device must say that it needs a reset. */
-static bool attack_by_broken_ring(struct virtio_device *dev)
-{
-	struct virtio_ring *ring = &dev->rings[0];
-	struct vring_desc *table = (struct vring_desc *)VIRTIO_TABLES;
-	const uint16_t next = VRING_DESC_F_NEXT, write = VRING_DESC_F_WRITE, indirect = VRING_DESC_F_INDIRECT;
-
-	if (!virtio_start(dev, FEATURES))
-		return false;
-	virtio_set_desc(ring, 0, VIRTIO_DATA, 16, next, 1);
-	virtio_set_desc(ring, 1, VIRTIO_DATA, 16, next, 0); /* a loop, if nothing is changed */
-	switch (hostile_below(8)) {
-	case 0: /* a head behind the table */
-		virtio_publish(ring, VIRTIO_QUEUE_SIZE);
-		break;
-	case 1: /* further ahead than the ring is long */
-		ring->avail_idx = VIRTIO_QUEUE_SIZE;
-		virtio_publish(ring, 0);
-		break;
-	case 2:
-		virtio_set_desc(ring, 0, VIRTIO_DATA, 16, next | write, 1);
-		virtio_set_desc(ring, 1, VIRTIO_DATA, 16, 0, 0);
-		virtio_publish(ring, 0);
-		break;
-	case 3:
-		virtio_set_desc(ring, 0, VIRTIO_DATA, 16, next, 0xffff);
-		virtio_publish(ring, 0);
-		break;
-	case 4: /* a table in a table */
-		virtio_set_desc(ring, 0, VIRTIO_TABLES, 16, indirect, 0);
-		*table = (struct vring_desc){ .addr = VIRTIO_TABLES, .len = 16, .flags = indirect };
-		virtio_publish(ring, 0);
-		break;
-	case 5:
-		virtio_set_desc(ring, 0, VIRTIO_TABLES, 15, indirect, 0);
-		virtio_publish(ring, 0);
-		break;
-	case 6:
-		virtio_set_desc(ring, 0, RAM_END - 16, 32, indirect, 0);
-		virtio_publish(ring, 0);
-		break;
-	default:
-		virtio_publish(ring, 0);
-	}
-	virtio_kick(dev, 0);
-	return virtio_wait_status(dev, STATUS_NEEDS_RESET);
 }
 
 /*
@@ -301,38 +158,6 @@ static void attack_balloon(void)
 	}
 }
 
-/* Any register, also those that do not exist, in any width, in any order. */
-static void attack_window(uint64_t window)
-{
-	for (unsigned int i = 0; i < 150; i++) {
-		uint64_t at = window + (hostile_below(8) ? hostile_below(0x48) * 4u : hostile_below(0xff8));
-		uint64_t value = hostile_below(2) ? hostile_below(16) : hostile_random();
-
-		switch (hostile_below(12)) {
-		case 0:
-			*(volatile uint8_t *)at = (uint8_t)value;
-			break;
-		case 1:
-			*(volatile uint16_t *)at = (uint16_t)value;
-			break;
-		case 2:
-			*(volatile uint64_t *)at = value;
-			break;
-		case 3:
-			(void)*(volatile uint8_t *)at;
-			break;
-		case 4:
-			(void)*(volatile uint64_t *)at;
-			break;
-		case 5:
-			(void)*(volatile uint32_t *)at;
-			break;
-		default:
-			*(volatile uint32_t *)at = (uint32_t)value;
-		}
-	}
-}
-
 /* What a guest may not ask for by accident here is the reset that ends the attack. */
 static void attack_i8042(void)
 {
@@ -347,20 +172,6 @@ static void attack_i8042(void)
 		(void)guest_inl((uint16_t)(I8042_PORT + hostile_below(5)));
 	}
 	guest_outb(I8042_PORT + 4, I8042_COMMAND_READ);
-}
-
-static uint8_t hostile_inb(uint16_t port)
-{
-	uint8_t value;
-
-	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-/* What was typed, or 0. */
-static uint8_t hostile_typed(void)
-{
-	return hostile_inb(SERIAL_PORT + 5) & 1 ? hostile_inb(SERIAL_PORT) : 0;
 }
 
 /* All registers but the one that prints; in loopback mode that one, too. Then back to what a console needs. */
@@ -465,7 +276,7 @@ static const char *hostile_round(void)
 		attack_window(hostile_below(3) ? dev->base : balloon.base);
 		break;
 	case 1:
-		if (!attack_by_broken_ring(dev))
+		if (!attack_by_broken_ring(dev, 0))
 			return "a broken ring did not make the device need a reset";
 		break;
 	case 2:
@@ -497,45 +308,13 @@ static const char *hostile_round(void)
 	return entropy_works() ? NULL : "the entropy device does not work after a reset";
 }
 
-/* The number behind name in the command line. */
-static unsigned int hostile_option(const char *cmdline, const char *name)
-{
-	for (; *cmdline != '\0'; cmdline++) {
-		const char *c = cmdline, *n = name;
-		unsigned int value = 0;
-
-		while (*n != '\0' && *c == *n)
-			c++, n++;
-		if (*n != '\0')
-			continue;
-		while (*c >= '0' && *c <= '9')
-			value = 10 * value + (unsigned int)(*c++ - '0');
-		return value;
-	}
-	return 0;
-}
-
 void guest_main(const uint8_t *zero_page)
 {
-	const char *cmdline = (const char *)(uintptr_t) * (const uint32_t *)(zero_page + ZERO_PAGE_CMDLINE);
-	unsigned int rounds = hostile_option(cmdline, "rounds="), round = 0;
-	const char *wrong = NULL;
+	const struct hostile h = {
+		.round = hostile_round,
+		.num_needs_reset = &num_needs_reset,
+		.num_used = &num_used,
+	};
 
-	random_state = 0x9e3779b97f4a7c15 + hostile_option(cmdline, "seed=");
-	guest_map_mmio();
-	guest_print("hostile: begins\n");
-	while (round < rounds && !wrong && hostile_typed() != 'q') {
-		round++;
-		wrong = hostile_round();
-	}
-	guest_print("\nhostile: ");
-	hostile_print_number(round);
-	guest_print(" rounds, ");
-	hostile_print_number(num_needs_reset);
-	guest_print(" resets needed, ");
-	hostile_print_number(num_used);
-	guest_print(" buffers used: ");
-	guest_print(wrong ? wrong : "all is well");
-	guest_print("\n");
-	guest_reset();
+	hostile_run(zero_page, &h);
 }
