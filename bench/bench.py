@@ -24,6 +24,8 @@ DEVICES = str(ROOT / "build" / "bench" / "bench" / "bench_devices")
 WAITS = str(ROOT / "build" / "bench" / "bench" / "bench_waits")
 DISK_FOLDER = os.environ.get("SNAPSAFE_BENCH_DISK", "/var/tmp")  # a disk's file system
 DISK = str(ROOT / "build" / "bench" / "bench" / "bench_disk")
+NETWORK = str(ROOT / "build" / "bench" / "bench" / "bench_network")
+VSOCK = str(ROOT / "build" / "bench" / "bench" / "bench_vsock")
 IMAGE = ROOT / "build" / "image"
 COUNTER = "/sys/virtio-rng/virtio_rng.0/vm_gen_counter"
 
@@ -214,6 +216,20 @@ def entropy(folder):
         row("/dev/hwrng in a guest", values, "MiB/s")
 
 
+def network(_):
+    method("""The network device over a tap in a network namespace of its own (bench/network.c, no machine), in batches from the
+              doorbell to the used ring, against a program that makes one system call a frame on another tap and copies each frame
+              between the guest's memory and a buffer of its own; one thread, in turns, 301 rounds. Aim: 90 %.""")
+    program([NETWORK])
+
+
+def vsock(_):
+    method("""The socket device (bench/vsock.c, no machine): blocks of 64 KiB from the guest until a server of the host's has read
+              them, and from a client until the guest has them, in buffers of 4 KiB, against a pair of Unix sockets and a copy;
+              one thread, in turns, 301 rounds.""")
+    program([VSOCK])
+
+
 def create(folder):
     method("""PUT /snapshot/create against `cp --sparse=always` of the memory file that it makes, to a new file beside it, in
               turns. A machine of 1024 MiB, as booted and with 300 MiB of random bytes in a tmpfs. The monitor syncs both
@@ -288,7 +304,7 @@ def boot(folder):
 
 
 BENCHMARKS = {"startup": startup, "memory": memory, "restore": restore, "leak": leak, "requests": requests, "disk": disk,
-              "entropy": entropy, "create": create, "clones": clones, "boot": boot}
+              "entropy": entropy, "network": network, "vsock": vsock, "create": create, "clones": clones, "boot": boot}
 
 
 def main():

@@ -112,6 +112,11 @@ void rate_limiter_init(struct rate_limiter *rl, const struct rate_limiter_config
 	token_bucket_init(&rl->ops, &config->ops, now_ns);
 }
 
+bool rate_limiter_is_limited(const struct rate_limiter *rl)
+{
+	return token_bucket_is_limited(&rl->bandwidth) || token_bucket_is_limited(&rl->ops);
+}
+
 bool rate_limiter_take(struct rate_limiter *rl, uint64_t len, uint64_t now_ns)
 {
 	if (!token_bucket_can_take(&rl->ops, 1, now_ns) || !token_bucket_can_take(&rl->bandwidth, len, now_ns))

@@ -56,6 +56,8 @@ struct rate_limiter_state {
 };
 
 void rate_limiter_init(struct rate_limiter *rl, const struct rate_limiter_config *config, uint64_t now_ns);
+/* Is there a limit at all? Where there is none, now_ns means nothing to the calls below. */
+bool rate_limiter_is_limited(const struct rate_limiter *rl) __attribute__((warn_unused_result));
 /* Takes one operation and len bytes, or nothing: false means that the caller must wait. */
 bool rate_limiter_take(struct rate_limiter *rl, uint64_t len, uint64_t now_ns) __attribute__((warn_unused_result));
 /* Would it take something, however small? For what is charged when its size is known. Refills, takes nothing. */
