@@ -11,6 +11,9 @@
  * answer instead of waiting in a queue. A body may be longer than allowed by
  * API_DISCARD_MAX bytes that are read and thrown away, so that its sender can
  * read our answer before the connection goes; beyond that it is cut off.
+ * There are few connections: who stops in the middle of a request loses its own
+ * after a while, also who has closed its side (libmicrohttpd sees an end that
+ * comes together with data only by the clock).
  */
 #include "api/server.h"
 
@@ -26,6 +29,7 @@
 #include <unistd.h>
 
 #include "api/framing.h"
+#include "api/refusal.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "base/cleanup.h"
@@ -33,12 +37,13 @@
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/unix_listener.h"
-#include "base/utf8.h"
 
-#define API_MAX_CONNECTIONS   10
-#define API_CONNECTION_MEMORY (16 * 1024)   /* bytes a connection, for the request line and the headers */
-#define API_DISCARD_MAX	      (1024 * 1024) /* bytes */
-#define API_ACCEPT_RETRY_NS   (100ull * 1000 * 1000)
+#define API_MAX_CONNECTIONS 10
+#define API_DISCARD_MAX	    (1024 * 1024) /* bytes */
+#define API_ACCEPT_RETRY_NS (100ull * 1000 * 1000)
+/* A client that says nothing for so long in the middle of a request, or does not read its answer, gives its place to another. */
+#define API_SILENCE_S 10
+#define API_IDLE_S    600 /* the same between two requests: it may come back */
 
 struct api_server {
 	struct unix_listener socket;
@@ -53,22 +58,6 @@ struct api_server {
 	bool hooked;			  /* the loop's hook is ours */
 	struct loop_source *accept_timer; /* ends a pause after accept() failed for want of descriptors */
 };
-
-/* What a client sent may stand in a text, and JSON has to be UTF-8: other bytes become '?'. */
-static json_t *api_text_to_json(const char *text)
-{
-	char copy[sizeof(((struct err *)0)->text)];
-
-	snprintf(copy, sizeof(copy), "%s", text);
-	for (char *p = copy; *p;) {
-		size_t len = utf8_char_len(p, strlen(p));
-
-		if (!len)
-			*p = '?';
-		p += len ? len : 1;
-	}
-	return json_string(copy);
-}
 
 enum api_send_flags {
 	API_CLOSE_AFTER = 1 << 0, /* nothing more is read from the connection */
@@ -103,11 +92,8 @@ static enum MHD_Result api_send(struct MHD_Connection *connection, unsigned int 
 static enum MHD_Result api_send_error(struct MHD_Connection *connection, unsigned int status, const char *text,
 				      unsigned int flags)
 {
-	json_t *fault = json_pack("{so}", "fault_message", api_text_to_json(text));
-	char *body = fault ? json_to_text(fault, JSON_COMPACT) : NULL;
+	char *body = api_refusal_body(status, text);
 
-	json_decref(fault);
-	log_error("Received Error. Status code: %u %s. Message: %s", status, MHD_get_reason_phrase_for(status), text);
 	return body ? api_send(connection, status, body, flags) : MHD_NO;
 }
 
@@ -265,11 +251,16 @@ static enum MHD_Result api_on_request(void *ctx, struct MHD_Connection *connecti
 	return MHD_YES;
 }
 
+static void api_set_patience(struct MHD_Connection *connection, unsigned int seconds)
+{
+	MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
+}
+
 /* The first that is heard of a request; what is returned becomes its context. */
 static void *api_on_target(void *ctx, const char *target, struct MHD_Connection *connection)
 {
 	(void)ctx;
-	(void)connection;
+	api_set_patience(connection, API_SILENCE_S);
 	return api_request_new(target);
 }
 
@@ -277,10 +268,10 @@ static void api_on_completed(void *ctx, struct MHD_Connection *connection, void 
 			     enum MHD_RequestTerminationCode code)
 {
 	(void)ctx;
-	(void)connection;
-	(void)code;
 	api_request_free(*request_ctx);
 	*request_ctx = NULL;
+	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		api_set_patience(connection, API_IDLE_S);
 }
 
 static void api_on_connection(void *ctx, struct MHD_Connection *connection, void **socket_ctx,
@@ -386,14 +377,14 @@ static int api_server_start(struct api_server *server, struct err *e)
 {
 	const union MHD_DaemonInfo *info;
 
-	server->http =
-		MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
-					 MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
-				 0, NULL, NULL, api_on_request, server, MHD_OPTION_EXTERNAL_LOGGER, api_on_log, NULL,
-				 MHD_OPTION_URI_LOG_CALLBACK, api_on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-				 api_on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, api_on_connection, server,
-				 MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_MAX_CONNECTIONS,
-				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_CONNECTION_MEMORY, MHD_OPTION_END);
+	server->http = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG |
+			MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+		0, NULL, NULL, api_on_request, server, MHD_OPTION_EXTERNAL_LOGGER, api_on_log, NULL,
+		MHD_OPTION_URI_LOG_CALLBACK, api_on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED, api_on_completed, NULL,
+		MHD_OPTION_NOTIFY_CONNECTION, api_on_connection, server, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned int)API_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)API_SILENCE_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_CONNECTION_MEMORY, MHD_OPTION_END);
 	info = server->http ? MHD_get_daemon_info(server->http, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info)
 		return err_set(e, EIO, "cannot start the API server: libmicrohttpd cannot use epoll");

@@ -23,7 +23,9 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <microhttpd.h>
 
+#include "api/refusal.h"
 #include "api/server.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -798,6 +800,36 @@ static void a_second_server_on_the_socket_is_refused(void **state)
 	assert_status(once("GET", "/", NULL), 200);
 }
 
+/* What the library of tools/static-libs calls; Debian's does not, so the tests here would not notice. */
+static void the_librarys_pages_become_sentences(void **state)
+{
+	static const unsigned int statuses[] = { 400, 414, 505 };
+	struct MHD_Response *response;
+	char text[8192] = "";
+	struct err e;
+	int fd;
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	assert_int_equal(log_set_path("pages", &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		response = MHD_app_error_response(statuses[i], "<html><head><title>No</title></head><body>Say "
+							       "&quot;<b>Host</b>&quot;, \xff.</body></html>");
+		assert_non_null(response);
+		assert_string_equal(MHD_get_response_header(response, "Content-Type"), "application/json");
+		MHD_destroy_response(response);
+	}
+	log_set_level(LOG_LEVEL_OFF);
+	assert_true(log_drain(5000));
+	fd = open("pages", O_RDONLY);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	assert_non_null(strstr(text, "Status code: 400 Bad Request. Message: Say \"Host\", "));
+	assert_non_null(
+		strstr(text, "Status code: 414 URI Too Long. Message: The request line is too big: it and the headers "
+			     "have 16384 bytes at most."));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -822,6 +854,7 @@ int main(void)
 		TEST(a_length_that_is_no_number_is_refused),
 		TEST(clients_that_vanish_leave_nothing_behind),
 		TEST(errors_are_json_whatever_the_client_sent),
+		TEST(the_librarys_pages_become_sentences),
 		TEST(requests_are_counted),
 		TEST(whoever_uses_a_deprecated_field_is_told),
 		TEST(the_log_has_the_lines_that_tools_look_for),
