@@ -27,9 +27,8 @@ def check(result):
 
 def echo_request(ident, number):
     """A ping (RFC 792) with its checksum (RFC 1071)."""
-    words = (8 << 8, 0, ident, number)
-    total = sum(words)
-    return struct.pack(">4H", words[0], ~(total + (total >> 16)) & 0xffff, ident, number)
+    kind = 8 << 8
+    return struct.pack(">4H", kind, 0xffff - (kind + ident + number) % 0xffff, ident, number)
 
 
 class Namespace:
