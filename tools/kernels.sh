@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# Names of the packages that kernels come from. Sourced by what fetches them, after lib.sh.
+# Names of the packages that kernels come from, and of the series that patch them. Sourced by what fetches or patches them, after lib.sh.
 
 declare -A guest_meta_packages=(
 	[6.1]=linux-image-cloud-amd64
@@ -24,4 +24,22 @@ header_packages() # RELEASE
 outer_kernel_package()
 {
 	apt_depends linux-image-amd64 'linux-image-.*'
+}
+
+# Debian has the source of each as linux-source-VERSION.
+patched_kernels=(6.1 6.12)
+
+patches_of() # VERSION
+{
+	[[ " ${patched_kernels[*]} " = *" $1 "* ]] || die_usage "there is no series for Linux '$1'; there are ${patched_kernels[*]}"
+	printf '%s\n' "$SNAPSAFE_ROOT/patches/linux-$1"
+}
+
+# Where image/build-kernel works: 6.1 was first.
+patched_kernel_folder() # VERSION
+{
+	case $1 in
+	6.1) printf '%s\n' "$SNAPSAFE_BUILD/kernel" ;;
+	*) printf '%s\n' "$SNAPSAFE_BUILD/kernel/$1" ;;
+	esac
 }
