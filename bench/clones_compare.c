@@ -184,7 +184,7 @@ static unsigned long add_reader(unsigned int machine, unsigned int reader)
 
 static void report_reader(unsigned int machine, unsigned int reader)
 {
-	static const char *const sources[NUM_SOURCES] = { "getrandom", "urandom", "hwrng" };
+	static const char *const sources[NUM_SOURCES] = { "getrandom", "urandom", "hwrng", "vdso" };
 	const struct machine *m = &machines[machine];
 	const struct ring_page *page = m->pages[reader][0];
 	unsigned long calls = 0, equal = 0, last = 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Runs in the guest of the clone experiment: on each vCPU one thread that calls
- * getrandom(2), one that reads /dev/urandom and one that reads /dev/hwrng, 16
- * bytes at a time and for ever. Each notes what it got, and the generation
+ * getrandom(2), one that reads /dev/urandom, one that reads /dev/hwrng and, where
+ * there is one, one that calls getrandom() of the vDSO, 16 bytes at a time and
+ * for ever. Each notes what it got, and the generation
  * counter before and after, in its ring (clones_ring.h).
  *
  * A ring is begun anew when the counter has moved. When it is full its reader
@@ -33,6 +34,7 @@
 #include <x86intrin.h>
 
 #include "clones_ring.h"
+#include "vdso.h"
 
 #define MAX_VCPUS	32
 #define CALLS_PER_VISIT 64
@@ -42,6 +44,7 @@ struct reader {
 	unsigned int vcpu;
 	enum ring_source source;
 	int fd;
+	struct vdso_getrandom *vdso;
 	struct ring_page *pages;
 	uint32_t generation; /* that the ring is about; its thread's own, as is the next */
 	unsigned int used;   /* records */
@@ -70,10 +73,25 @@ static uint32_t generation_now(void)
 	return (uint32_t)__atomic_load_n(counter, __ATOMIC_SEQ_CST);
 }
 
+/* As read(2) returns. */
+static ssize_t draw_once(const struct reader *r, uint8_t *to, size_t len)
+{
+	ssize_t n;
+
+	if (r->source == SOURCE_GETRANDOM)
+		return getrandom(to, len, 0);
+	if (r->source != SOURCE_VDSO)
+		return read(r->fd, to, len);
+	n = vdso_getrandom(r->vdso, to, len, 0);
+	if (n < 0)
+		errno = (int)-n;
+	return n;
+}
+
 static void draw(const struct reader *r, uint8_t *to, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = r->source == SOURCE_GETRANDOM ? getrandom(to, len, 0) : read(r->fd, to, len);
+		ssize_t n = draw_once(r, to, len);
 
 		if (n <= 0 && errno != EINTR)
 			die("source %d gives nothing: %s", (int)r->source, strerror(errno));
@@ -169,9 +187,16 @@ static struct ring_page *make_ring(const struct reader *r, unsigned int number, 
 
 static void add_reader(unsigned int vcpu, enum ring_source source, uint32_t tsc_khz)
 {
-	static const char *const paths[NUM_SOURCES] = { NULL, "/dev/urandom", "/dev/hwrng" };
+	static const char *const paths[NUM_SOURCES] = { NULL, "/dev/urandom", "/dev/hwrng", NULL };
 	struct reader *r = &readers[num_readers];
 
+	if (source == SOURCE_VDSO) {
+		r->vdso = vdso_getrandom_new();
+		if (!r->vdso && errno == ENOSYS)
+			return; /* an older kernel */
+		if (!r->vdso)
+			die("no memory for the state of the vDSO");
+	}
 	r->vcpu = vcpu;
 	r->source = source;
 	r->fd = paths[source] ? open(paths[source], O_RDONLY) : -1;

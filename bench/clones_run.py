@@ -35,6 +35,7 @@ PAGE_MAGIC = struct.pack("<II", 0x50534e53, 1)  # abi/snapsafe_page.h: magic and
 DEBIAN_61 = {"kernel_image_path": "vmlinuz-6.1-cloud", "initrd_path": "initrd-6.1-cloud.img"}
 DEBIAN_612 = {"kernel_image_path": "vmlinuz-6.12-cloud", "initrd_path": "initrd-6.12-cloud.img"}
 PATCHED = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.1-snapsafe")}
+PATCHED_612 = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.12-snapsafe")}
 
 
 class Variant:
@@ -72,6 +73,7 @@ VARIANTS = {
     "vmgenid": Variant(DEBIAN_612, reseed=False, vmgenid=True),
     "module": Variant(DEBIAN_61, reseed=True, vmgenid=False),
     "patched": Variant(PATCHED, reseed=True, vmgenid=True),
+    "patched-6.12": Variant(PATCHED_612, reseed=True, vmgenid=True),
 }
 
 
