@@ -111,6 +111,12 @@ int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e) must_check
 int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e) must_check;
 /* Was a saved vCPU given performance counters? New ones are not; those of v1.0 could be. dec is the vCPU's map; errors go there. */
 bool arch_vcpu_state_has_pmu(struct dec *dec);
+/*
+ * Has the pages of memory that a handler has (mem_prepare()), as far as the loop touches them: those that KVM looks at when it is
+ * given the state of a vCPU, and those of the board's devices.
+ */
+int arch_vcpu_prepare(struct dec *dec, const struct guest_mem *mem) must_check;
+int arch_prepare_own(const struct guest_mem *mem) must_check;
 int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e) must_check;
 /* clock_realtime: let the guest's clock advance by the host time since the save, if the snapshot has it (else an error). */
 int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err *e) must_check;

@@ -69,6 +69,11 @@ struct device_ops {
 	void (*load)(struct device *dev, struct dec *dec);
 
 	/*
+	 * The memory may be with a page-fault handler: has what leak and resume will touch (mem_prepare()). Beside the loop,
+	 * while the machine is paused, and without the lock: only looks. -errno of the handler.
+	 */
+	int (*prepare)(struct device *dev);
+	/*
 	 * The machine is about to run again after its secrets may have been copied. Runs while every vCPU is stopped, after
 	 * load and before resume. An error keeps the machine paused.
 	 */

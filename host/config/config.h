@@ -203,6 +203,7 @@ enum load_huge_pages {
 struct snapshot_load_config {
 	char *snapshot_path;
 	char *mem_file_path; /* from mem_file_path or mem_backend.backend_path */
+	bool is_served;	     /* mem_file_path is not the memory's file, but the socket of who serves it (Uffd) */
 	char *layers; /* from mem_backend: memory files that it lies on, one behind the other, the empty one ends; or NULL */
 	bool track_dirty_pages; /* or enable_diff_snapshots */
 	enum load_huge_pages huge_pages;

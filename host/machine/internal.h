@@ -20,6 +20,9 @@
 #include "snapshot/chain.h"
 #include "virtio/mmio.h"
 
+struct load_served;
+struct pager;
+
 struct machine_platform {
 	struct platform platform; /* what devices see; must come first */
 	struct vm *vm;		  /* borrowed */
@@ -54,6 +57,10 @@ struct machine {
 	struct snapshot_chain chain; /* the snapshots that memory was, at the mark of mem/track.h; none: no mark */
 	machine_done_fn *save_done;
 	void *save_ctx;
+	struct pager *pager;	  /* owned; NULL: no page-fault handler */
+	struct load_served *load; /* owned; it is under way, beside the loop */
+	machine_done_fn *prepare_done;
+	void *prepare_ctx;
 	bool leak_pending; /* memory may have been copied since the guest ran last */
 };
 
@@ -70,6 +77,8 @@ void machine_irq_wait_fini(struct machine_platform *p);
 int machine_assemble(struct machine *m, struct err *e) must_check;
 /* save.c: frees what was collected for a snapshot. */
 void machine_forget_save(struct machine *m);
+/* load_served.c: NULL is fine; after the machine was freed. */
+void machine_forget_load(struct load_served *s);
 /* machine.c: memory is there; makes bus, VM and devices. */
 int machine_build(struct machine *m, struct err *e) must_check;
 struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata, struct loop *loop);

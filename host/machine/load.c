@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "machine/load.h"
 #include "mem/track.h"
 #include "resource/network.h"
 #include "resource/state.h"
@@ -104,56 +104,44 @@ static int load_state(struct machine *m, struct dec *state, bool clock_realtime,
 	return dec_error(state, e);
 }
 
-/*
- * Maps the memory and makes it what it was. What changes from here on is in the next diff; v1.0 had no records that one could
- * lie on.
- */
-static int load_memory(struct machine *m, const struct snapshot_load_config *load, const struct statefile *file,
-		       struct err *e)
+/* What changes from here on is in the next diff; v1.0 had no records that one could lie on. */
+static int load_mark(struct machine_load *l, struct err *e)
 {
-	struct snapshot_chain chain;
-	struct mem_layout layout;
-	int r = snapshot_chain_load(file, &chain, e);
+	int r = l->file.version.minor == 0 ? 0 : mem_mark(&l->m->mem, e);
 
-	if (r < 0)
-		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
-	arch_mem_layout(file->mark.mem_size, &layout);
-	r = snapshot_map_memory(file, &chain, load->mem_file_path, load->layers, &layout, &m->mem, e);
-	if (r < 0)
-		return r;
-	r = snapshot_put_back(file, &chain, &m->mem, e);
-	if (r < 0)
-		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
-	if (file->version.minor == 0)
-		return 0;
-	r = mem_mark(&m->mem, e);
-	if (!r)
-		m->chain = chain;
+	if (r == 0 && l->file.version.minor > 0)
+		l->m->chain = l->chain;
 	return r;
 }
 
-/* From a configuration that was read, to a machine that could run. */
-static int load_machine(struct machine *m, const struct snapshot_load_config *load, struct statefile *file,
-			struct err *e)
+/* Maps the memory and makes it what it was. */
+static int load_memory(struct machine_load *l, struct err *e)
 {
-	int r = load_memory(m, load, file, e);
+	struct mem_layout layout;
+	int r;
+
+	arch_mem_layout(l->file.mark.mem_size, &layout);
+	r = snapshot_map_memory(&l->file, &l->chain, l->how->mem_file_path, l->how->layers, &layout, &l->m->mem, e);
+	if (r < 0)
+		return r;
+	r = snapshot_put_back(&l->file, &l->chain, &l->m->mem, e);
+	return r < 0 ? err_wrap(e, r, LOAD_STATE_FILE, l->how->snapshot_path) : 0;
+}
+
+/* From memory that is there, to a machine that could run. */
+static int load_machine(struct machine_load *l, struct err *e)
+{
+	struct machine *m = l->m;
+	int r = load_mark(l, e);
 
 	if (!r && m->config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
 		r = mem_use_huge_pages(&m->mem, e);
-	if (r < 0)
-		return r;
-	m->boot_timer = dec_bool(file->state, "boot_timer");
-	m->pmu = arch_vcpu_state_has_pmu(dec_item(file->state, "vcpus", 0));
-	r = arch_board_load(&m->board, file->state, e);
 	if (!r)
-		r = dec_error(file->state, e);
-	if (r < 0)
-		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
-	r = machine_build(m, e);
+		r = machine_build(m, e);
 	if (r < 0)
 		return r;
-	r = load_state(m, file->state, load->clock_realtime, e);
-	return r < 0 ? err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path) : 0;
+	r = load_state(m, l->file.state, l->how->clock_realtime, e);
+	return r < 0 ? err_wrap(e, r, LOAD_STATE_FILE, l->how->snapshot_path) : 0;
 }
 
 /* The host's ends of devices, where the request names others. */
@@ -182,42 +170,92 @@ static void load_choose_memory(const struct snapshot_load_config *load, struct m
 		config->huge_pages = pages[load->huge_pages];
 }
 
-int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
-		 struct loop *loop, struct machine **out, struct err *e)
+static int load_read(struct machine_load *l, struct err *e)
 {
-	struct statefile file;
-	struct vm_config loaded = { 0 };
-	struct machine *m;
-	int r = statefile_read(load->snapshot_path, &file, e);
+	int r = load_config(&l->file, &l->config, e);
+
+	return r < 0 ? err_wrap(e, r, LOAD_STATE_FILE, l->how->snapshot_path) : 0;
+}
+
+/* What the machine is made of, but for its memory. */
+static int load_describe(struct machine_load *l, struct err *e)
+{
+	struct machine *m = l->m;
+	struct dec *state = l->file.state;
+	int r = snapshot_chain_load(&l->file, &l->chain, e);
+
+	if (r == 0) {
+		m->boot_timer = dec_bool(state, "boot_timer");
+		m->pmu = arch_vcpu_state_has_pmu(dec_item(state, "vcpus", 0));
+		r = arch_board_load(&m->board, state, e);
+	}
+	if (r == 0)
+		r = dec_error(state, e);
+	return r < 0 ? err_wrap(e, r, LOAD_STATE_FILE, l->how->snapshot_path) : 0;
+}
+
+int machine_load_begin(struct machine_load *l, const struct mmds_store *metadata, struct loop *loop, struct err *e)
+{
+	int r = statefile_read(l->how->snapshot_path, &l->file, e);
 
 	if (r < 0)
 		return r;
-	r = load_config(&file, &loaded, e);
-	if (r < 0) {
-		statefile_fini(&file);
-		return err_wrap(e, r, "snapshot_path \"%s\"", load->snapshot_path);
-	}
-	r = load_override(load, &loaded, e);
-	if (r < 0) {
-		statefile_fini(&file);
-		vm_config_fini(&loaded);
+	l->is_read = true;
+	r = load_read(l, e);
+	if (r < 0)
 		return r;
-	}
-	load_choose_memory(load, &loaded.machine);
-	vm_config_move_own(&loaded, config);
-	m = machine_alloc(&loaded, metadata, loop);
-	r = m ? load_machine(m, load, &file, e) : err_errno(e, ENOMEM, "cannot create the machine");
-	statefile_fini(&file);
-	if (!m || r < 0) {
-		machine_free(m);
-		vm_config_move_own(config, &loaded);
-		vm_config_fini(&loaded);
+	l->has_config = true;
+	r = load_override(l->how, &l->config, e);
+	if (r < 0)
 		return r;
-	}
-	vm_config_fini(config);
-	*config = loaded;
-	m->config = config;
-	m->leak_pending = true;
-	*out = m;
+	load_choose_memory(l->how, &l->config.machine);
+	l->m = machine_alloc(&l->config, metadata, loop);
+	return l->m ? load_describe(l, e) : err_errno(e, ENOMEM, "cannot create the machine");
+}
+
+int machine_load_end(struct machine_load *l, struct err *e)
+{
+	int r;
+
+	/* What is the process's, and not the snapshot's, the machine has as well. */
+	vm_config_move_own(&l->config, l->target);
+	l->has_own = true;
+	r = load_machine(l, e);
+	if (r < 0)
+		return r;
+	vm_config_fini(l->target);
+	*l->target = l->config;
+	l->has_config = false;
+	l->m->config = l->target;
+	l->m->leak_pending = true;
 	return 0;
+}
+
+void machine_load_fini(struct machine_load *l)
+{
+	if (l->is_read)
+		statefile_fini(&l->file);
+	if (!l->has_config)
+		return;
+	if (l->has_own)
+		vm_config_move_own(l->target, &l->config);
+	vm_config_fini(&l->config);
+}
+
+int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
+		 struct loop *loop, struct machine **out, struct err *e)
+{
+	struct machine_load l = { .how = load, .target = config };
+	int r = machine_load_begin(&l, metadata, loop, e);
+
+	if (r == 0)
+		r = load_memory(&l, e);
+	if (r == 0)
+		r = machine_load_end(&l, e);
+	if (r == 0)
+		*out = l.m;
+	else
+		machine_free(l.m);
+	machine_load_fini(&l);
+	return r;
 }

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "machine/internal.h"
+#include "machine/pager.h"
 #include "resource/resource.h"
 #include "state/codec.h"
 
@@ -51,7 +52,7 @@ int machine_build(struct machine *m, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = beside_init(&m->beside, m->loop, e);
+	r = m->beside.has_thread ? 0 : beside_init(&m->beside, m->loop, e);
 	if (!r)
 		r = reseed_init(m, m->loop, e);
 	if (!r)
@@ -94,6 +95,8 @@ int machine_boot(const struct vm_config *config, bool boot_timer, const struct m
 
 int machine_stop(struct machine *m, struct err *e)
 {
+	if (m && m->pager)
+		pager_give_up(m->pager);
 	if (m && !beside_fini(&m->beside))
 		return err_set(e, ETIMEDOUT, "a file system does not answer, or a snapshot is being written");
 	return m && m->vm ? vm_pause(m->vm, MACHINE_STOP_NS, e) : 0;
@@ -121,7 +124,10 @@ void machine_free(struct machine *m)
 	}
 	mmds_free(m->mmds);
 	vm_free(m->vm);
+	pager_stop(m->pager);
 	mem_fini(&m->mem);
+	pager_free(m->pager);
+	machine_forget_load(m->load);
 	free(m);
 }
 

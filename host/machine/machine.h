@@ -42,6 +42,9 @@ struct resource_query;
 	M(latencies_us, reseed) /* from the resume until the guest said that it had reseeded, for whoever waited */
 METRICS_DECLARE(latencies_us, LATENCIES_US_METRICS)
 
+/* Of what is done beside the loop. On the loop. */
+typedef void machine_done_fn(void *arg, int r, const struct err *e);
+
 /* The sections of the machine and of every device that there can be. */
 void machine_add_metrics(void);
 
@@ -63,6 +66,15 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		 struct loop *loop, struct machine **out, struct err *e) must_check;
 
 /*
+ * The same where a page-fault handler has the memory, which may take its time: calls done(arg) on the loop, perhaps before this
+ * returns. *out is the machine that is being made, or NULL: there machine_stop() is all that may be called before done. Load is
+ * borrowed until then. If done gets an error, a machine at *out is to be freed, and *config is as it was after that.
+ */
+void machine_load_served(const struct snapshot_load_config *load, struct vm_config *config,
+			 const struct mmds_store *metadata, struct loop *loop, struct machine **out,
+			 machine_done_fn *done, void *arg);
+
+/*
  * Stops the vCPUs for good. -ETIMEDOUT with a sentence if one does not come within half a second: the machine cannot be freed
  * then, as that vCPU may use it at any time; the process has to end with it. NULL is fine.
  */
@@ -72,8 +84,15 @@ void machine_free(struct machine *m);
 
 bool machine_is_paused(const struct machine *m);
 int machine_pause(struct machine *m, struct err *e) must_check;
+/* The same beside the loop, where a page-fault handler has memory: calls done(arg) there. The machine runs. */
+void machine_pause_beside(struct machine *m, machine_done_fn *done, void *arg);
 /* If it fails the machine stays paused. */
 int machine_resume(struct machine *m, struct err *e) must_check;
+
+/* Does a page-fault handler have pages of this machine? Then machine_prepare_resume() comes before a resume. */
+bool machine_memory_is_served(const struct machine *m);
+/* Has what a resume will touch, beside the loop, and calls done(arg). An error is the handler's, which has not served it. */
+void machine_prepare_resume(struct machine *m, machine_done_fn *done, void *arg);
 
 /* Can it be waited for? -ENODEV, -EOPNOTSUPP with a sentence if the guest will never say that it has reseeded. Before the resume. */
 int machine_check_reseed(const struct machine *m, struct err *e) must_check;
@@ -82,7 +101,6 @@ int machine_check_reseed(const struct machine *m, struct err *e) must_check;
  * Beside the loop, for what waits for files: calls work(arg) on a thread of the machine's, and then done(arg) with what it
  * returned on the loop. Until then nothing else may be begun here, and the machine not be resumed.
  */
-typedef void machine_done_fn(void *arg, int r, const struct err *e);
 void machine_beside(struct machine *m, int (*work)(void *arg, struct err *e), machine_done_fn *done, void *arg);
 
 /*

@@ -68,28 +68,74 @@ static int machine_drain(struct machine *m, struct err *e)
 	return r < 0 ? err_wrap(e, r, "the machine runs on: it cannot be paused") : 0;
 }
 
+static int pause_vcpus(void *arg, struct err *e)
+{
+	return vm_pause(((struct machine *)arg)->vm, MACHINE_PAUSE_NS, e);
+}
+
+static int pause_drain(void *arg, struct err *e)
+{
+	return machine_drain(arg, e);
+}
+
+static void pause_devices(struct machine *m)
+{
+	for (struct device *dev = m->devices; dev; dev = dev->next)
+		device_pause(dev);
+}
+
+/* Everything is paused, or (r) goes on. Returns r. */
+static int pause_ends(struct machine *m, bool devices, int r)
+{
+	for (struct device *dev = m->devices; dev && devices && r < 0; dev = dev->next)
+		device_resume(dev);
+	if (r < 0)
+		vm_run(m->vm); /* those that have stopped go on */
+	else
+		m->paused = true;
+	return r;
+}
+
 int machine_pause(struct machine *m, struct err *e)
 {
 	int r;
 
 	if (m->paused)
 		return 0;
-	r = vm_pause(m->vm, MACHINE_PAUSE_NS, e);
+	r = pause_vcpus(m, e);
+	if (r < 0)
+		return pause_ends(m, false, r);
+	pause_devices(m);
+	return pause_ends(m, true, pause_drain(m, e));
+}
+
+static void pause_is_drained(void *arg, int r, const struct err *e)
+{
+	struct machine *m = arg;
+
+	r = pause_ends(m, true, r);
+	m->prepare_done(m->prepare_ctx, r, e);
+}
+
+static void pause_goes_on(void *arg, int r, const struct err *e)
+{
+	struct machine *m = arg;
+
 	if (r < 0) {
-		vm_run(m->vm); /* those that have stopped go on */
-		return r;
+		r = pause_ends(m, false, r);
+		m->prepare_done(m->prepare_ctx, r, e);
+		return;
 	}
-	for (struct device *dev = m->devices; dev; dev = dev->next)
-		device_pause(dev);
-	r = machine_drain(m, e);
-	if (r < 0) {
-		for (struct device *dev = m->devices; dev; dev = dev->next)
-			device_resume(dev);
-		vm_run(m->vm);
-		return r;
-	}
-	m->paused = true;
-	return 0;
+	pause_devices(m);
+	beside_run(&m->beside, pause_drain, pause_is_drained, m);
+}
+
+/* What is waited for may wait for pages, and that long the loop must not. */
+void machine_pause_beside(struct machine *m, machine_done_fn *done, void *arg)
+{
+	m->prepare_done = done;
+	m->prepare_ctx = arg;
+	beside_run(&m->beside, pause_vcpus, pause_goes_on, m);
 }
 
 int machine_signal_leak(struct machine *m, struct err *e)

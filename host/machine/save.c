@@ -11,6 +11,7 @@
 
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
+#include "machine/pager.h"
 #include "mem/track.h"
 #include "resource/state.h"
 #include "snapshot/pair.h"
@@ -88,9 +89,27 @@ static int write_files(void *arg, struct err *e)
 	return snapshot_write_pair(&order, m->save_state, &m->save_chain, e);
 }
 
+/* The loop reads the pages in whose place there will be records: a handler may still have them. */
+static int prepare_records(struct machine *m, struct err *e)
+{
+	static const uint8_t unknown[SNAPSHOT_ID_LEN];
+	struct snapshot_chain below = { .num = 0 }, above;
+	int r;
+
+	if (!m->pager)
+		return 0;
+	if (m->save->type == SNAPSHOT_DIFF)
+		below = m->chain;
+	snapshot_chain_push(&below, unknown, &above);
+	r = snapshot_chain_prepare(&above, &m->mem);
+	return r < 0 ? pager_explain(m->pager, r, e) : 0;
+}
+
 static int flush_files(void *arg, struct err *e)
 {
-	return flush_devices(arg, e);
+	int r = flush_devices(arg, e);
+
+	return r < 0 ? r : prepare_records(arg, e);
 }
 
 void machine_forget_save(struct machine *m)

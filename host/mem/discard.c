@@ -4,7 +4,8 @@
  * zero, but a private mapping of a file shows the file again, and a handler
  * would be asked once more: the guest would find the snapshot's bytes, which
  * may be another guest's by now. So there the mapping is replaced by anonymous
- * memory, and a bit a page tells the snapshot.
+ * memory, and a bit a page tells the snapshot. A handler that wants to know of it
+ * does it in its own way (userfault.c).
  *
  * Each piece costs mappings, of which a process has 65530; the guest chooses
  * the pages. Beyond a limit zeroes are written instead, and the memory is kept.
@@ -96,6 +97,8 @@ int mem_discard(struct guest_mem *mem, gpa_t gpa, uint64_t len)
 		return -EINVAL;
 	if (region->source == MEM_ANONYMOUS)
 		discard_anonymous(region, offset, len);
+	else if (region->source == MEM_HANDLER && mem->handler.discard)
+		r = mem->handler.discard(mem->handler.ctx, region, offset, len);
 	else
 		r = discard_range(mem, region, offset, len);
 	mem_wrote(mem, region, offset, len);

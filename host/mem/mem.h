@@ -55,6 +55,11 @@ struct mem_handler {
 	 * are left alone. May wait, within a bound. -errno, if a single one could not be had.
 	 */
 	int (*populate)(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len);
+	/*
+	 * Pages of [offset, offset + len) were given back: they are zero when it returns 0, and stay so until somebody writes
+	 * there. -errno: some may have what they had. NULL: nobody is told, other memory takes their place.
+	 */
+	int (*discard)(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len);
 	void *ctx;
 };
 

@@ -57,3 +57,15 @@ int mem_populate(const struct guest_mem *mem, const struct mem_region *region, u
 		return -ENOTCONN;
 	return mem->handler.populate(mem->handler.ctx, region, offset, len);
 }
+
+int mem_prepare(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
+{
+	uint64_t offset, head;
+	const struct mem_region *region = mem_find(mem, gpa, len, &offset);
+
+	if (!region || region->source != MEM_HANDLER)
+		return 0;
+	head = offset % MEM_PAGE_SIZE;
+	return mem_populate(mem, region, offset - head,
+			    (head + len + MEM_PAGE_SIZE - 1) / MEM_PAGE_SIZE * MEM_PAGE_SIZE);
+}

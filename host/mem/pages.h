@@ -42,6 +42,11 @@ int mem_read_carefully(const struct mem_region *region, uint64_t offset, void *d
 /* Has the handler serve all of [offset, offset + len) of a region of MEM_HANDLER: 0, or -errno: then some may be missing. */
 int mem_populate(const struct guest_mem *mem, const struct mem_region *region, uint64_t offset,
 		 uint64_t len) must_check;
+/*
+ * The same for the pages of [gpa, gpa + len) that are memory of a handler: whoever touches them afterwards does not wait. What is
+ * no guest memory, or has another source, is left alone.
+ */
+int mem_prepare(const struct guest_mem *mem, gpa_t gpa, uint64_t len) must_check;
 
 /*
  * Gives [gpa, gpa + len) back, whole pages: the guest finds zeroes there from now on, whatever their source was, and so

@@ -131,3 +131,20 @@ int crash_init_thread(struct err *e)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	return 0;
 }
+
+_Noreturn void crash_leave(const char *text, int number)
+{
+	sigset_t set;
+
+	terminal_end();
+	log_crash(text);
+	metrics_flush_crash();
+	terminal_end();
+	if (number) {
+		sigemptyset(&set);
+		sigaddset(&set, number);
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* it is delivered here */
+	}
+	/* The first process of a PID namespace does not die of its own signals. */
+	_exit(number ? 128 + number : 1);
+}

@@ -27,4 +27,10 @@ int crash_init(struct err *e) must_check;
 /* For each thread: unblocks those signals, and gives the handlers a stack that is there when the thread's own is used up. */
 int crash_init_thread(struct err *e) must_check;
 
+/*
+ * The end of a process whose loop thread cannot end it: text goes to the log, then it dies of the signal that it was sent, or
+ * (number 0) exits with status 1. Any thread but that one.
+ */
+_Noreturn void crash_leave(const char *text, int number);
+
 #endif

@@ -18,6 +18,7 @@
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -53,6 +54,7 @@
 #define ASYNC	 "the testbed's guests have no drive with io_engine Async"
 #define DISCARD	 "a guest that discards, or writes zeros"
 #define VSOCK	 "a machine with a vsock device"
+#define UFFD	 "a machine whose memory a page-fault handler serves"
 
 #define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
@@ -159,6 +161,17 @@ const struct rule rules[] = {
 	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),
 	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NULL),
 	CALL(LOOP, getrandom, NULL),
+
+	/* Memory that a page-fault handler serves (mem_backend Uffd). */
+	CALL(SETUP, userfaultfd, UFFD),
+	IOCTL(SETUP, USERFAULTFD_IOC_NEW, UFFD),
+	IOCTL(SETUP, UFFDIO_API, UFFD),
+	IOCTL(SETUP, UFFDIO_REGISTER, UFFD),
+	IOCTL(LOOP, UFFDIO_UNREGISTER, UFFD),
+	IOCTL(LOOP, UFFDIO_ZEROPAGE, UFFD),
+	CALL1(SETUP, getsockopt, IS(1, SOL_SOCKET), UFFD),
+	CALL(SETUP, pidfd_open, UFFD),
+	CALL(LOOP, rt_sigpending, UFFD),
 
 	/* Threads. */
 	FAIL(SETUP, clone3, ENOSYS, "its flags are in memory: pthread_create(3) takes clone(2) instead"),

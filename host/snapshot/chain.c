@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "mem/pages.h"
 #include "snapshot/format.h"
 
 /* Keys of the state file. The page is in the map of the layer; the top layer's is in the state's own. */
@@ -51,6 +52,21 @@ static gpa_t chain_gpa(const struct guest_mem *mem, uint64_t offset)
 	while (offset - region->file_offset >= region->size)
 		region++;
 	return region->gpa + (offset - region->file_offset);
+}
+
+gpa_t snapshot_chain_gpa(const struct guest_mem *mem, const struct snapshot_layer *layer)
+{
+	return chain_gpa(mem, layer->offset);
+}
+
+int snapshot_chain_prepare(const struct snapshot_chain *chain, const struct guest_mem *mem)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < chain->num && r == 0; i++)
+		if (chain->layers[i].offset < mem->size) /* else of v1.0, behind the memory */
+			r = mem_prepare(mem, chain_gpa(mem, chain->layers[i].offset), MEM_PAGE_SIZE);
+	return r;
 }
 
 static void chain_save_under(const struct guest_mem *mem, uint64_t offset, struct enc *enc)

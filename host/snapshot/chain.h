@@ -40,6 +40,11 @@ void snapshot_chain_push(const struct snapshot_chain *below, const uint8_t id[SN
 /* Is the page at an offset of the memory file the place of a record? */
 bool snapshot_chain_has_record_at(const struct snapshot_chain *chain, uint64_t offset);
 
+/* The guest's address of the page in whose place a layer has its record. */
+gpa_t snapshot_chain_gpa(const struct guest_mem *mem, const struct snapshot_layer *layer);
+/* Has these pages of memory that a handler has (mem_prepare()). */
+int snapshot_chain_prepare(const struct snapshot_chain *chain, const struct guest_mem *mem) must_check;
+
 /* Saves the layers that the next snapshot lies on, and the pages of mem in whose place records will be. */
 void snapshot_chain_save(const struct snapshot_chain *below, const struct guest_mem *mem, struct enc *enc);
 /* The chain of a state file, its own layer the last; of v1.0, which had its record behind the RAM, that alone. */

@@ -182,3 +182,29 @@ int snapshot_map_memory(const struct statefile *file, const struct snapshot_chai
 	*mem = made;
 	return 0;
 }
+
+int snapshot_check_served(const struct statefile *file, const struct snapshot_chain *chain, const struct guest_mem *mem,
+			  struct err *e)
+{
+	char wants[SNAPSHOT_ID_TEXT_LEN], has[SNAPSHOT_ID_TEXT_LEN];
+	struct snapshot_mem_record record;
+
+	for (unsigned int i = 0; i < chain->num && file->mark.offset != file->mark.mem_size; i++) {
+		const struct snapshot_layer *layer = &chain->layers[i];
+		bool is_record = mem_read(mem, snapshot_chain_gpa(mem, layer), &record, sizeof(record)) &&
+				 memfile_record_is_whole(&record, file->mark.mem_size);
+
+		if (is_record && memcmp(record.id, layer->id, SNAPSHOT_ID_LEN) == 0)
+			continue;
+		snapshot_id_text(layer->id, wants);
+		if (!is_record)
+			return err_set(e, EINVAL,
+				       "serves another memory: the page at offset %llu is no record, the one of %s is "
+				       "expected there",
+				       (unsigned long long)layer->offset, wants);
+		snapshot_id_text(record.id, has);
+		return err_set(e, EINVAL, "serves another snapshot's memory: its id is %s, the state file's is %s", has,
+			       wants);
+	}
+	return 0;
+}

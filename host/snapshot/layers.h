@@ -21,5 +21,11 @@
 int snapshot_map_memory(const struct statefile *file, const struct snapshot_chain *chain, const char *path,
 			const char *below, const struct mem_layout *layout, struct guest_mem *mem,
 			struct err *e) must_check;
+/*
+ * For memory that somebody else serves: is it that of this snapshot? Looks at the records, which are in the pages that
+ * snapshot_chain_prepare() has had; before they are put back. v1.0 had none there.
+ */
+int snapshot_check_served(const struct statefile *file, const struct snapshot_chain *chain, const struct guest_mem *mem,
+			  struct err *e) must_check;
 
 #endif

@@ -29,6 +29,7 @@ struct diff {
 	const struct snapshot_chain *chain;
 	uint64_t *const *changed;
 	uint8_t *buffer; /* owned, DIFF_CHUNK bytes */
+	bool unserved;	 /* it failed for pages that the handler had to serve */
 	struct runs runs;
 };
 
@@ -47,6 +48,11 @@ static int diff_put(struct diff *diff, const struct mem_region *region, uint64_t
 {
 	int r = runs_add(&diff->runs, region->file_offset + offset, len);
 
+	/* What has changed is there; but without /proc/self/pagemap everything may have. */
+	if (r == 0 && region->source == MEM_HANDLER) {
+		r = mem_populate(diff->mem, region, offset, len);
+		diff->unserved = r < 0;
+	}
 	while (len > 0 && r == 0) {
 		size_t n = len < DIFF_CHUNK ? (size_t)len : DIFF_CHUNK;
 
@@ -130,7 +136,9 @@ int memfile_write_diff(int fd, const struct guest_mem *mem, const struct snapsho
 	struct diff diff = { .fd = fd, .mem = mem, .chain = chain, .changed = changed };
 	int r = diff_put_all(&diff);
 
-	if (r == -EFAULT)
+	if (diff.unserved)
+		err_errno(e, -r, "the handler of the guest's pages has not served all of them");
+	else if (r == -EFAULT)
 		r = err_set(e, EIO, "the memory file that the machine was restored from was cut while it was read");
 	else if (r < 0)
 		err_errno(e, -r, "cannot copy guest memory into the file");

@@ -128,6 +128,17 @@ static int mmio_leak(struct device *dev, struct err *e)
 	return vdev->ops->leak ? vdev->ops->leak(vdev, e) : 0;
 }
 
+/* A resume looks at all rings, and a leak event uses buffers. */
+static int mmio_prepare(struct device *dev)
+{
+	const struct virtio_dev *vdev = mmio_from_dev(dev)->vdev;
+	int r = 0;
+
+	for (unsigned int q = 0; q < vdev->ops->num_queues && r == 0; q++)
+		r = virtq_prepare(&vdev->queues[q], vdev->ops->leak != NULL);
+	return r;
+}
+
 static bool mmio_leak_progress(struct device *dev, struct leak_progress *progress)
 {
 	struct virtio_dev *vdev = mmio_from_dev(dev)->vdev;
@@ -215,6 +226,7 @@ static const struct device_ops mmio_ops = {
 	.flush = mmio_flush,
 	.save = virtio_mmio_save,
 	.load = virtio_mmio_load,
+	.prepare = mmio_prepare,
 	.leak = mmio_leak,
 	.leak_progress = mmio_leak_progress,
 	.pause = mmio_pause,

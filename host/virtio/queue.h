@@ -119,4 +119,10 @@ void virtq_save(const struct virtq *q, struct enc *enc);
 /* features: what the driver had negotiated; errors go to dec, the queue's map. */
 void virtq_load(struct virtq *q, uint64_t features, struct dec *dec);
 
+/*
+ * Has the memory of the rings, and of the buffers that are available, where a page-fault handler may still have it (mem_prepare()).
+ * While the driver is stopped and the device does nothing; changes nothing. -errno of the handler.
+ */
+int virtq_prepare(const struct virtq *q, bool buffers) must_check;
+
 #endif

@@ -120,7 +120,7 @@ static int pause_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)
 {
 	(void)body;
 	(void)reply;
-	return machine_is_paused(vmm->machine) ? 0 : machine_pause(vmm->machine, e);
+	return vmm_pause(vmm, e);
 }
 
 static int resume_vm(struct vmm *vmm, void *body, json_t **reply, struct err *e)

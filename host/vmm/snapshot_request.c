@@ -6,7 +6,8 @@
 #include "resource/network.h"
 
 static const char *const snapshot_type_names[] = { "Full", "Diff", NULL };
-static const char *const backend_type_names[] = { "File", "Uffd", NULL };
+enum backend_type { BACKEND_FILE, BACKEND_UFFD };
+static const char *const backend_type_names[] = { [BACKEND_FILE] = "File", [BACKEND_UFFD] = "Uffd", NULL };
 static const char *const load_huge_pages_names[] = { "Snapshot", "None", "Transparent", "2M", NULL };
 
 _Static_assert(sizeof(enum snapshot_type) == sizeof(unsigned int) &&
@@ -72,9 +73,9 @@ static int decode_layers(json_t *value, void *at, const char *name, struct err *
 
 static const struct field mem_backend_fields[] = {
 	{ "backend_path", FIELD_STRING, FIELD_REQUIRED, FIELD_AT(load_request, backend_path), FIELD_PATH,
-	  .help = "The memory file." },
+	  .help = "The memory file; with Uffd the Unix socket of the page-fault handler." },
 	{ "backend_type", FIELD_ENUM, FIELD_REQUIRED, FIELD_AT(load_request, backend_type), .names = backend_type_names,
-	  .later = 1u << 1, .help = "What serves the memory." },
+	  .help = "What serves the memory: a file, or a page-fault handler by userfaultfd(2)." },
 	{ "layers", FIELD_CUSTOM, FIELD_OWNED, FIELD_AT(load_request, load.layers), .custom = decode_layers,
 	  .help = "Ours: the memory files that a diff lies on, bottom first; nothing is copied." },
 };
@@ -120,6 +121,10 @@ int snapshot_load_check(const void *body, struct err *e)
 			       "too many fields: either `mem_backend` or `mem_file_path` exclusively is required");
 	if (!c->has_backend && !c->load.mem_file_path)
 		return err_set(e, EINVAL, "missing field: either `mem_backend` or `mem_file_path` is required");
+	if (c->backend_type == BACKEND_UFFD && c->load.layers)
+		return err_set(e, EINVAL,
+			       "field \"layers\" of mem_backend is not allowed with Uffd: the handler serves the whole "
+			       "memory");
 	if (c->load.reseed_timeout_ms && !c->load.resume_vm)
 		return err_set(e, EINVAL,
 			       "field \"reseed_timeout_ms\": %u is not allowed without resume_vm: expected with the "
@@ -134,6 +139,7 @@ struct snapshot_load_config *snapshot_load_request_config(void *body)
 
 	if (c->has_backend && c->backend_path)
 		c->load.mem_file_path = take_ptr(c->backend_path);
+	c->load.is_served = c->has_backend && c->backend_type == BACKEND_UFFD;
 	c->load.track_dirty_pages |= c->enable_diff_snapshots;
 	return &c->load;
 }

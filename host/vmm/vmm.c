@@ -26,13 +26,14 @@ void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool 
 
 int vmm_stop(struct vmm *vmm, struct err *e)
 {
-	return machine_stop(vmm->machine, e);
+	return machine_stop(vmm->loading ? vmm->loading : vmm->machine, e);
 }
 
 void vmm_fini(struct vmm *vmm)
 {
+	machine_free(vmm->loading);
 	machine_free(vmm->machine);
-	vmm->machine = NULL;
+	vmm->loading = vmm->machine = NULL;
 	action_fini(&vmm->pending);
 	vm_config_fini(&vmm->config);
 	mmds_store_fini(&vmm->metadata);
@@ -96,16 +97,92 @@ static int vmm_begun(struct vmm *vmm, struct err *e)
 	return vmm->result;
 }
 
+int vmm_pause(struct vmm *vmm, struct err *e)
+{
+	if (machine_is_paused(vmm->machine))
+		return 0;
+	if (!machine_memory_is_served(vmm->machine))
+		return machine_pause(vmm->machine, e);
+	vmm_begin(vmm);
+	machine_pause_beside(vmm->machine, vmm_on_done, vmm);
+	return vmm_begun(vmm, e);
+}
+
+/* A machine that was restored, but cannot be resumed. Returns r. */
+static int vmm_forget(struct vmm *vmm, int r, struct err *e)
+{
+	machine_free(vmm->machine);
+	vmm->machine = NULL;
+	vm_config_reset(&vmm->config);
+	return err_wrap(e, r, "the microVM was restored but cannot be resumed");
+}
+
+/* machine_done_fn; what the resume will touch is there. */
+static void vmm_on_prepared(void *ctx, int r, const struct err *why)
+{
+	struct vmm *vmm = ctx;
+	struct err e = *why;
+
+	if (!r)
+		r = machine_resume(vmm->machine, &e);
+	if (r && vmm->load)
+		r = vmm_forget(vmm, r, &e);
+	if (r || !vmm->reseed_timeout_ms)
+		vmm_on_done(vmm, r, &e);
+	else
+		machine_await_reseed(vmm->machine, vmm->reseed_timeout_ms, vmm_on_done, vmm);
+}
+
 int vmm_resume(struct vmm *vmm, uint32_t reseed_timeout_ms, struct err *e)
 {
 	int r = reseed_timeout_ms ? machine_check_reseed(vmm->machine, e) : 0;
 
+	if (!r && machine_is_paused(vmm->machine) && machine_memory_is_served(vmm->machine)) {
+		vmm_begin(vmm);
+		vmm->load = NULL;
+		vmm->reseed_timeout_ms = reseed_timeout_ms;
+		machine_prepare_resume(vmm->machine, vmm_on_prepared, vmm);
+		return vmm_begun(vmm, e);
+	}
 	if (!r && machine_is_paused(vmm->machine))
 		r = machine_resume(vmm->machine, e);
 	if (r || !reseed_timeout_ms)
 		return r;
 	vmm_begin(vmm);
 	machine_await_reseed(vmm->machine, reseed_timeout_ms, vmm_on_done, vmm);
+	return vmm_begun(vmm, e);
+}
+
+/* machine_done_fn; the machine is there, or it has to go. */
+static void vmm_on_loaded(void *ctx, int r, const struct err *why)
+{
+	struct vmm *vmm = ctx;
+	struct machine *m = take_ptr(vmm->loading);
+	struct err e = *why;
+
+	if (r) {
+		machine_free(m);
+		vmm_on_done(vmm, r, &e);
+		return;
+	}
+	vmm->machine = m;
+	if (!vmm->load->resume_vm) {
+		vmm_on_done(vmm, 0, &e);
+		return;
+	}
+	vmm->reseed_timeout_ms = vmm->load->reseed_timeout_ms;
+	r = vmm->reseed_timeout_ms ? machine_check_reseed(m, &e) : 0;
+	if (r)
+		vmm_on_prepared(vmm, r, &e);
+	else
+		machine_prepare_resume(m, vmm_on_prepared, vmm);
+}
+
+static int vmm_load_served(struct vmm *vmm, const struct snapshot_load_config *load, struct err *e)
+{
+	vmm_begin(vmm);
+	vmm->load = load;
+	machine_load_served(load, &vmm->config, &vmm->metadata, vmm->loop, &vmm->loading, vmm_on_loaded, vmm);
 	return vmm_begun(vmm, e);
 }
 
@@ -116,16 +193,13 @@ int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct er
 	if (vmm->boot_specific)
 		return err_set(e, EINVAL,
 			       "Loading a microVM snapshot not allowed after configuring boot-specific resources.");
+	if (load->is_served)
+		return vmm_load_served(vmm, load, e);
 	r = machine_load(load, &vmm->config, &vmm->metadata, vmm->loop, &vmm->machine, e);
 	if (r || !load->resume_vm)
 		return r;
 	r = vmm_resume(vmm, load->reseed_timeout_ms, e);
-	if (r >= 0)
-		return r;
-	machine_free(vmm->machine);
-	vmm->machine = NULL;
-	vm_config_reset(&vmm->config);
-	return err_wrap(e, r, "the microVM was restored but cannot be resumed");
+	return r >= 0 ? r : vmm_forget(vmm, r, e);
 }
 
 static int vmm_refuse_absent(const struct resource *r, const char *id, struct err *e)

@@ -43,6 +43,10 @@ struct vmm {
 	const struct resource *patched;
 	const struct resource_patch *how;
 	void *instance, *patch;
+	/* A load or a resume of a machine whose memory a page-fault handler has. */
+	const struct snapshot_load_config *load; /* borrowed; NULL: it is no load */
+	struct machine *loading;		 /* owned; not yet the machine */
+	uint32_t reseed_timeout_ms;
 	int result;
 	struct err error;
 	void (*on_idle)(void *ctx);
@@ -76,6 +80,8 @@ int vmm_do(struct vmm *vmm, struct action *action, json_t **reply, struct err *e
 
 /* For operation.c: writes a snapshot; VMM_LATER, or as vmm_do(). */
 int vmm_save(struct vmm *vmm, const struct snapshot_create_config *save, struct err *e) must_check;
+/* For operation.c: stops the machine, if it runs; VMM_LATER, or as vmm_do(). */
+int vmm_pause(struct vmm *vmm, struct err *e) must_check;
 /* For operation.c: lets the machine run; with a timeout the action succeeds once the guest has reseeded. VMM_LATER, or as vmm_do(). */
 int vmm_resume(struct vmm *vmm, uint32_t reseed_timeout_ms, struct err *e) must_check;
 /* For operation.c: the machine that is configured, or that of a snapshot. On error everything is as before. */

@@ -25,6 +25,7 @@
 #include <cbor.h>
 #include <jansson.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 #include <microhttpd.h>
 
 #include "base/cleanup.h"
@@ -66,6 +67,7 @@ const char *failing_calls_name(void)
  * - flock: the lock on the folder of a socket is advisory (base/unix_listener.c).
  * - copy_file_range: what cannot be copied in one way is copied in another (snapshot/memfile_write.c).
  * - /proc/self/pagemap: then all of the memory is read (snapshot/pagemap.c).
+ * - USERFAULTFD_IOC_NEW: the system call is tried instead.
  * - KVM_CHECK_EXTENSION: an optional capability is not there. Needed ones are refused, of course.
  * - KVM_GET_IRQCHIP, KVM_SET_CLOCK: the wait for a pin's first unmasking, and the second way of setting the clock.
  * - KVM_SET_TSC_KHZ on a host whose TSC frequency nobody knows; KVM_KVMCLOCK_CTRL: both are logged.
@@ -80,7 +82,7 @@ bool failing_calls_is_optional(const char *more)
 	if (!strcmp(failed, "ioctl"))
 		return failed_request == KVM_CHECK_EXTENSION || failed_request == KVM_SET_TSC_KHZ ||
 		       failed_request == KVM_KVMCLOCK_CTRL || failed_request == KVM_GET_IRQCHIP ||
-		       failed_request == KVM_SET_CLOCK;
+		       failed_request == KVM_SET_CLOCK || failed_request == USERFAULTFD_IOC_NEW;
 	snprintf(word, sizeof(word), "%s ", failed);
 	return strstr(optional, word) || (more && strstr(more, word));
 }
@@ -253,6 +255,7 @@ int __wrap_fcntl64(int fd, int command, ...)
 }
 
 /* The monitor calls it for KVM and taps only. */
+int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
 int __wrap_ioctl(int fd, unsigned long request, ...)
@@ -269,6 +272,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		errno = EIO;
 		return -1;
 	}
+	/* Userfaultfds are real ones. */
+	if (_IOC_TYPE(request) == USERFAULTFD_IOC)
+		return __real_ioctl(fd, request, argument);
 	return fake_kvm_ioctl(request, argument);
 }
 

@@ -29,6 +29,8 @@
 #include "devices/devices.h"
 #include "jailer/tree.h"
 #include "machine/internal.h"
+#include "machine/pager.h"
+#include "mem/userfault.h"
 #include "mmds/frame_ring.h"
 #include "mmds/mmds.h"
 #include "mmds/store.h"
@@ -536,6 +538,58 @@ MAKE(make_memory)
 	(void)c;
 	if (!r)
 		*out = &other_mem;
+	return r;
+}
+
+MAKE(make_userfault)
+{
+	int fd, r = userfault_open(&fd, e);
+
+	(void)c;
+	if (!r)
+		*out = (void *)(intptr_t)fd;
+	return r;
+}
+
+/* Who listens does not accept: the handshake needs no answer. */
+static struct unix_listener handler_socket;
+
+static void before_pager(const struct constructor *c)
+{
+	struct err e;
+	int r = unix_listener_open(&handler_socket, "socket", "handler", &e);
+
+	assert(r == 0);
+	(void)r;
+	before_platform(c);
+}
+
+static void after_pager(const struct constructor *c)
+{
+	after_platform(c);
+	unix_listener_close(&handler_socket);
+}
+
+static void unmake_pager(void *out)
+{
+	pager_stop(out);
+	mem_fini(&other_mem);
+	pager_free(out);
+}
+
+MAKE(make_pager)
+{
+	struct pager *pager;
+	int r = pager_new("handler", fp.p.loop, &pager, e);
+
+	(void)c;
+	if (r < 0)
+		return r;
+	r = pager_map(pager, &layout, &other_mem, e);
+	if (r < 0)
+		unmake_pager(pager);
+	else
+		*out = pager;
 	return r;
 }
 
@@ -1155,6 +1209,9 @@ const struct constructor constructors_of_parts[] = {
 	WITH("cmdline_make", before_config_saved, after_config_saved, make_cmdline, free),
 	PLAIN("mem_init_anonymous", make_memory, unmake_memory),
 	PLAIN("mem_init_handler", make_handler_memory, unmake_memory),
+	/* The device, or else the system call; a pidfd, or else it is not known who listens. */
+	{ "userfault_open", NULL, NULL, make_userfault, unmake_fd, NULL, "open ", false },
+	{ "pager_new, pager_map", before_pager, after_pager, make_pager, unmake_pager, NULL, "open ", false },
 	WITH("snapshot_write_pair, memfile_write, mem_survey_init, pagemap_init", before_pair, after_pair, make_pair,
 	     NULL),
 	WITH("snapshot_write_pair, memfile_write_diff", before_pair_is_read, after_pair, make_diff, NULL),

@@ -116,15 +116,6 @@ int machine_pause(struct machine *m, struct err *e)
 	return r;
 }
 
-int machine_resume(struct machine *m, struct err *e)
-{
-	int r = fake_call("resume", e);
-
-	if (!r)
-		m->paused = false;
-	return r;
-}
-
 /* At once, or when the test says so. */
 static void fake_done(machine_done_fn *done, void *arg, int r, const struct err *e)
 {
@@ -136,6 +127,47 @@ static void fake_done(machine_done_fn *done, void *arg, int r, const struct err 
 	fake.done_arg = arg;
 	fake.done_r = r;
 	fake.done_error = *e;
+}
+
+bool machine_memory_is_served(const struct machine *m)
+{
+	(void)m;
+	return fake.is_served;
+}
+
+void machine_load_served(const struct snapshot_load_config *load, struct vm_config *config,
+			 const struct mmds_store *metadata, struct loop *loop, struct machine **out,
+			 machine_done_fn *done, void *arg)
+{
+	struct err e = { "" };
+
+	assert(load->is_served);
+	*out = NULL;
+	fake_done(done, arg, machine_load(load, config, metadata, loop, out, &e), &e);
+}
+
+void machine_prepare_resume(struct machine *m, machine_done_fn *done, void *arg)
+{
+	struct err e = { "" };
+
+	(void)m;
+	fake_done(done, arg, fake_call("prepare", &e), &e);
+}
+
+void machine_pause_beside(struct machine *m, machine_done_fn *done, void *arg)
+{
+	struct err e = { "" };
+
+	fake_done(done, arg, machine_pause(m, &e), &e);
+}
+
+int machine_resume(struct machine *m, struct err *e)
+{
+	int r = fake_call("resume", e);
+
+	if (!r)
+		m->paused = false;
+	return r;
 }
 
 void fake_machine_finish(void)

@@ -15,6 +15,7 @@ struct fake_machine {
 	unsigned int alive;
 	char path[256];	  /* the last save's or load's snapshot_path, or the last update's path_on_host */
 	char serial[256]; /* serial_out_path in the configuration that a load was given */
+	bool is_served;	  /* a page-fault handler has the memory */
 	bool is_slow;	  /* what is beside the loop is done when fake_machine_finish() is called */
 	machine_done_fn *done;
 	void *done_arg;

@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "state/codec.h"
+#include "fake_handler.h"
 #include "fake_platform.h"
 #include "ring_driver.h"
 
@@ -778,12 +779,49 @@ static void forged_queue_state_is_refused(void **state)
 	}
 }
 
+/* What a resume will touch is had first: rings, tables and buffers, and no more than there can be of them in a leak event. */
+static void what_a_queue_has_is_had_from_a_handler(void **state)
+{
+	static const struct mem_layout layout = { .num_regions = 1, .regions = { { 0, 8u << 20 } } };
+	const struct ring_buf in[] = { { 0x200ff0, 0x20 }, { 0x300000, 5u << 20 } }, out = { 0x100000, 1 };
+	struct fake_handler handler;
+	struct ring_driver ring;
+	struct guest_mem mem;
+	struct virtq q;
+
+	(void)state;
+	fake_handler_map(&handler, &mem, &layout);
+	memset(handler.served[0], true, 0x30); /* the driver's doing */
+	ring_init(&ring, &mem, RING_GPA, 256);
+	virtq_init(&q, &mem, 256);
+	q.desc = ring.desc;
+	q.avail = ring.avail;
+	q.used = ring.used;
+	assert_int_equal(virtq_prepare(&q, true), 0); /* not ready: nothing */
+	assert_int_equal(virtq_enable(&q, WITH_INDIRECT), 0);
+	ring_add_indirect(&ring, TABLE_GPA, &out, 1, in, 2);
+	memset(handler.served[0] + RING_GPA / MEM_PAGE_SIZE, false, 1);
+	handler.fails = -ETIMEDOUT;
+	assert_int_equal(virtq_prepare(&q, true), -ETIMEDOUT);
+	handler.fails = 0;
+	memset(handler.served[0] + RING_GPA / MEM_PAGE_SIZE, true, 1);
+	assert_int_equal(virtq_prepare(&q, false), 0);
+	assert_int_equal(handler.num_served, 0);
+	assert_int_equal(virtq_prepare(&q, true), 0);
+	assert_true(handler.served[0][0x100]);
+	assert_true(handler.served[0][0x200] && handler.served[0][0x201]);
+	assert_int_equal(handler.num_served, 3); /* and not what is too long */
+	assert_int_equal(q.next_avail, 0);
+	mem_fini(&mem);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(sizes_are_powers_of_two_up_to_the_maximum),
+		T(what_a_queue_has_is_had_from_a_handler),
 		T(misaligned_rings_are_refused),
 		T(rings_that_are_not_whole_in_memory_are_refused),
 		T(queue_that_is_not_ready_does_nothing),

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <pty.h>
 #include <sched.h>
@@ -159,7 +160,8 @@ static void what_no_monitor_needs_is_forbidden_in_every_thread(void **state)
 		{ "setns", SYS_setns, { NO_FD } },
 		{ "ptrace", SYS_ptrace, { 0 } },
 		{ "process_vm_writev", SYS_process_vm_writev, { 0 } },
-		{ "pidfd_open", SYS_pidfd_open, { 1 } },
+		{ "pidfd_send_signal", SYS_pidfd_send_signal, { NO_FD } },
+		{ "pidfd_getfd", SYS_pidfd_getfd, { NO_FD } },
 		{ "kill", SYS_kill, { 1 } },
 		{ "tkill", SYS_tkill, { 1 } },
 		{ "socket", SYS_socket, { AF_INET, SOCK_STREAM } },
@@ -181,7 +183,6 @@ static void what_no_monitor_needs_is_forbidden_in_every_thread(void **state)
 		{ "capset", SYS_capset, { 0 } },
 		{ "bpf", SYS_bpf, { 0 } },
 		{ "perf_event_open", SYS_perf_event_open, { 0 } },
-		{ "userfaultfd", SYS_userfaultfd, { 0 } },
 		{ "keyctl", SYS_keyctl, { 0 } },
 		{ "init_module", SYS_init_module, { 0 } },
 		{ "kexec_load", SYS_kexec_load, { 0 } },
@@ -258,6 +259,10 @@ static void what_builds_a_machine_goes_away_before_a_guest_runs(void **state)
 		{ "bind", SYS_bind, { NO_FD } },
 		{ "listen", SYS_listen, { NO_FD } },
 		{ "umask", SYS_umask, { 0 } },
+		{ "userfaultfd", SYS_userfaultfd, { -1 } }, /* EINVAL */
+		{ "UFFDIO_REGISTER", SYS_ioctl, { NO_FD, (long)UFFDIO_REGISTER } },
+		{ "getsockopt", SYS_getsockopt, { NO_FD, SOL_SOCKET } },
+		{ "pidfd_open", SYS_pidfd_open, { NO_FD } },
 		{ "TUNSETIFF", SYS_ioctl, { NO_FD, TUNSETIFF } },
 		{ "TUNGETIFF", SYS_ioctl, { NO_FD, (long)TUNGETIFF } },
 		{ "TUNSETVNETHDRSZ", SYS_ioctl, { NO_FD, TUNSETVNETHDRSZ } },

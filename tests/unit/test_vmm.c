@@ -498,6 +498,68 @@ static void resume_vm_loads_and_resumes(void **state)
 	assert_string_equal(fake.calls, "load resume ");
 }
 
+static const char load_served[] = "{'snapshot_path':'s','mem_backend':{'backend_path':'m','backend_type':'Uffd'},"
+				  "'resume_vm':true}";
+
+/* Each step may wait for a page: the loop answers others meanwhile. */
+static void memory_of_a_handler_is_waited_for_beside_the_loop(void **state)
+{
+	unsigned int idle = 0;
+	json_t *reply = NULL;
+
+	(void)state;
+	vmm_set_on_idle(&vmm, note_idle, &idle);
+	fake.is_slow = true;
+	fake.is_served = true;
+	assert_int_equal(act("PUT snapshot/load", load_served), VMM_LATER);
+	assert_int_equal(vmm_state(&vmm), VMM_NOT_STARTED);
+	assert_true(must_wait("PUT", "actions"));
+	assert_false(must_wait("GET", ""));
+	fake_machine_finish();
+	assert_string_equal(fake.calls, "load prepare ");
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
+	assert_int_equal(idle, 0);
+	fake_machine_finish();
+	assert_int_equal(idle, 1);
+	assert_int_equal(vmm_result(&vmm, &reply, &e), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), VMM_LATER);
+	fake_machine_finish();
+	assert_int_equal(vmm_result(&vmm, &reply, &e), 0);
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED);
+	assert_int_equal(act("PATCH vm", "{'state':'Paused'}"), 0); /* it is already */
+	fake.fail = "prepare";
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed'}"), VMM_LATER);
+	fake_machine_finish();
+	assert_int_equal(vmm_result(&vmm, &reply, &e), -EIO);
+	assert_int_equal(vmm_state(&vmm), VMM_PAUSED); /* and there: the handler may serve the next time */
+	fake.fail = NULL;
+	assert_int_equal(act("PATCH vm", "{'state':'Resumed'}"), VMM_LATER);
+	fake_machine_finish();
+	assert_int_equal(vmm_result(&vmm, &reply, &e), 0);
+	assert_string_equal(fake.calls, "load prepare resume pause prepare prepare resume ");
+}
+
+static void a_handler_that_fails_leaves_everything_as_it_was(void **state)
+{
+	static const char *const failures[] = { "load", "prepare", "resume" };
+
+	(void)state;
+	fake.is_served = true;
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+		fake.fail = failures[i];
+		assert_int_equal(act("PUT snapshot/load", load_served), -EIO);
+		assert_error("Load snapshot error: ");
+		assert_error("the fake fails");
+		assert_int_equal(vmm_state(&vmm), VMM_NOT_STARTED);
+		assert_int_equal(fake.alive, 0);
+	}
+	fake.fail = NULL;
+	assert_int_equal(act("PUT snapshot/load", load_served), 0); /* again */
+	assert_int_equal(vmm_state(&vmm), VMM_RUNNING);
+}
+
 static void a_failed_load_leaves_everything_as_it_was(void **state)
 {
 	static const char *const failures[] = { "load", "resume" };
@@ -820,6 +882,8 @@ int main(void)
 		TEST(a_load_fills_the_configuration),
 		TEST(resume_vm_loads_and_resumes),
 		TEST(a_failed_load_leaves_everything_as_it_was),
+		TEST(memory_of_a_handler_is_waited_for_beside_the_loop),
+		TEST(a_handler_that_fails_leaves_everything_as_it_was),
 		TEST(a_failed_start_can_be_repeated),
 		TEST(pause_and_resume_may_be_repeated),
 		TEST(lifecycle_actions_reach_the_machine),

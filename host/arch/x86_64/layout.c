@@ -2,6 +2,7 @@
 /* Where RAM goes: below the MMIO gap first, what does not fit from 4 GiB on. Pure. */
 #include "arch/arch.h"
 #include "arch/x86_64/ram.h"
+#include "mem/pages.h"
 
 void arch_mem_layout(uint64_t size, struct mem_layout *layout)
 {
@@ -18,4 +19,9 @@ void arch_mem_layout(uint64_t size, struct mem_layout *layout)
 gpa_t ram_low_end(const struct guest_mem *mem)
 {
 	return mem->num_regions > 0 && mem->regions[0].gpa == 0 ? mem->regions[0].size : 0;
+}
+
+int arch_prepare_own(const struct guest_mem *mem)
+{
+	return mem_prepare(mem, ARCH_VMCLOCK_GPA, ARCH_VMGENID_GPA + MEM_PAGE_SIZE - ARCH_VMCLOCK_GPA);
 }

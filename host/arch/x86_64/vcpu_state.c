@@ -20,6 +20,7 @@
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
+#include "mem/pages.h"
 #include "state/codec.h"
 #include "state/table.h"
 
@@ -29,6 +30,9 @@
 
 /* Guests cannot tell a clock that is off by less: 250 parts in a million is what NTP corrects. */
 #define VCPU_TSC_TOLERANCE_PPM 250
+
+/* struct pvclock_vcpu_time_info of Linux. */
+#define VCPU_CLOCK_LEN 32
 
 /* Linux 6.18: KVM_X86_REG_KVM(KVM_REG_GUEST_SSP); Debian's headers are older. */
 #define VCPU_REG_GUEST_SSP (KVM_REG_X86 | KVM_REG_SIZE_U64 | 3ull << 32)
@@ -390,4 +394,27 @@ bool arch_vcpu_state_has_pmu(struct dec *dec)
 			return true;
 	}
 	return false;
+}
+
+int arch_vcpu_prepare(struct dec *dec, const struct guest_mem *mem)
+{
+	static const uint32_t clocks[] = { 0x12, 0x4b564d01 }; /* MSR_KVM_SYSTEM_TIME, and its successor */
+	struct kvm_msr_entry entry;
+	struct kvm_sregs sregs;
+	size_t len;
+	const uint8_t *data = dec_blob(dec, "msrs", 0, STATE_SIZE(struct vcpu_image, msrs), &len);
+	int r = 0;
+
+	for (size_t at = 0; data && at + sizeof(entry) <= len && r == 0; at += sizeof(entry)) {
+		memcpy(&entry, data + at, sizeof(entry));
+		for (size_t i = 0; i < ARRAY_SIZE(clocks) && r == 0; i++)
+			if (entry.index == clocks[i] && entry.data & 1)
+				r = mem_prepare(mem, entry.data - 1, VCPU_CLOCK_LEN);
+	}
+	/* Page tables: with PAE KVM reads the first of them at once. */
+	data = dec_blob(dec, "sregs", sizeof(sregs), sizeof(sregs), &len);
+	if (!data || r < 0)
+		return r;
+	memcpy(&sregs, data, sizeof(sregs));
+	return mem_prepare(mem, sregs.cr3 / MEM_PAGE_SIZE * MEM_PAGE_SIZE, MEM_PAGE_SIZE);
 }

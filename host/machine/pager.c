@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The thread that touches pages, and who asks it.
+ *
+ * Theory of operation. A touch ends when the page is there, and not before:
+ * neither a signal nor a clock helps. The thread that does it may be lost, the
+ * one that asks must not. So the asker waits for progress, page by page, and
+ * gives up after PAGER_PATIENCE_S without any; the touch goes on, and the next
+ * asker waits for it first. When the memory goes, it is unregistered, which
+ * lets all go on that still wait.
+ */
+#include "machine/pager.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "machine/pager_internal.h"
+#include "mem/userfault.h"
+#include "sandbox/sandbox.h"
+
+#define PAGER_STACK_SIZE (128u * 1024)
+#define PAGER_END_S	 2 /* how long the end waits for a thread */
+
+static void *pager_touch(void *arg)
+{
+	struct pager *p = arg;
+	struct err e;
+
+	thread_set_name("fc_pages");
+	if (sandbox_enter(SANDBOX_FILES, &e)) {
+		log_error("%s", e.text);
+		loop_stop(p->loop, 1);
+		return NULL;
+	}
+	pthread_mutex_lock(&p->mutex);
+	while (!p->ends) {
+		const volatile uint8_t *page;
+
+		if (p->at == p->end) {
+			pthread_cond_wait(&p->cond, &p->mutex);
+			continue;
+		}
+		page = p->region->host + p->at;
+		p->touching = true;
+		pthread_mutex_unlock(&p->mutex);
+		(void)*page;
+		pthread_mutex_lock(&p->mutex);
+		p->touching = false;
+		if (p->at != p->end)
+			p->at += MEM_PAGE_SIZE;
+		if (p->at == p->end)
+			pthread_cond_broadcast(&p->cond);
+	}
+	pthread_mutex_unlock(&p->mutex);
+	return NULL;
+}
+
+/* Until there was something new, or a second is over. */
+static void pager_wait(struct pager *p)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PAGER_TICK_MS / 1000;
+	(void)pthread_cond_timedwait(&p->cond, &p->mutex, &until);
+}
+
+/* With the mutex: until nothing is to be touched any more. A process that was stopped meanwhile has not waited. */
+static int pager_await(struct pager *p)
+{
+	unsigned int ticks = 0;
+	uint64_t seen = p->at;
+
+	while (!p->gone && (p->at != p->end || p->touching)) {
+		if (ticks++ == PAGER_PATIENCE_S * 1000 / PAGER_TICK_MS)
+			return -ETIMEDOUT;
+		pager_wait(p);
+		if (p->at != seen)
+			ticks = 0;
+		seen = p->at;
+	}
+	return p->gone ? -ENOTCONN : 0;
+}
+
+static int pager_populate(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	struct pager *p = ctx;
+	int r;
+
+	pthread_mutex_lock(&p->mutex);
+	r = pager_await(p); /* a page that nobody waits for any more */
+	if (r == 0) {
+		p->region = region;
+		p->at = offset;
+		p->end = offset + len;
+		pthread_cond_broadcast(&p->cond);
+		r = pager_await(p);
+		p->at = p->end;
+	}
+	pthread_mutex_unlock(&p->mutex);
+	return r;
+}
+
+static int pager_discard(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	return userfault_discard(((struct pager *)ctx)->uffd, region, offset, len);
+}
+
+static void pager_on_ping(void *ctx, uint32_t events)
+{
+	struct pager *p = ctx;
+	eventfd_t ignored;
+
+	(void)events;
+	if (eventfd_read(p->ping_fd, &ignored) == 0)
+		atomic_fetch_add(&p->pongs, 1);
+}
+
+static int pager_init(struct pager *p, const char *path, struct err *e)
+{
+	p->path = strdup(path);
+	p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	p->ping_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!p->path || p->stop_fd < 0 || p->ping_fd < 0)
+		return err_errno(e, errno, "cannot prepare for a page-fault handler");
+	p->ping = loop_add(p->loop, p->ping_fd, EPOLLIN, pager_on_ping, p);
+	if (!p->ping)
+		return err_errno(e, errno, "cannot watch an eventfd");
+	return pager_connect(p, e);
+}
+
+int pager_new(const char *path, struct loop *loop, struct pager **out, struct err *e)
+{
+	struct pager *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return err_errno(e, ENOMEM, "cannot prepare for a page-fault handler");
+	*p = (struct pager){ .loop = loop, .uffd = -1, .socket = -1, .process = -1, .stop_fd = -1, .ping_fd = -1 };
+	pthread_mutex_init(&p->mutex, NULL);
+	pthread_cond_init(&p->cond, NULL);
+	r = pager_init(p, path, e);
+	if (r == 0)
+		r = userfault_open(&p->uffd, e);
+	if (r < 0) {
+		pager_free(p);
+		return r;
+	}
+	*out = p;
+	return 0;
+}
+
+int pager_map(struct pager *p, const struct mem_layout *layout, struct guest_mem *mem, struct err *e)
+{
+	const struct mem_handler handler = { .populate = pager_populate, .discard = pager_discard, .ctx = p };
+	int r = mem_init_handler(mem, layout, &handler, e);
+
+	if (r < 0)
+		return r;
+	p->mem = mem;
+	r = userfault_register(p->uffd, mem, e);
+	if (r == 0)
+		r = pager_send(p, e);
+	if (r < 0)
+		return r;
+	r = thread_start(&p->toucher, PAGER_STACK_SIZE, pager_touch, p);
+	p->has_toucher = r == 0;
+	if (r == 0)
+		r = thread_start(&p->watcher, PAGER_STACK_SIZE, pager_watch, p);
+	p->has_watcher = r == 0 && p->has_toucher;
+	return r < 0 ? err_errno(e, -r, "cannot start a thread for guest memory") : 0;
+}
+
+int pager_explain(struct pager *p, int r, struct err *e)
+{
+	if (r == -ENOTCONN)
+		return err_set(e, EIO, "mem_backend: the page-fault handler at \"%s\" has ended", p->path);
+	if (r == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT,
+			       "mem_backend: the page-fault handler at \"%s\" has not served a page for %u s", p->path,
+			       PAGER_PATIENCE_S);
+	return err_errno(e, -r, "mem_backend: guest memory cannot be had");
+}
+
+int pager_start(struct pager *p, struct err *e)
+{
+	bool gone;
+
+	pthread_mutex_lock(&p->mutex);
+	gone = p->gone;
+	p->started = !gone;
+	pthread_mutex_unlock(&p->mutex);
+	return gone ? pager_explain(p, -ENOTCONN, e) : 0;
+}
+
+/* Watching thread. What the guest has not touched yet is lost. */
+void pager_note_end(struct pager *p)
+{
+	bool started;
+
+	pthread_mutex_lock(&p->mutex);
+	started = p->started && !p->gone;
+	pthread_mutex_unlock(&p->mutex);
+	if (started)
+		log_error(
+			"The page-fault handler at \"%s\" has ended, and with it the memory of this machine: shutting "
+			"down.",
+			p->path);
+	pager_give_up(p);
+	if (started)
+		loop_stop(p->loop, 1);
+}
+
+void pager_give_up(struct pager *p)
+{
+	pthread_mutex_lock(&p->mutex);
+	p->gone = true;
+	pthread_cond_broadcast(&p->cond);
+	pthread_mutex_unlock(&p->mutex);
+}
+
+static bool pager_join(pthread_t thread)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PAGER_END_S;
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
+/*
+ * A machine that has run may have a request in flight whose bytes are in a page that was not served: were the memory let go, a
+ * disk would be written with zeroes. Its threads end with the process.
+ */
+void pager_stop(struct pager *p)
+{
+	if (!p)
+		return;
+	if (p->mem && !p->started)
+		userfault_unregister(p->uffd, p->mem);
+	pthread_mutex_lock(&p->mutex);
+	p->ends = true;
+	pthread_cond_broadcast(&p->cond);
+	pthread_mutex_unlock(&p->mutex);
+	(void)eventfd_write(p->stop_fd, 1);
+	if (p->has_watcher && pager_join(p->watcher))
+		p->has_watcher = false;
+	if (p->has_toucher && pager_join(p->toucher))
+		p->has_toucher = false;
+}
+
+void pager_free(struct pager *p)
+{
+	if (!p)
+		return;
+	loop_remove(p->ping);
+	if (p->has_watcher || p->has_toucher) {
+		log_warn("A thread waits for the page-fault handler at \"%s\" and has not ended.", p->path);
+		return;
+	}
+	cleanup_close(&p->ping_fd);
+	cleanup_close(&p->stop_fd);
+	cleanup_close(&p->process);
+	cleanup_close(&p->socket);
+	if (!p->started) /* as above: what waits goes on when the last one closes it */
+		cleanup_close(&p->uffd);
+	pthread_cond_destroy(&p->cond);
+	pthread_mutex_destroy(&p->mutex);
+	free(p->path);
+	free(p);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the pager's files share. */
+#ifndef MACHINE_PAGER_INTERNAL_H
+#define MACHINE_PAGER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "machine/pager.h"
+
+#define PAGER_PATIENCE_S 10 /* without a page that somebody of ours waits for */
+#define PAGER_LOOP_S	 20 /* without a sign of the loop, which may itself wait 10 s for vCPUs and devices */
+#define PAGER_TICK_MS	 1000
+
+struct pager {
+	char *path;	       /* owned */
+	struct loop *loop;     /* borrowed */
+	struct guest_mem *mem; /* borrowed; NULL before pager_map() */
+	int uffd, socket;      /* owned */
+	int process;	       /* owned: a pidfd of whoever listens at the socket, or -1: it cannot be known */
+
+	pthread_mutex_t mutex; /* guards what follows */
+	pthread_cond_t cond;
+	bool ends, gone, started;
+	const struct mem_region *region; /* the pages to touch: from at to end */
+	uint64_t at, end;
+	bool touching; /* the thread is in the page at `at`, or on its way there */
+	pthread_t toucher, watcher;
+	bool has_toucher, has_watcher;
+
+	int stop_fd; /* owned eventfd: the watching ends */
+	int ping_fd; /* owned eventfd, which the loop reads */
+	struct loop_source *ping;
+	atomic_uint pongs;
+};
+
+/* pager_connect.c */
+int pager_connect(struct pager *p, struct err *e) must_check;
+/* Sends the descriptor and where memory is, in one message. */
+int pager_send(struct pager *p, struct err *e) must_check;
+
+/* pager_watch.c: the thread, and what it does when the handler has ended. */
+void *pager_watch(void *arg);
+
+/* pager.c */
+void pager_note_end(struct pager *p);
+
+#endif
