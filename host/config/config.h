@@ -13,6 +13,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/rate_limiter.h"
+#include "config/cpu_config.h"
+#include "config/lists.h"
 
 #define CONFIG_MAX_VCPUS       32
 #define CONFIG_MAX_DRIVES      16
@@ -40,11 +42,14 @@ struct machine_config {
 	bool track_dirty_pages;	    /* KVM logs what the guest writes, for Diff snapshots */
 	enum huge_pages huge_pages; /* 2M is not accepted so far */
 	bool vm_generation_id;	    /* extension, default true: the machine has a VM Generation ID device */
+	bool has_cpu_template;
+	enum cpu_template cpu_template; /* NONE if there is a struct cpu_config */
 };
 
 /* A PATCH of the machine configuration: has_* says what is given. */
 struct machine_config_patch {
-	bool has_vcpu_count, has_mem_size_mib, has_smt, has_track_dirty_pages, has_huge_pages, has_vm_generation_id;
+	bool has_vcpu_count, has_mem_size_mib, has_smt, has_track_dirty_pages, has_huge_pages, has_vm_generation_id,
+		has_cpu_template;
 	struct machine_config values;
 };
 
@@ -129,13 +134,6 @@ struct vsock_config {
 	char *vsock_id; /* means nothing */
 };
 
-#define CONFIG_LIST_MAX 8
-
-struct string_list {
-	unsigned int num;
-	char *items[CONFIG_LIST_MAX]; /* owned */
-};
-
 enum mmds_version { MMDS_V1, MMDS_V2 };
 
 struct mmds_config {
@@ -171,6 +169,7 @@ struct metrics_config {
 struct vm_config {
 	struct boot_source_config boot_source;
 	struct machine_config machine;
+	struct cpu_config cpu;
 	unsigned int num_drives;
 	struct drive_config drives[CONFIG_MAX_DRIVES]; /* root device first, else in the order they came */
 	unsigned int num_networks;
@@ -213,8 +212,6 @@ struct snapshot_load_config {
 	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
 	struct network_overrides network_overrides;
 };
-
-void string_list_fini(struct string_list *list); /* empties it */
 
 /* A copy of value takes the place of what a struct above owns at *at. -ENOMEM, and *at is as it was. */
 int config_replace_string(char **at, const char *value, struct err *e) must_check;

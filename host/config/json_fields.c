@@ -14,13 +14,9 @@
 #include "base/json_text.h"
 #include "base/names.h"
 #include "config/config.h"
+#include "config/json_internal.h"
 
-#define SHOWN_MAX      80
-#define FIELD_NAME_MAX 160
-
-/* How deep tables may nest; it bounds the recursion by our own tables, not by the input. */
-static int json_fields_decode_at(const struct field_table *table, json_t *obj, void *out, const char *prefix,
-				 struct err *e);
+#define SHOWN_MAX 80
 
 static void json_text_cut(char *buf, size_t size, const char *text)
 {
@@ -99,7 +95,7 @@ static void json_enum_list(const struct field *f, char *buf, size_t size)
 	}
 }
 
-static int json_field_refuse_value(const struct field *f, const char *name, json_t *value, struct err *e)
+int json_field_refuse_value(const struct field *f, const char *name, json_t *value, struct err *e)
 {
 	char expected[256];
 
@@ -121,6 +117,10 @@ static int json_field_refuse_value(const struct field *f, const char *name, json
 		break;
 	case FIELD_STRINGS:
 		snprintf(expected, sizeof(expected), "an array of %llu to %llu strings", (unsigned long long)f->min,
+			 (unsigned long long)f->max);
+		break;
+	case FIELD_ARRAY:
+		snprintf(expected, sizeof(expected), "an array of %llu to %llu objects", (unsigned long long)f->min,
 			 (unsigned long long)f->max);
 		break;
 	case FIELD_OBJECT:
@@ -230,6 +230,8 @@ static int json_field_decode(const struct field *f, const char *name, json_t *va
 		if (!json_is_object(value))
 			return json_field_refuse_value(f, name, value, e);
 		return json_fields_decode_at(f->sub, value, at, name, e);
+	case FIELD_ARRAY:
+		return json_decode_array(f, name, value, at, e);
 	case FIELD_CUSTOM:
 		return f->custom(value, at, name, e);
 	case FIELD_LATER:
@@ -267,8 +269,7 @@ static void json_field_name(char *buf, size_t size, const char *prefix, const ch
 	snprintf(buf, size, "%s%s%s", prefix, prefix[0] ? "." : "", key);
 }
 
-static int json_fields_decode_at(const struct field_table *table, json_t *obj, void *out, const char *prefix,
-				 struct err *e)
+int json_fields_decode_at(const struct field_table *table, json_t *obj, void *out, const char *prefix, struct err *e)
 {
 	char name[FIELD_NAME_MAX];
 	const char *key;
@@ -427,6 +428,8 @@ static json_t *json_field_encode(const struct field *f, const char *in)
 		return json_encode_strings(at);
 	case FIELD_OBJECT:
 		return json_encode_object(f, at);
+	case FIELD_ARRAY:
+		return json_encode_array(f, at);
 	case FIELD_CUSTOM:
 	case FIELD_LATER:
 		break;

@@ -24,6 +24,7 @@ enum field_type {
 	FIELD_ENUM,    /* an enum, by its place in names */
 	FIELD_STRINGS, /* struct string_list; min and max count strings, which have 1 to CONFIG_PATH_MAX bytes */
 	FIELD_OBJECT,  /* the fields of sub, in the struct at offset */
+	FIELD_ARRAY,   /* struct field_array of structs of sub; min and max count them */
 	FIELD_CUSTOM,  /* what custom makes of it; never written */
 	FIELD_LATER,   /* Firecracker has it and we do not yet: nothing is stored; written as null */
 };

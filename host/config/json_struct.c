@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config.h"
-#include "config/json_fields.h"
+#include "config/json_internal.h"
 
 void string_list_fini(struct string_list *list)
 {
@@ -38,6 +37,8 @@ static void json_fields_drop(const struct field_table *table, char *obj)
 			free(*(char **)(obj + f->offset));
 		else if (f->type == FIELD_STRINGS)
 			string_list_fini((struct string_list *)(obj + f->offset));
+		else if (f->type == FIELD_ARRAY)
+			json_array_fini(f, (struct field_array *)(obj + f->offset));
 		else if (f->type == FIELD_OBJECT)
 			json_fields_drop(f->sub, obj + f->offset);
 	}

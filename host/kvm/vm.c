@@ -160,6 +160,7 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 		.num_vcpus = setup->num_vcpus,
 		.smt = setup->smt,
 		.has_pmu = setup->pmu,
+		.config = setup->config,
 		.on_exit = on_exit,
 		.on_exit_ctx = on_exit_ctx,
 		.exit_told = ATOMIC_FLAG_INIT,
@@ -179,6 +180,7 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 		vm_free(vm);
 		return r;
 	}
+	vm->config = NULL;
 	*vm_out = vm;
 	return 0;
 }

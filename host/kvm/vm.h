@@ -17,6 +17,7 @@
 #include "mem/mem.h"
 
 struct vcpu;
+struct vm_config;
 
 /* Why the guest stopped for good; told once, on the vCPU's thread. */
 enum vm_exit {
@@ -42,8 +43,10 @@ struct vm_arch_ops {
 struct vm_setup {
 	const struct vm_arch_ops *arch;
 	unsigned int num_vcpus;
-	bool smt;	      /* two threads a core */
-	bool pmu;	      /* performance counters, for a guest of an old snapshot that was given them */
+	bool smt; /* two threads a core */
+	bool pmu; /* performance counters, for a guest of an old snapshot that was given them */
+	const struct vm_config
+		*config; /* of a machine that boots, for arch; NULL: it is loaded, and has what its snapshot says */
 	bool log_dirty_pages; /* the memory gets a log of what the guest writes (mem_set_guest_log()) */
 };
 
@@ -56,8 +59,9 @@ struct vm {
 	struct guest_mem *mem; /* borrowed */
 	unsigned int num_vcpus;
 	bool smt;
-	bool has_pmu;	    /* asked for; or there because this KVM cannot take it away */
-	struct vcpu *vcpus; /* owned array */
+	bool has_pmu;			/* asked for; or there because this KVM cannot take it away */
+	struct vcpu *vcpus;		/* owned array */
+	const struct vm_config *config; /* borrowed while vm_new() runs, as struct vm_setup's */
 	void (*on_exit)(void *ctx, enum vm_exit why);
 	void *on_exit_ctx;
 	void *arch;	       /* owned; what vm_arch_ops.vm_init keeps for the vCPUs, malloc'ed */

@@ -79,8 +79,8 @@ int machine_assemble(struct machine *m, struct err *e) must_check;
 void machine_forget_save(struct machine *m);
 /* load_served.c: NULL is fine; after the machine was freed. */
 void machine_forget_load(struct load_served *s);
-/* machine.c: memory is there; makes bus, VM and devices. */
-int machine_build(struct machine *m, struct err *e) must_check;
+/* machine.c: memory is there; makes bus, VM and devices. boots: the processors are as the configuration says, not as a snapshot. */
+int machine_build(struct machine *m, bool boots, struct err *e) must_check;
 struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata, struct loop *loop);
 
 #endif

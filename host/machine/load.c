@@ -137,7 +137,7 @@ static int load_machine(struct machine_load *l, struct err *e)
 	if (!r && m->config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
 		r = mem_use_huge_pages(&m->mem, e);
 	if (!r)
-		r = machine_build(m, e);
+		r = machine_build(m, false, e);
 	if (r < 0)
 		return r;
 	r = load_state(m, l->file.state, l->how->clock_realtime, e);

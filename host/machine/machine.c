@@ -39,13 +39,14 @@ struct machine *machine_alloc(const struct vm_config *config, const struct mmds_
 	return m;
 }
 
-int machine_build(struct machine *m, struct err *e)
+int machine_build(struct machine *m, bool boots, struct err *e)
 {
 	const struct vm_setup setup = {
 		.arch = &arch_vm_ops,
 		.num_vcpus = m->config->machine.vcpu_count,
 		.smt = m->config->machine.smt,
 		.pmu = m->pmu,
+		.config = boots ? m->config : NULL,
 		.log_dirty_pages = m->config->machine.track_dirty_pages,
 	};
 	int r = vm_new(&setup, &m->bus, &m->mem, machine_on_exit, m, &m->vm, e);
@@ -80,7 +81,7 @@ int machine_boot(const struct vm_config *config, bool boot_timer, const struct m
 	if (!r && config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
 		r = mem_use_huge_pages(&m->mem, e);
 	if (!r)
-		r = machine_build(m, e);
+		r = machine_build(m, true, e);
 	if (!r)
 		r = arch_boot(m->vm, m->config, &m->board, e);
 	if (!r)

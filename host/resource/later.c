@@ -41,7 +41,6 @@ METRICS_DEFINE(pmem, PMEM_METRICS, false)
 METRICS_DECLARE_TIMED(memory_hotplug, MEMORY_HOTPLUG_METRICS, MEMORY_HOTPLUG_TIMES)
 METRICS_DEFINE_TIMED(memory_hotplug, MEMORY_HOTPLUG_METRICS, MEMORY_HOTPLUG_TIMES, false)
 
-REQUEST_COUNTERS(cpu_put_counters, "put", "cpu_cfg");
 REQUEST_COUNTERS(pmem_put_counters, "put", "pmem");
 REQUEST_COUNTERS(pmem_patch_counters, "patch", "pmem");
 REQUEST_COUNTER(hotplug_get_counters, "get", "hotplug_memory");
@@ -50,10 +49,6 @@ REQUEST_COUNTERS(hotplug_patch_counters, "patch", "hotplug_memory");
 
 const struct resource_later resources_later[] = {
 	{ .why = "drives cannot be unplugged", .endpoints = { "DELETE drives/{id}" } },
-	{ .section = "cpu-config",
-	  .why = "there are no CPU templates",
-	  .endpoints = { "PUT cpu-config" },
-	  .put = &cpu_put_counters },
 	{ .why = "network interfaces cannot be unplugged", .endpoints = { "DELETE network-interfaces/{id}" } },
 	{ .section = "pmem",
 	  .is_list = true,

@@ -4,7 +4,15 @@
 #include "resource/resource.h"
 
 static const char *const huge_pages_names[] = { "None", "Transparent", "2M", NULL };
-static const char *const no_template_names[] = { "None", NULL };
+static const char *const cpu_template_names[] = {
+	[CPU_TEMPLATE_NONE] = "None",
+	[CPU_TEMPLATE_C3] = "C3",
+	[CPU_TEMPLATE_T2] = "T2",
+	[CPU_TEMPLATE_T2S] = "T2S",
+	[CPU_TEMPLATE_T2CL] = "T2CL",
+	[CPU_TEMPLATE_T2A] = "T2A",
+	NULL,
+};
 
 _Static_assert(sizeof(enum huge_pages) == sizeof(unsigned int), "json_fields.c stores an unsigned int");
 
@@ -32,14 +40,25 @@ static int machine_admit(const struct vm_config *all, const void *config, struct
 		       (unsigned long long)c->mem_size_mib, all->balloon.amount_mib);
 }
 
+/* Of a static and a custom template the last one counts; "None" clears both. */
+static void machine_stored(struct vm_config *all)
+{
+	if (!all->machine.has_cpu_template)
+		return;
+	json_fields_fini(cpu_resource.fields, &all->cpu);
+	all->machine.has_cpu_template = all->machine.cpu_template != CPU_TEMPLATE_NONE;
+}
+
 #define VCPU_COUNT  .min = 1, .max = CONFIG_MAX_VCPUS, .help = "Number of vCPUs; 1 or even with smt."
 #define MEM_SIZE    .min = 1, .max = ARCH_MAX_MEM_MIB, .help = "Memory, in MiB."
 #define SMT	    .help = "Two vCPUs are the threads of one core."
 #define TRACK_DIRTY .help = "Keep a log of what the guest writes, for Diff snapshots that have no page too many."
 #define HUGE_PAGES \
 	.names = huge_pages_names, .later = 1u << HUGE_PAGES_2M, .help = "Pages that the guest's memory is made of."
-#define CPU_TEMPLATE .names = no_template_names, .help = "A static CPU template."
-#define GENERATION   .help = "The machine has a VM Generation ID device."
+#define CPU_TEMPLATE                 \
+	.names = cpu_template_names, \
+	.help = "A static CPU template; a start on another processor than it is for is refused."
+#define GENERATION .help = "The machine has a VM Generation ID device."
 
 static const struct field machine_fields[] = {
 	{ "vcpu_count", FIELD_U32, FIELD_REQUIRED, FIELD_AT(machine_config, vcpu_count), VCPU_COUNT },
@@ -47,7 +66,8 @@ static const struct field machine_fields[] = {
 	{ "smt", FIELD_BOOL, 0, FIELD_AT(machine_config, smt), SMT },
 	{ "track_dirty_pages", FIELD_BOOL, 0, FIELD_AT(machine_config, track_dirty_pages), TRACK_DIRTY },
 	{ "huge_pages", FIELD_ENUM, 0, FIELD_AT(machine_config, huge_pages), HUGE_PAGES },
-	{ "cpu_template", FIELD_LATER, FIELD_NOT_WRITTEN | FIELD_DEPRECATED, CPU_TEMPLATE },
+	{ "cpu_template", FIELD_ENUM, FIELD_IF_GIVEN | FIELD_DEPRECATED, FIELD_AT(machine_config, cpu_template),
+	  FIELD_GIVEN(machine_config, has_cpu_template), CPU_TEMPLATE },
 	{ "vm_generation_id", FIELD_BOOL, FIELD_OURS, FIELD_AT(machine_config, vm_generation_id), GENERATION },
 };
 
@@ -72,7 +92,7 @@ static const struct field machine_patch_fields[] = {
 	{ "smt", FIELD_BOOL, 0, PATCH_OF(smt), SMT },
 	{ "track_dirty_pages", FIELD_BOOL, 0, PATCH_OF(track_dirty_pages), TRACK_DIRTY },
 	{ "huge_pages", FIELD_ENUM, 0, PATCH_OF(huge_pages), HUGE_PAGES },
-	{ "cpu_template", FIELD_LATER, FIELD_DEPRECATED, CPU_TEMPLATE },
+	{ "cpu_template", FIELD_ENUM, FIELD_DEPRECATED, PATCH_OF(cpu_template), CPU_TEMPLATE },
 	{ "vm_generation_id", FIELD_BOOL, 0, PATCH_OF(vm_generation_id), GENERATION },
 };
 static const struct field_table machine_patch_table = FIELD_TABLE(machine_config_patch, machine_patch_fields);
@@ -94,6 +114,10 @@ static void machine_merge(void *config, void *patch)
 		c->huge_pages = p->values.huge_pages;
 	if (p->has_vm_generation_id)
 		c->vm_generation_id = p->values.vm_generation_id;
+	if (p->has_cpu_template) {
+		c->cpu_template = p->values.cpu_template;
+		c->has_cpu_template = true;
+	}
 }
 
 REQUEST_COUNTERS(machine_put_counters, "put", "machine_cfg");
@@ -116,6 +140,7 @@ const struct resource machine_resource = {
 	.offset = offsetof(struct vm_config, machine),
 	.check = machine_check,
 	.admit = machine_admit,
+	.stored = machine_stored,
 	.patch = &machine_patch,
 	.put = &machine_put_counters,
 	.get = &machine_get_counters,

@@ -141,5 +141,7 @@ int resource_put(const struct resource *r, struct vm_config *config, void *data,
 	memset(data, 0, r->fields->size);
 	if (r->present)
 		*(bool *)((char *)config + r->present - 1) = true;
+	if (r->stored)
+		r->stored(config);
 	return 0;
 }

@@ -25,11 +25,12 @@
 #include "config/json_fields.h"
 
 enum resource_flags {
-	RESOURCE_BOOT = 1 << 0,	    /* belongs to a machine that boots: once it was configured, a load is refused */
-	RESOURCE_REQUIRED = 1 << 1, /* a config file must have it */
-	RESOURCE_READABLE = 1 << 2, /* GET on its path shows it, if it is configured */
-	RESOURCE_SAVED = 1 << 3,    /* part of the configuration in a snapshot; else the process's own */
-	RESOURCE_VIRTIO = 1 << 4,   /* its device is a virtio device */
+	RESOURCE_BOOT = 1 << 0,	       /* belongs to a machine that boots: once it was configured, a load is refused */
+	RESOURCE_REQUIRED = 1 << 1,    /* a config file must have it */
+	RESOURCE_READABLE = 1 << 2,    /* GET on its path shows it, if it is configured */
+	RESOURCE_SAVED = 1 << 3,       /* part of the configuration in a snapshot; else the process's own */
+	RESOURCE_VIRTIO = 1 << 4,      /* its device is a virtio device */
+	RESOURCE_MAY_BE_PATH = 1 << 5, /* its section in a config file may be the path of a file that has it */
 };
 
 /* Counts the requests of one method for one thing: drive_count and drive_fails in the metrics' section put_api_requests. */
@@ -99,6 +100,8 @@ struct resource {
 	int (*examine)(const void *config, struct err *e);
 	/* Does it go together with what is configured already (of the same id: replaced)? Optional. */
 	int (*admit)(const struct vm_config *all, const void *config, struct err *e);
+	/* It was stored: what contradicts it in the rest goes. Optional. */
+	void (*stored)(struct vm_config *all);
 	/* A list's instance that stands before all others. Optional. */
 	bool (*goes_first)(const void *config);
 	/* Takes effect at once; nothing is stored. instance_id is the process's. */
@@ -138,6 +141,7 @@ extern const struct resource_later resources_later[];
 	R(logger)      \
 	R(metrics)     \
 	R(machine)     \
+	R(cpu)         \
 	R(boot_source) \
 	R(drive)       \
 	R(network)     \

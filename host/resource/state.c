@@ -14,6 +14,8 @@
 #include "resource/vm_config.h"
 #include "state/codec.h"
 
+static void fields_save(const struct field_table *table, json_t *obj, struct enc *enc);
+
 /* Arrays of a state file are of maps. */
 static void strings_save(const char *key, json_t *array, struct enc *enc)
 {
@@ -24,6 +26,20 @@ static void strings_save(const char *key, json_t *array, struct enc *enc)
 	json_array_foreach (array, i, item) {
 		enc_item_begin(enc);
 		enc_str(enc, "value", json_string_value(item));
+		enc_item_end(enc);
+	}
+	enc_array_end(enc);
+}
+
+static void array_save(const struct field *f, json_t *array, struct enc *enc)
+{
+	json_t *item;
+	size_t i;
+
+	enc_array_begin(enc, f->key);
+	json_array_foreach (array, i, item) {
+		enc_item_begin(enc);
+		fields_save(f->sub, item, enc);
 		enc_item_end(enc);
 	}
 	enc_array_end(enc);
@@ -41,6 +57,8 @@ static void fields_save(const struct field_table *table, json_t *obj, struct enc
 			enc_bool(enc, f->key, json_is_true(value));
 		} else if (json_is_integer(value)) {
 			enc_u64(enc, f->key, (uint64_t)json_integer_value(value));
+		} else if (f->type == FIELD_ARRAY) {
+			array_save(f, value, enc);
 		} else if (json_is_array(value)) {
 			strings_save(f->key, value, enc);
 		} else if (json_is_object(value)) {
@@ -121,6 +139,20 @@ static json_t *strings_load(const struct field *f, struct dec *dec)
 	return array;
 }
 
+static json_t *array_load(const struct field *f, struct dec *dec)
+{
+	json_t *array = json_array();
+	size_t n = dec_array(dec, f->key, (size_t)f->max);
+
+	for (size_t i = 0; array && i < n; i++) {
+		if (json_array_append_new(array, fields_load(f->sub, dec_item(dec, f->key, i)))) {
+			json_decref(array);
+			array = NULL;
+		}
+	}
+	return array;
+}
+
 static json_t *field_load(const struct field *f, struct dec *dec)
 {
 	const char *text;
@@ -137,6 +169,8 @@ static json_t *field_load(const struct field *f, struct dec *dec)
 		return json_integer((json_int_t)dec_u64(dec, f->key, 0, INT64_MAX));
 	case FIELD_STRINGS:
 		return strings_load(f, dec);
+	case FIELD_ARRAY:
+		return array_load(f, dec);
 	case FIELD_OBJECT:
 		return fields_load(f->sub, dec_map(dec, f->key));
 	case FIELD_CUSTOM:

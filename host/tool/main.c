@@ -9,14 +9,17 @@
 #include "snapshot/inspect.h"
 #include "tool/tool.h"
 
-static const char usage[] = "Usage: snapsafe-snapshot info FILE...\n"
-			    "       snapsafe-snapshot check --snapshot-path FILE --memory-path FILE [--layer FILE]...\n"
-			    "       snapsafe-snapshot rebase --memory-path FILE --diff-path FILE\n"
-			    "\n"
-			    "info    describes state files and memory files\n"
-			    "check   says whether the files make a memory, as a load would have it; layers lie below "
-			    "the memory file, the bottom first\n"
-			    "rebase  merges the diff into the memory file that it lies on, which is replaced at once\n";
+static const char usage[] =
+	"Usage: snapsafe-snapshot info FILE...\n"
+	"       snapsafe-snapshot check FILE...\n"
+	"       snapsafe-snapshot check --snapshot-path FILE --memory-path FILE [--layer FILE]...\n"
+	"       snapsafe-snapshot rebase --memory-path FILE --diff-path FILE\n"
+	"\n"
+	"info    describes state files and memory files\n"
+	"check   says whether this host can run the machines of state files, and else which features "
+	"it lacks; or whether the files make a memory, as a load would have it; layers lie below "
+	"the memory file, the bottom first\n"
+	"rebase  merges the diff into the memory file that it lies on, which is replaced at once\n";
 
 struct options {
 	const char *state_path, *mem_path, *diff_path;
@@ -95,12 +98,25 @@ static int run_info(int argc, char **argv)
 	return argc > 1 ? code : wrong_usage();
 }
 
+static int run_check_host(int argc, char **argv)
+{
+	struct err e;
+	int code = 0;
+
+	for (int i = 1; i < argc; i++)
+		if (tool_check_host(argv[i], &e) < 0)
+			code = refuse(e.text);
+	return code;
+}
+
 static int run_check(int argc, char **argv)
 {
 	struct options o = { .layers = NULL };
 	struct err e;
 	int code = 0;
 
+	if (argc > 1 && argv[1][0] != '-')
+		return run_check_host(argc, argv);
 	if (!parse(argc, argv, &o) || !o.state_path || !o.mem_path || o.diff_path)
 		code = wrong_usage();
 	else if (tool_check(o.state_path, o.mem_path, o.layers, &e) < 0)

@@ -10,4 +10,10 @@ int tool_info(const char *path, struct err *e) must_check;
 /* Do these files make a memory, as a load would have it? below: as struct snapshot_load_config has its layers, or NULL. */
 int tool_check(const char *state_path, const char *mem_path, const char *below, struct err *e) must_check;
 
+/*
+ * Can this host run the machine of a state file: does its KVM take the processors that the guest has seen? Tries it, on a machine
+ * that never runs; the sentence names the features that are missing. Needs /dev/kvm.
+ */
+int tool_check_host(const char *state_path, struct err *e) must_check;
+
 #endif

@@ -67,6 +67,24 @@ static int section_add_list(struct action_list *list, const struct resource *r, 
 	return 0;
 }
 
+/* The section is in a file of its own. */
+static int section_add_file(struct action_list *list, const struct endpoint *ep, const char *path, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *value;
+	size_t len;
+	int r = file_read("file", path, CONFIG_FILE_MAX, &text, &len, e);
+
+	if (r)
+		return r;
+	r = config_json_parse(text, len, &value, e);
+	if (!r) {
+		r = action_list_add(list, ep, value, e);
+		json_decref(value);
+	}
+	return r ? err_wrap(e, r, "\"%s\"", path) : 0;
+}
+
 /* null: as if the section was not there. */
 static int section_add(struct action_list *list, const struct resource *r, json_t *value, struct err *e)
 {
@@ -81,7 +99,10 @@ static int section_add(struct action_list *list, const struct resource *r, json_
 	if (json_is_null(value) && !required)
 		return 0;
 	endpoint_of_put(r, &ep);
-	err = action_list_add(list, &ep, value, e);
+	if (r->flags & RESOURCE_MAY_BE_PATH && json_is_string(value))
+		err = section_add_file(list, &ep, json_string_value(value), e);
+	else
+		err = action_list_add(list, &ep, value, e);
 	return err ? err_wrap(e, err, "section \"%s\"", r->section) : 0;
 }
 

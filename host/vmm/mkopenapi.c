@@ -76,6 +76,11 @@ static void print_type(const struct field *f, int indent)
 	case FIELD_OBJECT:
 		print_object(f->sub, false, indent);
 		break;
+	case FIELD_ARRAY:
+		printf("%*stype: array\n%*smaxItems: %llu\n%*sitems:\n", indent, "", indent, "",
+		       (unsigned long long)f->max, indent, "");
+		print_object(f->sub, false, indent + 2);
+		break;
 	case FIELD_CUSTOM:
 		if (!f->sub)
 			break;

@@ -280,6 +280,8 @@ static int vmm_patch_config(struct vmm *vmm, const struct resource *r, const str
 	if (err)
 		return err;
 	memcpy(instance, merged, r->fields->size);
+	if (r->stored)
+		r->stored(&vmm->config);
 	if (r->flags & RESOURCE_BOOT)
 		vmm->boot_specific = true;
 	return 0;

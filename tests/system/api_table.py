@@ -95,7 +95,7 @@ PATHS = [
 ] + [
     ("new", method, path, None, 400, f"^{method} {re.escape(path)} is not supported yet: ")
     for method, path in (
-        ("PUT", "/cpu-config"), ("DELETE", "/network-interfaces/eth0"),
+        ("DELETE", "/network-interfaces/eth0"),
         ("PUT", "/pmem/p"),
         ("PATCH", "/pmem/p"), ("DELETE", "/pmem/p"), ("PUT", "/hotplug/memory"), ("PATCH", "/hotplug/memory"),
         ("GET", "/hotplug/memory"), ("DELETE", "/drives/rootfs"))
@@ -118,6 +118,50 @@ VSOCK = [
     *bad_bodies("PUT", "/vsock", VSOCK_BODY),
     ("running", "PUT", "/vsock", VSOCK_BODY, 400, AFTER),
     ("paused", "PUT", "/vsock", VSOCK_BODY, 400, AFTER),
+]
+
+LEAF = {"leaf": "0x7", "subleaf": "0b0", "flags": 1, "modifiers": [{"register": "ebx", "bitmap": "0bxx01_0000"}]}
+
+
+def leaf(**change):
+    return {"cpuid_modifiers": [{**LEAF, **change}]}
+
+
+def bitmap(register, text, number="0x7"):
+    return leaf(leaf=number, modifiers=[{"register": register, "bitmap": text}])
+
+
+CPU_CONFIG = [
+    ("new", "PUT", "/cpu-config", {}, 204, None),
+    ("new", "PUT", "/cpu-config", {"kvm_capabilities": ["1", "!0x79"], "cpuid_modifiers": [LEAF], "msr_modifiers": [
+        {"addr": "0x10a", "bitmap": "0b" + "x" * 64}]}, 204, None),
+    ("new", "GET", "/vm/config", None, 200, '"cpu-config":\\{"kvm_capabilities":\\["1","!0x79"\\],"cpuid_modifiers":\\[\\{"leaf"'),
+    ("new", "PUT", "/cpu-config", {"reg_modifiers": [], "vcpu_features": None}, 204, None),
+    ("new", "PUT", "/machine-config", {**MACHINE, "cpu_template": "None"}, 204, None),
+    ("new", "GET", "/vm/config", None, 200, '"cpu-config":null'),
+    ("new", "PUT", "/machine-config", {**MACHINE, "cpu_template": "T2"}, 204, None),
+    ("new", "GET", "/machine-config", None, 200, '"cpu_template":"T2"'),
+    ("new", "PUT", "/cpu-config", leaf(), 204, None),
+    ("new", "GET", "/machine-config", None, 200, '"huge_pages":"None"}$'),
+    ("new", "PUT", "/cpu-config", {"reg_modifiers": [1]}, 400, LATER),
+    ("new", "PUT", "/cpu-config", {"cpuid": []}, 400, "unknown field"),
+    ("new", "PUT", "/cpu-config", leaf(more=1), 400, r'unknown field "more" in "cpuid_modifiers\[0\]"'),
+    *[("new", "PUT", "/cpu-config", leaf(**{field: value}), 400, rf'"cpuid_modifiers\[0\]\.{field}"')
+      for field, value in (("leaf", "seven"), ("leaf", "0x"), ("leaf", 7), ("leaf", None), ("subleaf", "0x1_0000_0000"),
+                           ("subleaf", "0x100000000"), ("flags", 8), ("flags", "0"), ("modifiers", {}), ("modifiers", None))],
+    ("new", "PUT", "/cpu-config", bitmap("rax", "0b1"), 400, r'modifiers\[0\]\.register": "rax" is not allowed'),
+    ("new", "PUT", "/cpu-config", bitmap("EAX", "0b1"), 400, r'modifiers\[0\]\.register": "EAX" is not allowed'),
+    ("new", "PUT", "/cpu-config", bitmap("eax", "0b" + "x" * 33), 400, "more than 32 digits"),
+    ("new", "PUT", "/cpu-config", bitmap("eax", "0b2"), 400, "expected .0b. and the digits 0, 1 and x"),
+    ("new", "PUT", "/cpu-config", bitmap("eax", "0b"), 400, "no digits"),
+    ("new", "PUT", "/cpu-config", bitmap("ecx", "0b1xxxxx", "0x1"), 400, "cannot give vmx: nested guests"),
+    ("new", "PUT", "/cpu-config", bitmap("ecx", "0b1xx", "0x80000001"), 400, "cannot give svm: nested guests"),
+    ("new", "PUT", "/cpu-config", {"msr_modifiers": [{"addr": "0x10a"}]}, 400, 'missing field "msr_modifiers'),
+    ("new", "PUT", "/cpu-config", {"msr_modifiers": [{"addr": "0x10a", "bitmap": "x" * 65}]}, 400, "more than 64 digits"),
+    ("new", "PUT", "/cpu-config", {"kvm_capabilities": ["!"]}, 400, '"kvm_capabilities": "" is not allowed'),
+    ("new", "PUT", "/cpu-config", {"kvm_capabilities": ["1"] * 17}, 400, "an array of 0 to 16 strings"),
+    ("running", "PUT", "/cpu-config", {}, 400, AFTER),
+    ("paused", "PUT", "/cpu-config", {}, 400, AFTER),
 ]
 
 BOOT_SOURCE = [
@@ -166,7 +210,7 @@ MACHINE_CONFIG = [
         *wrong_values("new", method, "/machine-config", MACHINE, "track_dirty_pages", [1, "yes"]),
         *wrong_values("new", method, "/machine-config", MACHINE, "huge_pages", ["2M"], LATER),
         *wrong_values("new", method, "/machine-config", MACHINE, "huge_pages", ["1G", False]),
-        *wrong_values("new", method, "/machine-config", MACHINE, "cpu_template", ["T2", "C3"], LATER),
+        *wrong_values("new", method, "/machine-config", MACHINE, "cpu_template", ["V1N1", "t2", 2]),
         *bad_bodies(method, "/machine-config", MACHINE),
         ("running", method, "/machine-config", MACHINE, 400, AFTER),
         ("paused", method, "/machine-config", MACHINE, 400, AFTER))],
@@ -504,7 +548,7 @@ MMDS = [
 ] + [("fresh", "PATCH", "/mmds", {"a": 1}, 400, r"^MMDS error: The MMDS data store is not initialized\.$")]
 
 # GETS come first: they show the defaults.
-TABLE = (GETS + PATHS + MMDS + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + NETWORK + VSOCK + ENTROPY + BALLOONS + SERIAL +
+TABLE = (GETS + PATHS + MMDS + CPU_CONFIG + BOOT_SOURCE + MACHINE_CONFIG + DRIVES + NETWORK + VSOCK + ENTROPY + BALLOONS + SERIAL +
          LOGGER + METRICS + ACTIONS + VM + SNAPSHOT_CREATE + SNAPSHOT_LOAD)
 PHASES = ("new", "fresh", "running", "paused", "load")
 

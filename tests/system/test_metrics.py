@@ -127,7 +127,7 @@ def test_an_id_and_properties_are_part_of_the_line(process, schema, tmp_path):  
 
 def test_requests_for_what_is_not_there_are_counted(process, tmp_path):  # noqa: F811
     p, api = process("--metrics-path", tmp_path / "m")
-    for method, path in (("PUT", "/pmem/x"), ("PATCH", "/pmem/x"), ("PUT", "/cpu-config"), ("GET", "/hotplug/memory")):
+    for method, path in (("PUT", "/pmem/x"), ("PATCH", "/pmem/x"), ("GET", "/hotplug/memory")):
         assert api.raw(method, path, None if method == "GET" else {})[0] == 400
     p.send_signal(signal.SIGTERM)
     p.wait(20)
@@ -138,5 +138,4 @@ def test_requests_for_what_is_not_there_are_counted(process, tmp_path):  # noqa:
 
     assert total("put_api_requests", "pmem_count") == total("put_api_requests", "pmem_fails") == 1
     assert total("patch_api_requests", "pmem_count") == total("patch_api_requests", "pmem_fails") == 1
-    assert total("put_api_requests", "cpu_cfg_count") == total("put_api_requests", "cpu_cfg_fails") == 1
     assert total("get_api_requests", "hotplug_memory_count") == 1

@@ -348,7 +348,7 @@ static void wrong_requests_are_refused_with_a_sentence(void **state)
 		{ "PUT", "/mmds/config", "{'network_interfaces':['eth0']}",
 		  "MMDS config error: The list of network interface IDs provided contains at least one ID that does "
 		  "not" },
-		{ "PUT", "/cpu-config", "{}", "PUT /cpu-config is not supported yet" },
+		{ "PUT", "/cpu-config", "{'x':1}", "unknown field" },
 		{ "PUT", "/pmem/a", "{}", "PUT /pmem/a is not supported yet" },
 		{ "PATCH", "/hotplug/memory", "{}", "PATCH /hotplug/memory is not supported yet" },
 	};

@@ -224,8 +224,9 @@ static const struct row rows[] = {
 	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'huge_pages':'1G'}",
 	  "\"huge_pages\": \"1G\" is not allowed: expected \"None\" or \"Transparent\"" },
 	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'huge_pages':false}", "\"huge_pages\": false" },
-	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'cpu_template':'T2'}",
-	  "field \"cpu_template\": \"T2\" is not supported yet: allowed are null, \"None\"" },
+	{ MACHINE, "{'vcpu_count':1,'mem_size_mib':1,'cpu_template':'T3'}",
+	  "field \"cpu_template\": \"T3\" is not allowed: expected \"None\", \"C3\", \"T2\", \"T2S\", \"T2CL\" or "
+	  "\"T2A\"" },
 
 	{ MACHINE_PATCH, "{}", NULL },
 	{ MACHINE_PATCH, "{'vcpu_count':null}", NULL },
@@ -237,7 +238,7 @@ static const struct row rows[] = {
 	{ MACHINE_PATCH, "{'mem_size_mib':'x'}", "\"mem_size_mib\": \"x\"" },
 	{ MACHINE_PATCH, "{'track_dirty_pages':true}", NULL },
 	{ MACHINE_PATCH, "{'huge_pages':'2M'}", "not supported yet" },
-	{ MACHINE_PATCH, "{'cpu_template':'C3'}", "not supported yet" },
+	{ MACHINE_PATCH, "{'cpu_template':'V1N1'}", "is not allowed: expected" },
 	{ MACHINE_PATCH, "{'vm_generation_id':'no'}", "\"vm_generation_id\": \"no\"" },
 	{ MACHINE_PATCH, "{'memory':1}", "unknown field \"memory\"" },
 
@@ -584,7 +585,8 @@ static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 {
 	static const char expected[] =
 		"{\"logger\":null,\"metrics\":null,\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":128,"
-		"\"smt\":false,\"track_dirty_pages\":false,\"huge_pages\":\"None\"},\"boot-source\":"
+		"\"smt\":false,\"track_dirty_pages\":false,\"huge_pages\":\"None\"},\"cpu-config\":null,\"boot-"
+		"source\":"
 		"{\"kernel_image_path\":\"/k\",\"initrd_path\":null,\"boot_args\":\"console=ttyS0\"},"
 		"\"drives\":[{\"drive_id\":\"rootfs\",\"partuuid\":\"0eaa91a0-01\","
 		"\"is_root_device\":true,\"cache_type\":\"Writeback\",\"is_read_only\":false,\"path_on_host\":\"/a\","
@@ -597,7 +599,7 @@ static void the_whole_configuration_has_the_shape_of_a_config_file(void **state)
 		"\"entropy\":{\"rate_"
 		"limiter\":"
 		"{\"bandwidth\":{\"size\":1000,\"one_time_burst\":5,\"refill_time\":100},\"ops\":null}},"
-		"\"mmds-config\":null,\"cpu-config\":null,"
+		"\"mmds-config\":null,"
 		"\"pmem\":[],\"memory-hotplug\":null}";
 	struct vm_config config;
 	json_t *json;

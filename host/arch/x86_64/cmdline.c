@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/cpu_template.h"
 #include "arch/x86_64/boot.h"
 #include "base/cleanup.h"
 
@@ -111,5 +112,6 @@ int arch_boot(struct vm *vm, const struct vm_config *config, const struct arch_b
 	if (config->boot_source.boot_args)
 		boot_words_warn(config->boot_source.boot_args);
 	boot.cmdline = cmdline;
-	return boot_machine(vm, &boot, e);
+	r = cpu_template_set_msrs(vm, config, e);
+	return r < 0 ? r : boot_machine(vm, &boot, e);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/cpu_template.h"
 #include "arch/x86_64/cpuid_list.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
@@ -66,6 +67,23 @@ const struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm)
 	return &list->cpuid;
 }
 
+/* What a template promises, and what the same vCPU has without it: asked of the vCPU, see cpuid_check_loaded(). */
+static int cpuid_check_promise(const struct vcpu *vcpu, const struct kvm_cpuid2 *promised,
+			       const struct cpuid_place *place, struct err *e)
+{
+	union cpuid_list offered = *(const union cpuid_list *)vcpu->vm->arch;
+	int r = cpuid_fix(&offered.cpuid, place);
+
+	if (r == 0)
+		r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, &offered);
+	offered.cpuid.nent = CPUID_MAX_ENTRIES;
+	if (r == 0)
+		r = kvm_ioctl(vcpu->fd, KVM_GET_CPUID2, &offered);
+	if (r < 0)
+		return err_errno(e, -r, "KVM refuses the processor features of vCPU %u", vcpu->index);
+	return cpuid_check_template(promised, cpuid_get_supported(vcpu->vm), &offered.cpuid, e);
+}
+
 int cpuid_apply(struct vcpu *vcpu, struct err *e)
 {
 	union cpuid_list list = *(const union cpuid_list *)vcpu->vm->arch;
@@ -75,8 +93,16 @@ int cpuid_apply(struct vcpu *vcpu, struct err *e)
 		.smt = vcpu->vm->smt,
 		.tsc_deadline = kvm_ioctl_n(vcpu->vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
 	};
-	int r = cpuid_fix(&list.cpuid, &place);
+	int r = cpu_template_apply(vcpu->vm->config, &list.cpuid, e);
 
+	if (r < 0)
+		return r;
+	r = cpuid_fix(&list.cpuid, &place);
+	if (r == 0 && cpu_template_is_custom(vcpu->vm->config)) {
+		r = cpuid_check_promise(vcpu, &list.cpuid, &place, e);
+		if (r < 0)
+			return r;
+	}
 	if (r == 0)
 		r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, &list);
 	return r < 0 ? err_errno(e, -r, "KVM refuses the processor features of vCPU %u", vcpu->index) : 0;

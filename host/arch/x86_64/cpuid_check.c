@@ -108,8 +108,9 @@ static void check_add(struct names *names, const struct check_reg *reg, unsigned
 	names_add(names, "%s", name);
 }
 
+/* why: the rest of a sentence that begins with "this host lacks features". */
 static int check_features(const struct kvm_cpuid2 *guest, const struct kvm_cpuid2 *supported,
-			  const struct kvm_cpuid2 *offered, struct err *e)
+			  const struct kvm_cpuid2 *offered, const char *why, const char *advice, struct err *e)
 {
 	struct names names = { .len = 0 };
 	char more[32] = "";
@@ -128,11 +129,8 @@ static int check_features(const struct kvm_cpuid2 *guest, const struct kvm_cpuid
 		return 0;
 	if (names.left_off > 0)
 		snprintf(more, sizeof(more), " and %u more", names.left_off);
-	return err_set(
-		e, ENOTSUP,
-		"this host (its processor or its KVM) lacks features that the snapshot's guest was given: %s%s; a "
-		"host that has them can load it",
-		names.text, more);
+	return err_set(e, ENOTSUP, "this host (its processor or its KVM) lacks features that %s: %s%s; %s", why,
+		       names.text, more, advice);
 }
 
 static void check_vendor(const struct kvm_cpuid2 *cpuid, char vendor[13])
@@ -170,5 +168,15 @@ int cpuid_check(const struct kvm_cpuid2 *guest, const struct kvm_cpuid2 *support
 		return err_set(e, ENOTSUP,
 			       "the snapshot's guest was given physical addresses of %u bits, this host's have %u",
 			       guest_bits, host_bits);
-	return check_features(guest, supported, offered, e);
+	return check_features(guest, supported, offered, "the snapshot's guest was given",
+			      "a host that has them can load it, and a machine that was started with a CPU template "
+			      "without them can be loaded here",
+			      e);
+}
+
+int cpuid_check_template(const struct kvm_cpuid2 *guest, const struct kvm_cpuid2 *supported,
+			 const struct kvm_cpuid2 *offered, struct err *e)
+{
+	return check_features(guest, supported, offered, "the CPU template promises",
+			      "x leaves a bit as the host has it", e);
 }

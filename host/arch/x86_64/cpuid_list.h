@@ -52,6 +52,9 @@ int cpuid_apply(struct vcpu *vcpu, struct err *e) must_check;
  */
 int cpuid_check(const struct kvm_cpuid2 *guest, const struct kvm_cpuid2 *supported, const struct kvm_cpuid2 *offered,
 		struct err *e) must_check;
+/* The same for a new guest that a CPU template has given features. */
+int cpuid_check_template(const struct kvm_cpuid2 *guest, const struct kvm_cpuid2 *supported,
+			 const struct kvm_cpuid2 *offered, struct err *e) must_check;
 /* The same for a vCPU that was given its features and is to be loaded with guest. */
 int cpuid_check_loaded(const struct vcpu *vcpu, const struct kvm_cpuid2 *guest, struct err *e) must_check;
 

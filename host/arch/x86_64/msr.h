@@ -23,6 +23,8 @@ struct vcpu;
 /* A snapshot has at most this many. */
 #define MSR_MAX_SAVED 1024u
 
+/* Reads entry->index. -ENXIO if KVM does not have it. */
+int msr_get_one(struct vcpu *vcpu, struct kvm_msr_entry *entry) must_check;
 /* Sets n registers in the given order; the error names the register that KVM refuses. */
 int msr_set(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, struct err *e) must_check;
 

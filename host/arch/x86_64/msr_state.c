@@ -67,15 +67,25 @@ static int msr_list_fill(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, stru
 	return 0;
 }
 
-/* Has this register the value already? */
-static bool msr_has_value(struct vcpu *vcpu, const struct kvm_msr_entry *entry)
+int msr_get_one(struct vcpu *vcpu, struct kvm_msr_entry *entry)
 {
 	union msr_request request;
 
 	memset(&request, 0, sizeof(request));
 	request.msrs.nmsrs = 1;
 	request.msrs.entries[0].index = entry->index;
-	return kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &request) == 1 && request.msrs.entries[0].data == entry->data;
+	if (kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &request) != 1)
+		return -ENXIO;
+	entry->data = request.msrs.entries[0].data;
+	return 0;
+}
+
+/* Has this register the value already? */
+static bool msr_has_value(struct vcpu *vcpu, const struct kvm_msr_entry *entry)
+{
+	struct kvm_msr_entry now = { .index = entry->index };
+
+	return msr_get_one(vcpu, &now) == 0 && now.data == entry->data;
 }
 
 int msr_set(struct vcpu *vcpu, const struct kvm_msr_entry *entries, size_t n, struct err *e)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/cpu_template.h"
 #include "arch/x86_64/cpuid_list.h"
 #include "arch/x86_64/exit.h"
 #include "arch/x86_64/irqchip.h"
@@ -32,8 +33,15 @@ static int vcpu_init_x86(struct vcpu *vcpu, struct err *e)
 	return cpuid_apply(vcpu, e);
 }
 
+static int vm_init_x86(struct vm *vm, struct err *e)
+{
+	int r = vm->config ? cpu_template_check_kvm(vm->kvm_fd, vm->config, e) : 0;
+
+	return r < 0 ? r : irqchip_init(vm, e);
+}
+
 const struct vm_arch_ops arch_vm_ops = {
-	.vm_init = irqchip_init,
+	.vm_init = vm_init_x86,
 	.vcpu_init = vcpu_init_x86,
 	.handle_exit = exit_handle_x86,
 	.paused = exit_tell_kvmclock,
