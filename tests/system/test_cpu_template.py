@@ -56,10 +56,22 @@ def leaves(state):
 
 
 @obeyed
-def test_the_baseline_of_a_file(machine, tmp_path):
-    """The section of the config file is a path; the snapshot has what the template says, and the template."""
-    m = machine(**{"cpu-config": str(BASELINE)})
-    m.api.snapshot(tmp_path / "state", tmp_path / "mem")
+def test_the_baseline_is_what_the_guest_has(tmp_path):
+    """On the processors that it is for."""
+    halting_kernel(tmp_path / "kernel")
+    with Monitor(binary=BINARY) as m:
+        m.wait_api()
+        m.api.put("/boot-source", {"kernel_image_path": str(tmp_path / "kernel")})
+        m.api.put("/machine-config", {"vcpu_count": 2, "mem_size_mib": 32})
+        m.api.put("/cpu-config", json.loads(BASELINE.read_text()))
+        try:
+            m.api.put("/actions", {"action_type": "InstanceStart"})
+        except ApiError as error:
+            if "lacks features that the CPU template promises" not in error.fault_message:
+                raise
+            pytest.skip(error.fault_message)
+        m.api.pause()
+        m.api.snapshot(tmp_path / "state", tmp_path / "mem")
     template = json.loads(BASELINE.read_text())
     for vcpu in leaves(tmp_path / "state"):
         for modifier in template["cpuid_modifiers"]:
@@ -69,12 +81,6 @@ def test_the_baseline_of_a_file(machine, tmp_path):
                 value = f"{found[('eax', 'ebx', 'ecx', 'edx').index(register['register'])]:032b}"
                 at = (modifier["leaf"], modifier["subleaf"], register["register"])
                 assert all(b in ("x", v) for b, v in zip(bits, value)), (at, bits, value)
-    with Monitor(binary=BINARY) as clone:
-        clone.wait_api()
-        clone.api.load(tmp_path / "state", tmp_path / "mem", resume=False)
-        assert clone.api.get("/vm/config")["cpu-config"] == template
-    check = subprocess.run([TOOL, "check", tmp_path / "state"], capture_output=True, text=True)
-    assert (check.returncode, check.stdout) == (0, f"{tmp_path / 'state'}: this host can run it\n"), check.stderr
 
 
 @obeyed
@@ -86,9 +92,11 @@ def test_a_bit_is_taken_away(machine, tmp_path):
 
 
 def test_a_template_travels_with_the_snapshot(machine, tmp_path):
+    """The section of the config file is a path here."""
     template = {"kvm_capabilities": ["1"], "msr_modifiers": [], "cpuid_modifiers": [
         {"leaf": "7", "subleaf": "0", "flags": 1, "modifiers": [{"register": "ebx", "bitmap": "0b0_xxxxxxx"}]}]}
-    machine(**{"cpu-config": template}).api.snapshot(tmp_path / "state", tmp_path / "mem")
+    (tmp_path / "template").write_text(json.dumps(template))
+    machine(**{"cpu-config": str(tmp_path / "template")}).api.snapshot(tmp_path / "state", tmp_path / "mem")
     with Monitor(binary=BINARY) as clone:
         clone.wait_api()
         clone.api.load(tmp_path / "state", tmp_path / "mem", resume=False)
