@@ -15,9 +15,9 @@ int json_fields_decode_at(const struct field_table *table, json_t *obj, void *ou
 int json_field_refuse_value(const struct field *f, const char *name, json_t *value, struct err *e);
 
 /* FIELD_ARRAY. What was there before goes. */
-int json_decode_array(const struct field *f, const char *name, json_t *value, struct field_array *at,
+int json_decode_array(const struct field *f, const char *name, json_t *value, struct field_array *array,
 		      struct err *e) must_check;
-json_t *json_encode_array(const struct field *f, const struct field_array *at);
-void json_array_fini(const struct field *f, struct field_array *at);
+json_t *json_encode_array(const struct field *f, const struct field_array *array);
+void json_array_fini(const struct field *f, struct field_array *array);
 
 #endif

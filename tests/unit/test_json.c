@@ -100,6 +100,7 @@ static void fini(enum body body, union config *c)
 	if (body == LOAD) {
 		free(c->load.snapshot_path);
 		free(c->load.mem_file_path);
+		free(c->load.layers);
 	} else {
 		json_fields_fini(form_of(body).fields, c);
 	}
