@@ -101,6 +101,7 @@ static void fini(enum body body, union config *c)
 		free(c->load.snapshot_path);
 		free(c->load.mem_file_path);
 		free(c->load.layers);
+		free(c->load.vsock_uds_path);
 	} else {
 		json_fields_fini(form_of(body).fields, c);
 	}
