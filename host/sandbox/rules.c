@@ -50,6 +50,7 @@
 #define ABORT	 "abort(3), when an assertion fails"
 #define MALLOC	 "malloc(3): which one it uses depends on sizes and on what was freed before"
 #define GIVEN_UP "a thread that nobody waited for ends at last and frees what is its own"
+#define ENDS	 "a thread that has freed something gives back what malloc(3) kept for it when it ends"
 #define CLOCK	 "the vDSO asks the kernel where the host's clock cannot be read from user space"
 #define ASYNC	 "the testbed's guests have no drive with io_engine Async"
 #define DISCARD	 "a guest that discards, or writes zeros"
@@ -143,7 +144,6 @@ const struct rule rules[] = {
 	CALL(SOCKETS, shutdown, VSOCK),
 	CALL(SOCKETS, close, VSOCK),
 	CALL(SOCKETS, epoll_ctl, VSOCK),
-	CALL(SOCKETS, brk, VSOCK),
 	CALL2(SOCKETS, mmap, LACKS(2, PROT_EXEC), MASKED(3, MAP_KIND, MAP_PRIVATE | MAP_ANONYMOUS), VSOCK),
 	CALL(SOCKETS, munmap, VSOCK),
 	FAIL(LOOP, setsockopt, EOPNOTSUPP, "the HTTP library tries options of TCP, and gets this answer anyway"),
@@ -156,6 +156,7 @@ const struct rule rules[] = {
 	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
 	CALL(LOOP, brk, NULL),
+	CALL(IO | STREAM, brk, ENDS),
 	CALL1(ALL, madvise, IS(2, MADV_DONTNEED), NULL),
 	CALL1(LOOP, madvise, IS(2, MADV_DONTDUMP), "a restored machine whose balloon gives memory back"),
 	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),

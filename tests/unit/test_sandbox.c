@@ -373,12 +373,25 @@ static void only_the_socket_device_makes_sockets(void **state)
 	FORBIDDEN(VCPU, not_a_drive);
 }
 
+/* It frees what it was started with, and malloc(3) may give memory back when it ends. */
+static void a_device_thread_can_end(void **state)
+{
+	const struct call calls[] = {
+		{ "brk", SYS_brk, { 0 } },
+		{ "madvise(MADV_DONTNEED)", SYS_madvise, { 0, 0, MADV_DONTNEED } },
+	};
+
+	(void)state;
+	ALLOWED(IO, calls);
+	ALLOWED(SOCKETS, calls);
+}
+
 static void a_thread_that_waits_for_descriptors_can_do_nothing_else(void **state)
 {
 	const struct call allowed[] = {
 		{ "read", SYS_read, { NO_FD } },   { "write", SYS_write, { NO_FD } },
 		{ "poll", SYS_poll, { 0 } },	   { "TIOCGPGRP", SYS_ioctl, { NO_FD, TIOCGPGRP } },
-		{ "close", SYS_close, { NO_FD } },
+		{ "close", SYS_close, { NO_FD } }, { "brk", SYS_brk, { 0 } },
 	};
 	const struct call forbidden[] = {
 		{ "openat", SYS_openat, { NO_FD } },
@@ -696,6 +709,7 @@ int main(void)
 		cmocka_unit_test(the_running_loop_thread_can_serve_and_save),
 		cmocka_unit_test(a_vcpu_thread_can_run_its_guest_and_little_else),
 		cmocka_unit_test(only_the_socket_device_makes_sockets),
+		cmocka_unit_test(a_device_thread_can_end),
 		cmocka_unit_test(a_thread_that_waits_for_descriptors_can_do_nothing_else),
 		cmocka_unit_test(two_calls_are_answered_instead),
 		cmocka_unit_test(threads_can_be_started_and_have_filters_of_their_own),
