@@ -119,7 +119,8 @@ class Server:
             kind, first, second = struct.unpack("=B7xQQ8x", message)
             if kind == EVENT_REMOVE:
                 self.removed.append((first, second))
-                self.say(remove=second - first)
+                [mapping] = [m for m in self.mappings if 0 <= first - m["base_host_virt_addr"] < m["size"]]
+                self.say(remove=[first - mapping["base_host_virt_addr"] + mapping["offset"], second - first])
             else:
                 assert kind == EVENT_PAGEFAULT
                 found.append(second)

@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from conftest import BINARY
+from conftest import BINARY, long_form, wait_handled
 from page_handler import PageHandler
 from snapsafe import Monitor
+from snapsafe.proc import settles
 from test_beside import Request, assert_answers
 from test_reseed import boot
 
@@ -262,3 +263,51 @@ def test_the_process_can_be_ended_while_a_load_waits(process, pair, handle):
     ends_at_once(process)
     with pytest.raises(Exception):  # nobody is left to answer
         request.result()
+
+
+KERNEL = "6.1"
+MIB = 1 << 20
+FILL_MIB = 96
+
+
+@pytest.fixture
+def guests(snapshot_of, monitor, handle):
+    """guests(...) -> a clone with Linux in it, and its handler."""
+
+    def start(**kind):
+        snapshot = snapshot_of(kernel=KERNEL, **kind)
+        h = handle(memory=snapshot.mem)
+        m = monitor()
+        m.wait_api()
+        m.api.put("/snapshot/load", {"snapshot_path": str(snapshot.state), "resume_vm": True,
+                                     "mem_backend": {"backend_type": "Uffd", "backend_path": h.path}})
+        return m, h
+
+    return start
+
+
+def test_two_guests_of_one_memory_draw_different_bytes(guests):
+    drawn = []
+    for _ in range(2):
+        m, _ = guests()
+        wait_handled(m, 1)
+        drawn.append(m.console.run("od -An -tx1 -N16 /dev/urandom"))
+        m.stop()
+    assert drawn[0] != drawn[1]
+
+
+@pytest.mark.skipif(not long_form(True), reason="takes minutes: tests/long matrix")
+def test_the_handler_is_told_what_the_balloon_gives_back(guests):
+    m, h = guests(mem_mib=256, balloon={"amount_mib": 0, "deflate_on_oom": False, "stats_polling_interval_s": 1})
+    m.api.patch("/balloon", {"amount_mib": 64})
+    assert settles(lambda: m.api.get("/balloon/statistics")["actual_mib"], 64, 60)
+    removed = {page for offset, size in h.events("remove") for page in range(offset, offset + size, PAGE)}
+    assert len(removed) * PAGE >= 60 * MIB
+    faults = len(h.events("fault"))
+    # The guest gets them back, uses them, and the handler is not asked.
+    m.api.patch("/balloon", {"amount_mib": 0})
+    assert settles(lambda: m.api.get("/balloon/statistics")["actual_mib"], 0, 60)
+    assert m.console.run(f"dd if=/dev/zero of=/tmp/fill bs=1M count={FILL_MIB} 2>/dev/null; wc -c </tmp/fill") \
+        .strip() == str(FILL_MIB * MIB)
+    assert not removed & set(h.events("fault")[faults:])
+    m.api.pause()
