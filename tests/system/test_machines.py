@@ -9,8 +9,8 @@ from snapsafe.patience import Deadline
 
 
 @pytest.mark.parametrize("kernel, vcpus, mem_mib", [
-    ("6.1", 1, 128), ("6.1", 2, 4096), ("6.12", 1, 4096), ("6.12", 2, 128),
-    *long_form(("6.1", 1, 4096), ("6.1", 2, 128), ("6.12", 1, 128), ("6.12", 2, 4096)),
+    ("6.1", 1, 128), ("6.12", 2, 4096),
+    *long_form(("6.1", 1, 4096), ("6.1", 2, 128), ("6.1", 2, 4096), ("6.12", 1, 128), ("6.12", 1, 4096), ("6.12", 2, 128)),
 ])
 def test_stock_kernel_boots_and_is_restored(snapshot_of, restore, kernel, vcpus, mem_mib):
     m = restore(snapshot_of(kernel=kernel, vcpus=vcpus, mem_mib=mem_mib))
