@@ -19,7 +19,7 @@
 struct serial_socket;
 
 /* Listens on path. on_input: there may be something to take; it is asked for by serial_socket_want(). Loop thread, as all but put. */
-int serial_socket_new(const char *path, struct loop *loop, loop_fn *on_input, void *ctx, struct serial_socket **socket,
+int serial_socket_new(const char *path, struct loop *loop, loop_fn *on_input, void *ctx, struct serial_socket **out,
 		      struct err *e) must_check;
 /* Sends what the client takes at once, and removes the socket's file. NULL is fine. */
 void serial_socket_free(struct serial_socket *s);

@@ -26,7 +26,7 @@ int runs_add(struct runs *runs, uint64_t offset, uint64_t len)
 		last->len += len;
 		return 0;
 	}
-	if (runs->num == runs->room) {
+	if (!runs->list || runs->num == runs->room) {
 		size_t room = runs->room > 0 ? 2 * runs->room : 64;
 		struct mem_run *list = reallocarray(runs->list, room, sizeof(*list));
 
