@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bench.h"
 #include "guest_ram.h"
 #include "virtio_driver.h"
 #include "virtio_rng_leak.h"
@@ -42,20 +43,6 @@ struct bench {
 	struct fake_platform fp;
 	struct virtio_driver drv;
 };
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double report(const char *name, double *values, size_t n, const char *unit)
-{
-	qsort(values, n, sizeof(*values), compare);
-	printf("%s: %.3f %s %.3f %.3f\n", name, values[n / 2], unit, values[0], values[n - 1]);
-	return values[n / 2];
-}
 
 static struct bench *bench_new(unsigned int num_queues)
 {

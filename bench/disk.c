@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bench.h"
 #include "guest.h"
 
 #define ROUNDS	 15
@@ -37,19 +38,6 @@ static const struct series all_series[] = {
 	{ "writes", VIRTIO_BLK_T_OUT, false },
 	{ "reads from the disk", VIRTIO_BLK_T_IN, true },
 };
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void report(const char *name, double *values, const char *unit)
-{
-	qsort(values, ROUNDS, sizeof(*values), compare);
-	printf("%s: %.3f %s %.3f %.3f\n", name, values[ROUNDS / 2], unit, values[0], values[ROUNDS - 1]);
-}
 
 static void plain_run(int fd, uint32_t type, unsigned int n)
 {
@@ -99,12 +87,12 @@ static void bench_series(struct guest *const guests[], int fd, const struct seri
 	}
 	for (int way = 0; way < PLAIN; way++) {
 		snprintf(name, sizeof(name), "%s, %s", s->name, guest_way_name(way));
-		report(name, values[way], "k/s");
+		report(name, values[way], ROUNDS, "k/s");
 		snprintf(name, sizeof(name), "%s, %s / inline", s->name, guest_way_name(way));
 		if (way != GUEST_INLINE)
-			report(name, ratios[way], "x");
+			report(name, ratios[way], ROUNDS, "x");
 	}
-	report(s->type == VIRTIO_BLK_T_IN ? "pread(2)" : "pwrite(2)", values[PLAIN], "k/s");
+	report(s->type == VIRTIO_BLK_T_IN ? "pread(2)" : "pwrite(2)", values[PLAIN], ROUNDS, "k/s");
 }
 
 static int bench_throughput(char *path, int fd)
