@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from conftest import BINARY, machine_config
+from conftest import BINARY, long_form, machine_config
 from snapsafe import Monitor
 from snapsafe.network import GUEST, HOST, PREFIX, Namespace
 from snapsafe.patience import Deadline, stretch, within
@@ -204,7 +204,7 @@ def load(monitor, ns, folder, tap):
     return m
 
 
-@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+@pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
 def test_two_clones_of_a_snapshot_under_traffic_answer_within_a_second(namespace, monitor, tmp_path, kernel):
     """Each in a namespace of its own with the same guest address, on a tap of another name."""
     ns = namespace("tap0")

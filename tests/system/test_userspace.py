@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from conftest import BOOT_ARGS, IMAGE, Snapshot, wait_handled
+from conftest import BOOT_ARGS, IMAGE, Snapshot, long_form, wait_handled
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 EXAMPLES = "/usr/share/doc/snapsafe-tools/examples"
@@ -180,7 +180,7 @@ def wait_for(m, condition):
     m.console.run(f"for i in $(seq 100); do {condition} && break; sleep 0.2; done; {condition}", 120)
 
 
-@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+@pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
 def test_systemd_makes_a_new_identity_after_a_restore(debian, clones, kernel):
     """The example units: a machine id for each life, and a service that is restarted after that."""
     m = debian(kernel)
