@@ -71,8 +71,8 @@ def test_a_guest_that_says_nothing_is_paused_again_and_the_load_fails(clone):
     time.sleep(0.3)
     assert request.is_alive() and other.is_alive()
     assert_answers(m)
-    assert request.result() <= other.result()
-    assert time.monotonic() - start >= WAIT_MS / 1000
+    # Neither has its answer before the guest's time is over. Which thread of this process hears first says nothing.
+    assert min(request.result(), other.result()) - start >= WAIT_MS / 1000
     status, text = answers[0]
     assert status == 400 and re.search("Load snapshot error: the guest " + SILENT.format(WAIT_MS), text), text
     assert m.api.get("/")["state"] == "Paused"
