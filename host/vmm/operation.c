@@ -2,6 +2,8 @@
 /* The table of operations: each row says when it is allowed, what its body is and which function carries it out. */
 #include "vmm/operation.h"
 
+#include <stddef.h>
+
 #include "base/metrics.h"
 #include "resource/vm_config.h"
 #include "vmm/snapshot_request.h"
@@ -190,6 +192,18 @@ static const struct operation state_choices[] = {
 
 static const struct operation *const state_resumed = &state_choices[1];
 
+/* By enum snapshot_type, the first of struct snapshot_create_config. */
+#define CREATE_SNAPSHOT(kind)                                                                                        \
+	{                                                                                                            \
+		.allowed = VMM_WHILE_PAUSED, .error = "Create snapshot error", .timed = "create " #kind " snapshot", \
+		LATENCY(kind##_create_snapshot), .run = create_snapshot                                              \
+	}
+static const struct operation create_choices[] = {
+	[SNAPSHOT_FULL] = CREATE_SNAPSHOT(full),
+	[SNAPSHOT_DIFF] = CREATE_SNAPSHOT(diff),
+};
+_Static_assert(offsetof(struct snapshot_create_config, type) == 0, "operation_chosen() reads it as a struct choice");
+
 struct choice {
 	unsigned int value;
 };
@@ -266,12 +280,9 @@ const struct operation operations[] = {
 	  .path = "snapshot/create",
 	  .summary = "Writes a snapshot of the paused machine",
 	  .allowed = VMM_WHILE_PAUSED,
-	  .error = "Create snapshot error",
-	  .timed = "create full snapshot",
-	  LATENCY(full_create_snapshot),
 	  .fields = &snapshot_create_table,
 	  .check = snapshot_create_check,
-	  .run = create_snapshot },
+	  .choices = create_choices },
 	{ .method = "PUT",
 	  .path = "snapshot/load",
 	  .summary = "Restores a machine from a snapshot",

@@ -132,6 +132,18 @@ def test_a_part_that_was_merged_takes_the_rest_as_layers(chain, process):
     assert load(api, chain, "d3", "d3", ["full", "d2"])[0] == 204
 
 
+def test_the_time_that_a_diff_took_is_not_a_full_ones(process, config, tmp_path):
+    metrics = tmp_path / "metrics"
+    _, api = process("--config-file", config, "--metrics-path", metrics)
+    api.pause()
+    for kind in ("Full", "Diff"):
+        create(api, tmp_path, kind, kind)
+        api.put("/actions", {"action_type": "FlushMetrics"})
+        took = json.loads(metrics.read_text().splitlines()[-1])["latencies_us"]
+        assert took[f"{kind.lower()}_create_snapshot"] > 0 and took[f"vmm_{kind.lower()}_create_snapshot"] > 0
+        assert kind == "Diff" or took["diff_create_snapshot"] == 0
+
+
 def test_a_diff_over_its_base_is_merged_into_it(process, config, tmp_path):
     """As Firecracker does it for a client that gives each snapshot the same names."""
     p, api = process("--config-file", config)
