@@ -35,7 +35,7 @@ SERVERS = (
 
 def address(name):
     """Where the host reaches it."""
-    return f"198.51.100.{4 * MACHINES.index(name) + 2}"
+    return f"198.18.0.{4 * MACHINES.index(name) + 2}"
 
 
 def url(name):
@@ -107,7 +107,7 @@ def hello(name):
 
 def reach_host(name, machine):
     """The other direction: out of the namespace, to the host's end."""
-    machine.console.send(f"ping -c 1 198.51.100.{4 * MACHINES.index(name) + 1} >/dev/null && echo {name} REACHES THE HO''ST\n")
+    machine.console.send(f"ping -c 1 198.18.0.{4 * MACHINES.index(name) + 1} >/dev/null && echo {name} REACHES THE HO''ST\n")
     machine.console.expect(f"{name} REACHES THE HOST\n")
 
 
