@@ -24,7 +24,8 @@
 
 #define SYSFS_DIR     "/sys/virtio-rng"
 #define SYSFS_DEVICES 16 /* virtio_rng.0 to .15 are looked for */
-#define SYSGENID_PATH "/dev/sysgenid"
+/* Where there is none of ours, in this order: what Linux 7.0 and later has on other monitors, and what others bring. */
+static const char *const other_paths[] = { "/dev/vmclock0", "/dev/vmclock1", "/dev/sysgenid" };
 
 static struct sns_watch default_watch = SNS_WATCH_INIT;
 static struct snapsafe absent = {
@@ -94,8 +95,14 @@ static int handle_new_first(struct snapsafe **ret)
 		if (first == -ENOENT)
 			first = r;
 	}
-	r = handle_new(ret, SYSGENID_PATH);
-	return r == -ENOENT ? first : r;
+	for (size_t i = 0; i < sizeof(other_paths) / sizeof(other_paths[0]); i++) {
+		r = handle_new(ret, other_paths[i]);
+		if (r == 0)
+			return 0;
+		if (first == -ENOENT)
+			first = r;
+	}
+	return first;
 }
 
 /* The fastest code for this processor. Takes a lock: not for signal handlers. */
@@ -143,7 +150,7 @@ int snapsafe_init(void)
 
 /*
  * Before all other constructors that may use this library, and before a sandbox
- * of the program. On machines without a device it costs two failing system calls
+ * of the program. On machines without a device it costs four failing system calls
  * and a page.
  */
 __attribute__((constructor(101))) static void prepare_program(void)

@@ -36,7 +36,7 @@ static unsigned int handle_features(struct snapsafe *s)
 	uint8_t id[SNAPSAFE_PAGE_IDENTITY_LEN];
 	unsigned int features = 0;
 
-	if (s->source.page)
+	if (s->source.map)
 		features |= SNAPSAFE_F_MAPPED;
 	if (sns_source_identity(&s->source, id))
 		features |= SNAPSAFE_F_IDENTITY;
@@ -103,9 +103,9 @@ int snapsafe_words(struct snapsafe *s, struct snapsafe_words *words)
 	s = sns_handle(s);
 	if (s->source.kind == SNS_SOURCE_NONE)
 		return -ENODEV;
-	if (!s->source.page || !sns_process_word())
+	if (!s->source.map || !sns_process_word())
 		return -ENOTSUP;
-	words->generation = (const uint64_t *)&s->source.page->generation;
+	words->generation = s->source.word;
 	words->unwatched = s->source.kind == SNS_SOURCE_PAGE ? (const uint64_t *)&s->source.page->unwatched : &zero;
 	words->process = sns_process_word();
 	words->handle = s->number;

@@ -128,14 +128,15 @@ int snapsafe_init(void);
  * @path: a counter file, or NULL for this machine's first one: the variable
  *	SNAPSAFE_DEVICE (ignored in setuid programs; "none" for no device), else
  *	/sys/virtio-rng/virtio_rng.N/vm_gen_counter with the lowest N, else
+ *	/dev/vmclock0 or 1 if it counts generations (since 1.1), else
  *	/dev/sysgenid
  *
  * Returns 0; -ENOENT or -ENODEV if there is none; -EACCES; -EINVAL if the file
  * is too short or cannot be a counter; -ENOMEM.
  *
  * Only memory that cannot vanish is mapped: pages that the driver marks so,
- * SysGenID devices, memory files sealed with F_SEAL_SHRINK. Any other file is
- * read at each look: slower, but never a SIGBUS.
+ * VMClock and SysGenID devices, memory files sealed with F_SEAL_SHRINK. Any
+ * other file is read at each look: slower, but never a SIGBUS.
  */
 int snapsafe_open(struct snapsafe **ret, const char *path) SNAPSAFE_MUST_CHECK;
 

@@ -6,9 +6,11 @@
  *
  *  - a file in sysfs, or a character device, whose page carries the magic of
  *    abi/snapsafe_page.h: the driver keeps that page for its readers;
+ *  - a VMClock device, known by its page (abi/vmclock_page.h), if it counts
+ *    generations;
  *  - another character device of the misc class: SysGenID. Drivers of the kernel
  *    itself do not revoke such mappings;
- *  - a memory file that is sealed against shrinking and has the magic.
+ *  - a memory file that is sealed against shrinking and has one of the two magics.
  *
  * Anything else (a file in a file system, the counter of a driver without the
  * magic, which sysfs cuts off when the device goes) is read by pread() at each
@@ -16,6 +18,7 @@
  */
 #include "source.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -26,11 +29,18 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "vmclock_page.h"
+
 #define MISC_MAJOR     10
 #define IDENTITY_TRIES 16
 
+union source_head {
+	struct snapsafe_page page;
+	struct vmclock_page vmclock;
+};
+
 /* The page's first bytes, by a system call that fails where a load would raise SIGBUS. */
-static int source_peek(const void *page, struct snapsafe_page *copy)
+static int source_peek(const void *page, union source_head *copy)
 {
 	int pipe_fds[2], r = 0;
 
@@ -49,11 +59,23 @@ static bool source_has_magic(const struct snapsafe_page *page)
 	return page->magic == SNAPSAFE_PAGE_MAGIC && page->version >= SNAPSAFE_PAGE_VERSION;
 }
 
+static bool source_is_vmclock(const struct vmclock_page *page)
+{
+	return page->magic == htole32(VMCLOCK_MAGIC);
+}
+
+/* Versions are other layouts. The flags do not change while the device is there. */
+static bool source_vmclock_counts(const struct vmclock_page *page)
+{
+	return page->version == htole16(VMCLOCK_VERSION) && le32toh(page->size) >= sizeof(*page) &&
+	       (page->flags & htole64(VMCLOCK_FLAG_VM_GEN_COUNTER_PRESENT));
+}
+
 static bool source_is_sealed(int fd, const struct stat *st)
 {
 	int seals = fcntl(fd, F_GET_SEALS);
 
-	return seals >= 0 && (seals & F_SEAL_SHRINK) && st->st_size >= (off_t)sizeof(struct snapsafe_page);
+	return seals >= 0 && (seals & F_SEAL_SHRINK) && st->st_size >= (off_t)sizeof(union source_head);
 }
 
 static bool source_is_in_sysfs(int fd)
@@ -64,10 +86,12 @@ static bool source_is_in_sysfs(int fd)
 }
 
 /* What the mapped page may be used as; NONE: not at all. */
-static enum sns_source_kind source_classify(const struct stat *st, const struct snapsafe_page *page)
+static enum sns_source_kind source_classify(const struct stat *st, const union source_head *head)
 {
-	if (source_has_magic(page))
+	if (source_has_magic(&head->page))
 		return SNS_SOURCE_PAGE;
+	if (source_is_vmclock(&head->vmclock))
+		return source_vmclock_counts(&head->vmclock) ? SNS_SOURCE_VMCLOCK : SNS_SOURCE_NONE;
 	if (S_ISCHR(st->st_mode) && major(st->st_rdev) == MISC_MAJOR)
 		return SNS_SOURCE_WORD32;
 	return SNS_SOURCE_NONE;
@@ -76,7 +100,7 @@ static enum sns_source_kind source_classify(const struct stat *st, const struct 
 static int source_map(struct sns_source *src, int fd, const struct stat *st)
 {
 	size_t len = (size_t)sysconf(_SC_PAGESIZE);
-	struct snapsafe_page copy = { 0 };
+	union source_head head = { 0 };
 	void *page;
 	int r;
 
@@ -85,15 +109,22 @@ static int source_map(struct sns_source *src, int fd, const struct stat *st)
 	page = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
 	if (page == MAP_FAILED)
 		return -errno;
-	r = source_peek(page, &copy);
+	r = source_peek(page, &head);
 	if (!r)
-		src->kind = source_classify(st, &copy);
+		src->kind = source_classify(st, &head);
 	if (src->kind == SNS_SOURCE_NONE) {
 		munmap(page, len);
-		return r ? r : -ENOTSUP;
+		if (!r)
+			r = source_is_vmclock(&head.vmclock) ? -ENOENT : -ENOTSUP;
+		return r;
 	}
-	src->page = page;
+	src->map = page;
 	src->map_len = len;
+	src->word = page;
+	if (src->kind == SNS_SOURCE_PAGE)
+		src->page = page;
+	else if (src->kind == SNS_SOURCE_VMCLOCK)
+		src->word = (const uint8_t *)page + offsetof(struct vmclock_page, vm_generation_counter);
 	return 0;
 }
 
@@ -162,14 +193,14 @@ void sns_source_close(struct sns_source *src)
 	union {
 		const void *from;
 		void *to;
-	} page = { .from = src->page };
+	} map = { .from = src->map };
 
-	if (page.to)
-		munmap(page.to, src->map_len);
+	if (map.to)
+		munmap(map.to, src->map_len);
 	if (source_owns_fd(src))
 		close(src->fd);
 	src->kind = SNS_SOURCE_NONE;
-	src->page = NULL;
+	src->map = src->page = src->word = NULL;
 	src->fd = -1;
 }
 

@@ -17,17 +17,20 @@
 
 enum sns_source_kind {
 	SNS_SOURCE_NONE = 0,
-	SNS_SOURCE_PAGE,   /* mapped, with the driver's promises */
-	SNS_SOURCE_WORD32, /* mapped, a SysGenID device of somebody else */
-	SNS_SOURCE_FILE,   /* read */
+	SNS_SOURCE_PAGE,    /* mapped, with the driver's promises */
+	SNS_SOURCE_VMCLOCK, /* mapped, a VMClock device's page that has a generation counter */
+	SNS_SOURCE_WORD32,  /* mapped, a SysGenID device of somebody else */
+	SNS_SOURCE_FILE,    /* read */
 };
 
 struct sns_source {
 	enum sns_source_kind kind;
-	const struct snapsafe_page *page; /* mapped; NULL for NONE and FILE */
+	const void *map; /* NULL for NONE and FILE */
 	size_t map_len;
-	int fd;	   /* owned; FILE only, else -1 */
-	dev_t dev; /* FILE: what fd was opened as, in case the program closes it */
+	const struct snapsafe_page *page; /* PAGE: the map */
+	const void *word;		  /* the generation in the map: 64 bits, or 32 of a WORD32 */
+	int fd;				  /* owned; FILE only, else -1 */
+	dev_t dev;			  /* FILE: what fd was opened as, in case the program closes it */
 	ino_t ino;
 	_Atomic uint64_t last; /* FILE: the last value read */
 	_Atomic bool lost;     /* FILE: cannot be read any more; stays so */
@@ -40,6 +43,16 @@ void sns_source_close(struct sns_source *src);
 /* Slow way of sns_source_generation(): a system call. */
 uint64_t sns_source_read(struct sns_source *src);
 
+/* The native word of the machine; of a VMClock's number, which is little endian, machines that have one are, too. */
+static inline uint64_t sns_source_load(const void *word)
+{
+#if __SIZEOF_LONG__ == 8
+	return __atomic_load_n((const uint64_t *)word, __ATOMIC_ACQUIRE);
+#else
+	return __atomic_load_n((const uint32_t *)word, __ATOMIC_ACQUIRE);
+#endif
+}
+
 /*
  * Plain aligned loads are enough: the writer acts while no processor of this
  * machine runs, or is the kernel. Acquire keeps what follows behind the load,
@@ -47,14 +60,10 @@ uint64_t sns_source_read(struct sns_source *src);
  */
 static inline uint64_t sns_source_generation(struct sns_source *src)
 {
-	if (__builtin_expect(src->kind == SNS_SOURCE_PAGE, 1))
-#if __SIZEOF_LONG__ == 8
-		return __atomic_load_n(&src->page->generation, __ATOMIC_ACQUIRE);
-#else
-		return __atomic_load_n((const uint32_t *)&src->page->generation, __ATOMIC_ACQUIRE);
-#endif
+	if (__builtin_expect(src->kind == SNS_SOURCE_PAGE, 1) || src->kind == SNS_SOURCE_VMCLOCK)
+		return sns_source_load(src->word);
 	if (src->kind == SNS_SOURCE_WORD32)
-		return __atomic_load_n((const uint32_t *)(const void *)&src->page->generation, __ATOMIC_ACQUIRE);
+		return __atomic_load_n((const uint32_t *)src->word, __ATOMIC_ACQUIRE);
 	return src->kind == SNS_SOURCE_FILE ? sns_source_read(src) : 0;
 }
 

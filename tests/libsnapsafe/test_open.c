@@ -2,6 +2,7 @@
 /* What snapsafe_open() accepts, and what becomes of a counter that goes away. */
 #include "fake.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "snapsafe.h"
+#include "snapsafe_inline.h"
+#include "vmclock_page.h"
 
 static char folder[] = "/tmp/snapsafe-test-XXXXXX";
 
@@ -182,6 +184,72 @@ static void a_page_without_the_magic_is_only_read(void **state)
 	fake_page_fini(&fake);
 }
 
+/* As any monitor with the device has it, in the memory file's place of /dev/vmclock0. */
+static struct vmclock_page *fake_vmclock(struct fake_page *fake)
+{
+	struct vmclock_page *page;
+
+	fake_page_init(fake);
+	memset(fake->page, 0, sizeof(*fake->page));
+	page = (void *)fake->page;
+	*page = (struct vmclock_page){ .magic = htole32(VMCLOCK_MAGIC),
+				       .size = htole32(VMCLOCK_PAGE_SIZE),
+				       .version = htole16(VMCLOCK_VERSION),
+				       .flags = htole64(VMCLOCK_FLAG_VM_GEN_COUNTER_PRESENT),
+				       .vm_generation_counter = htole64(UINT64_C(7) << 32) };
+	return page;
+}
+
+static void a_vmclocks_generation_is_mapped(void **state)
+{
+	struct snapsafe_words words = { .size = sizeof(words) };
+	unsigned char id[SNAPSAFE_IDENTITY_LEN];
+	struct snapsafe_token token;
+	struct vmclock_page *page;
+	struct fake_page fake;
+	struct snapsafe *s;
+
+	(void)state;
+	page = fake_vmclock(&fake);
+	assert_int_equal(snapsafe_open(&s, fake.path), 0);
+	assert_int_equal(info_of(s).features & ~SNAPSAFE_F_VDSO, SNAPSAFE_F_MAPPED);
+	assert_int_equal(info_of(s).state, SNAPSAFE_ACTIVE);
+	assert_int_equal(snapsafe_generation(s), UINT64_C(7) << 32);
+	assert_int_equal(snapsafe_identity(s, id), -ENOTSUP);
+	token = snapsafe_token(s);
+	assert_int_equal(snapsafe_words(s, &words), 0);
+	page->seq_count += 2; /* the host has set its clock: no copy was made */
+	page->disruption_marker++;
+	assert_int_equal(snapsafe_check(s, &token), 1);
+	assert_int_equal(snapsafe_check_inline(&words, &token), 1);
+	page->vm_generation_counter = htole64((UINT64_C(7) << 32) + 1);
+	assert_int_equal(snapsafe_check(s, &token), 0);
+	assert_int_equal(snapsafe_check_inline(&words, &token), 0);
+	snapsafe_close(s);
+	fake_page_fini(&fake);
+}
+
+/* It would be constant for ever, and nobody would be told. */
+static void a_vmclock_without_a_generation_is_no_counter(void **state)
+{
+	struct vmclock_page *page;
+	struct fake_page fake;
+
+	(void)state;
+	page = fake_vmclock(&fake);
+	page->flags = htole64(VMCLOCK_FLAG_NOTIFICATION_PRESENT);
+	assert_int_equal(open_path(fake.path), -ENOENT);
+	page->flags = htole64(VMCLOCK_FLAG_VM_GEN_COUNTER_PRESENT);
+	page->version = htole16(VMCLOCK_VERSION + 1);
+	assert_int_equal(open_path(fake.path), -ENOENT);
+	page->version = htole16(VMCLOCK_VERSION);
+	page->size = htole32(sizeof(*page) - 1);
+	assert_int_equal(open_path(fake.path), -ENOENT);
+	page->size = htole32(sizeof(*page));
+	assert_int_equal(open_path(fake.path), 0);
+	fake_page_fini(&fake);
+}
+
 static void the_counter_wraps_without_being_missed(void **state)
 {
 	struct snapsafe_token token;
@@ -317,6 +385,8 @@ int main(void)
 		cmocka_unit_test(a_memory_file_that_could_shrink_is_not_mapped),
 		cmocka_unit_test(the_drivers_page_is_mapped),
 		cmocka_unit_test(a_page_without_the_magic_is_only_read),
+		cmocka_unit_test(a_vmclocks_generation_is_mapped),
+		cmocka_unit_test(a_vmclock_without_a_generation_is_no_counter),
 		cmocka_unit_test(the_counter_wraps_without_being_missed),
 		cmocka_unit_test(a_file_that_shrinks_is_lost_and_nobody_dies),
 		cmocka_unit_test(a_descriptor_closed_behind_our_back_is_lost),
