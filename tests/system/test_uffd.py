@@ -14,8 +14,7 @@ import pytest
 
 from conftest import BINARY, long_form, wait_handled
 from page_handler import PageHandler
-from snapsafe import Monitor
-from snapsafe.proc import settles
+from snapsafe import Monitor, proc
 from test_beside import Request, assert_answers
 from test_reseed import boot
 
@@ -190,9 +189,8 @@ def refused(monitor, pair, path, pattern, **more):
     text = sentence(load(m, pair, path, **more))
     assert re.search(pattern, text), text
     assert m.api.get("/")["state"] == "Not started"
-    assert not any("userfaultfd" in os.readlink(f) for f in pathlib.Path(f"/proc/{m.process.pid}/fd").iterdir())
-    threads = {(t / "comm").read_text().strip() for t in pathlib.Path(f"/proc/{m.process.pid}/task").iterdir()}
-    assert not threads & {"fc_pages", "fc_watch", "fc_files"}
+    assert not any("userfaultfd" in file for file in proc.open_files(m.process.pid))
+    assert not {"fc_pages", "fc_watch", "fc_files"}.intersection(proc.thread_names(m.process.pid))
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(monitor, pair, handle, tmp_path):
@@ -300,13 +298,13 @@ def test_two_guests_of_one_memory_draw_different_bytes(guests):
 def test_the_handler_is_told_what_the_balloon_gives_back(guests):
     m, h = guests(mem_mib=256, balloon={"amount_mib": 0, "deflate_on_oom": False, "stats_polling_interval_s": 1})
     m.api.patch("/balloon", {"amount_mib": 64})
-    assert settles(lambda: m.api.get("/balloon/statistics")["actual_mib"], 64, 60)
+    assert proc.settles(lambda: m.api.get("/balloon/statistics")["actual_mib"], 64, 60)
     removed = {page for offset, size in h.events("remove") for page in range(offset, offset + size, PAGE)}
     assert len(removed) * PAGE >= 60 * MIB
     faults = len(h.events("fault"))
     # The guest gets them back, uses them, and the handler is not asked.
     m.api.patch("/balloon", {"amount_mib": 0})
-    assert settles(lambda: m.api.get("/balloon/statistics")["actual_mib"], 0, 60)
+    assert proc.settles(lambda: m.api.get("/balloon/statistics")["actual_mib"], 0, 60)
     assert m.console.run(f"dd if=/dev/zero of=/tmp/fill bs=1M count={FILL_MIB} 2>/dev/null; wc -c </tmp/fill") \
         .strip() == str(FILL_MIB * MIB)
     assert not removed & set(h.events("fault")[faults:])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What /proc tells of a process: what must not grow."""
+import contextlib
 import os
 import pathlib
 import re
@@ -14,6 +15,24 @@ def fds(pid):
 
 def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def _each(folder, look):
+    """look(path) of each entry; one that goes away meanwhile is not there."""
+    found = []
+    for entry in pathlib.Path(folder).iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(look(entry))
+    return found
+
+
+def open_files(pid):
+    """What its descriptors are, as /proc names it."""
+    return _each(f"/proc/{pid}/fd", os.readlink)
+
+
+def thread_names(pid):
+    return _each(f"/proc/{pid}/task", lambda thread: (thread / "comm").read_text().strip())
 
 
 def rss_kib(pid):
