@@ -71,11 +71,10 @@ void *mem_lease_write(struct guest_mem *mem, gpa_t gpa, uint64_t len)
 	return region->writable + offset;
 }
 
-/* Where a lease's address lies; it was given out by mem_lease_write(). */
-static const struct mem_region *mem_find_lease(const struct guest_mem *mem, const uint8_t *host, uint64_t *offset)
+const struct mem_region *mem_find_address(const struct guest_mem *mem, uint64_t address, uint64_t *offset)
 {
 	for (unsigned int i = 0; i < mem->num_regions; i++) {
-		*offset = (uintptr_t)host - (uintptr_t)mem->regions[i].writable;
+		*offset = address - (uintptr_t)mem->regions[i].writable;
 		if (*offset < mem->regions[i].size)
 			return &mem->regions[i];
 	}
@@ -88,7 +87,7 @@ void mem_release_write(struct guest_mem *mem, const void *host, uint64_t len)
 	const struct mem_region *region;
 
 	if (atomic_load_explicit(&mem->tracks, memory_order_acquire)) {
-		region = mem_find_lease(mem, host, &offset);
+		region = mem_find_address(mem, (uintptr_t)host, &offset);
 		if (region)
 			mem_note(region, offset, len);
 	}

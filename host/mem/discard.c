@@ -87,6 +87,21 @@ static int discard_range(struct guest_mem *mem, const struct mem_region *region,
 	return r;
 }
 
+/*
+ * Huge pages cannot be given back in parts, and whole ones would leave their reservation (before Linux 6.9 it is not restored): who
+ * touches one later would die of SIGBUS. So they stay, and become zero.
+ */
+static int discard_huge(struct guest_mem *mem, const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	if (!mem_is_served(region)) {
+		memset(region->writable + offset, 0, (size_t)len);
+		return 0;
+	}
+	if (!mem->handler.discard)
+		return -ENOTCONN;
+	return mem->handler.discard(mem->handler.ctx, region, offset, len);
+}
+
 int mem_discard(struct guest_mem *mem, gpa_t gpa, uint64_t len)
 {
 	uint64_t offset;
@@ -95,7 +110,9 @@ int mem_discard(struct guest_mem *mem, gpa_t gpa, uint64_t len)
 
 	if (!region || (gpa | len) % MEM_PAGE_SIZE != 0)
 		return -EINVAL;
-	if (region->source == MEM_ANONYMOUS)
+	if (mem->huge)
+		r = discard_huge(mem, region, offset, len);
+	else if (region->source == MEM_ANONYMOUS)
 		discard_anonymous(region, offset, len);
 	else if (region->source == MEM_HANDLER && mem->handler.discard)
 		r = mem->handler.discard(mem->handler.ctx, region, offset, len);

@@ -46,6 +46,17 @@ bool mem_is_discarded(const struct mem_region *region, uint64_t offset, uint64_t
  */
 int mem_file_at(const struct guest_mem *mem, const struct mem_region *region, uint64_t offset, uint64_t *run);
 
+/* hugetlb.c: private pages that are reserved, or MAP_FAILED and errno. */
+void *mem_map_huge(uint64_t size);
+/* The sentence for errnum of it, while mem has what could be mapped of size bytes. */
+int mem_refuse_huge(const struct guest_mem *mem, uint64_t size, int errnum, struct err *e);
+
+/* copied.c: is the page at offset there (a region that has copied)? And how many of the len bytes from there are the same. */
+bool mem_is_copied(const struct mem_region *region, uint64_t offset, uint64_t len, uint64_t *run);
+
+/* access.c: the region that an address of its mapping lies in, and where; NULL. */
+const struct mem_region *mem_find_address(const struct guest_mem *mem, uint64_t address, uint64_t *offset);
+
 /* track.c: the monitor has changed this range of the region. Cheap while nothing was marked. */
 void mem_note(const struct mem_region *region, uint64_t offset, uint64_t len);
 

@@ -83,6 +83,8 @@ static int layers_put(struct guest_mem *mem, const struct mem_region *region, co
 	if (start >= end)
 		return 0;
 	memset(region->layers + offset / MEM_PAGE_SIZE, (int)mem->num_layers, (end - start) / MEM_PAGE_SIZE);
+	if (mem->huge) /* it is copied at the first touch */
+		return 0;
 	if (run->len < shortest)
 		return fd_pread_all(fd, region->writable + offset, (size_t)(end - start), (off_t)start);
 	mem->num_mapped_runs++;

@@ -37,6 +37,10 @@ static int mem_check_layout(const struct mem_layout *layout, struct err *e)
 				       "guest memory region %u at 0x%llx of 0x%llx bytes is not a range of whole pages "
 				       "above the region before it",
 				       i, (unsigned long long)gpa, (unsigned long long)size);
+		if (layout->huge && (size | gpa) % MEM_HUGE_PAGE_SIZE != 0)
+			return err_set(e, EINVAL,
+				       "huge_pages is 2M: guest memory of 0x%llx bytes is no multiple of 2 MiB",
+				       (unsigned long long)size);
 	}
 	return 0;
 }
@@ -70,11 +74,39 @@ static void *mem_map(uint64_t size, int fd, uint64_t offset)
 	return host;
 }
 
-static int mem_init_region(struct guest_mem *mem, gpa_t gpa, uint64_t size, enum mem_source source, struct err *e)
+/* The bitmaps that are needed at once: giving memory back must not fail for want of memory. Nothing of it is touched before. */
+static int mem_alloc_bitmaps(const struct guest_mem *mem, struct mem_region *region, struct err *e)
+{
+	bool copies = mem->huge && region->source == MEM_FILE;
+
+	if (region->source != MEM_ANONYMOUS)
+		region->discarded = calloc(mem_bitmap_words(region), sizeof(*region->discarded));
+	if (copies) /* a bit for each 512 pages */
+		region->copied = calloc(mem_bitmap_words(region), sizeof(*region->copied));
+	if ((region->source != MEM_ANONYMOUS && !region->discarded) || (copies && !region->copied))
+		return err_errno(e, ENOMEM, "cannot map guest memory");
+	return 0;
+}
+
+static uint64_t mem_layout_size(const struct mem_layout *layout)
+{
+	uint64_t size = 0;
+
+	for (unsigned int i = 0; i < layout->num_regions; i++)
+		size += layout->regions[i].size;
+	return size;
+}
+
+static int mem_init_region(struct guest_mem *mem, const struct mem_layout *layout, enum mem_source source,
+			   struct err *e)
 {
 	struct mem_region *region = &mem->regions[mem->num_regions];
-	uint8_t *host = mem_map(size, mem->backing_fd, mem->size);
+	gpa_t gpa = layout->regions[mem->num_regions].gpa;
+	uint64_t size = layout->regions[mem->num_regions].size;
+	uint8_t *host = mem->huge ? mem_map_huge(size) : mem_map(size, mem->backing_fd, mem->size);
 
+	if (host == MAP_FAILED && mem->huge)
+		return mem_refuse_huge(mem, mem_layout_size(layout), errno, e);
 	if (host == MAP_FAILED)
 		return err_errno(e, errno, "cannot map %llu MiB of guest memory", (unsigned long long)(size >> 20));
 	*region = (struct mem_region){
@@ -89,11 +121,7 @@ static int mem_init_region(struct guest_mem *mem, gpa_t gpa, uint64_t size, enum
 	mem->size += size;
 	/* Best effort: a kernel without it only makes larger core dumps. */
 	(void)madvise(host, (size_t)size, MADV_DONTDUMP);
-	if (source == MEM_ANONYMOUS)
-		return 0;
-	/* At once: giving memory back must not fail for want of memory. Nothing of it is touched before. */
-	region->discarded = calloc(mem_bitmap_words(region), sizeof(*region->discarded));
-	return region->discarded ? 0 : err_errno(e, ENOMEM, "cannot map guest memory");
+	return mem_alloc_bitmaps(mem, region, e);
 }
 
 /* Takes over fd. */
@@ -102,10 +130,10 @@ static int mem_init(struct guest_mem *mem, const struct mem_layout *layout, enum
 {
 	int r;
 
-	*mem = (struct guest_mem){ .backing_fd = fd };
+	*mem = (struct guest_mem){ .backing_fd = fd, .huge = layout->huge };
 	r = mem_check_layout(layout, e);
 	for (unsigned int i = 0; i < layout->num_regions && r == 0; i++)
-		r = mem_init_region(mem, layout->regions[i].gpa, layout->regions[i].size, source, e);
+		r = mem_init_region(mem, layout, source, e);
 	if (r == 0)
 		return 0;
 	if (mem->num_regions == 0 && fd >= 0)
@@ -134,12 +162,18 @@ int mem_init_handler(struct guest_mem *mem, const struct mem_layout *layout, con
 	return r;
 }
 
+void mem_set_handler(struct guest_mem *mem, const struct mem_handler *handler)
+{
+	mem->handler = *handler;
+}
+
 static void mem_fini_region(struct mem_region *region)
 {
 	munmap(region->writable, (size_t)region->size);
 	free(region->discarded);
 	free(region->layers);
 	free(region->written);
+	free(region->copied);
 }
 
 int mem_use_huge_pages(const struct guest_mem *mem, struct err *e)

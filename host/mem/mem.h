@@ -24,9 +24,10 @@
 
 typedef uint64_t gpa_t; /* guest physical address */
 
-#define MEM_MAX_REGIONS 4
-#define MEM_MAX_LAYERS	15u /* above the memory file */
-#define MEM_PAGE_SIZE	4096u
+#define MEM_MAX_REGIONS	   4
+#define MEM_MAX_LAYERS	   15u /* above the memory file */
+#define MEM_PAGE_SIZE	   4096u
+#define MEM_HUGE_PAGE_SIZE (2u << 20) /* of memory that is huge */
 
 /* What a page of a region has that nobody has touched yet. */
 enum mem_source {
@@ -46,9 +47,10 @@ struct mem_region {
 		discarded; /* a bit a page: its source is zeroes now (pages.h); owned, NULL if the source is that anyway */
 	uint8_t *layers;   /* a byte a page: 0 the memory file's, n of layer n; owned, NULL without layers */
 	uint64_t *written; /* a bit a page: changed since the mark (track.h); owned, NULL before the first mark */
+	uint64_t *copied;  /* a bit a huge page: it is there (copied.h); owned, NULL but for huge memory of MEM_FILE */
 };
 
-/* How the pages of MEM_HANDLER are had. */
+/* How pages are had of which mem_is_served() is true. */
 struct mem_handler {
 	/*
 	 * All pages of [offset, offset + len) of the region are in memory when it returns 0; those that were there already
@@ -72,6 +74,7 @@ struct mem_guest_log {
 
 /* Regions are fixed once the machine runs; any thread may use it, except where said. */
 struct guest_mem {
+	bool huge; /* of huge pages: that many bytes come at a time */
 	unsigned int num_regions;
 	struct mem_region regions[MEM_MAX_REGIONS]; /* ascending */
 	uint64_t size;				    /* sum of the regions' sizes, bytes */
@@ -93,6 +96,7 @@ struct mem_run {
 
 /* Plain layout of one region, what the architecture decides for a given RAM size (arch_mem_layout()). */
 struct mem_layout {
+	bool huge; /* pages of 2 MiB of the host's pool (hugetlbfs); regions are multiples of it */
 	unsigned int num_regions;
 	struct {
 		gpa_t gpa;
@@ -100,11 +104,14 @@ struct mem_layout {
 	} regions[MEM_MAX_REGIONS];
 };
 
-/* Anonymous private NORESERVE memory. */
+/*
+ * Anonymous private memory. NORESERVE; but if the layout is huge all of its pages are reserved for it, here and below: they are
+ * there when they are touched. If there are not enough, the sentence has how many are needed and how many there are.
+ */
 int mem_init_anonymous(struct guest_mem *mem, const struct mem_layout *layout, struct err *e) must_check;
 /*
  * Maps fd (a memory file, whose size the caller has checked) MAP_PRIVATE: what the guest does not touch costs nothing.
- * Takes over fd, also when it fails.
+ * Takes over fd, also when it fails. Huge memory does not map it: its pages are to be copied (copied.h), by whom mem_set_handler() names.
  */
 int mem_init_file(struct guest_mem *mem, const struct mem_layout *layout, int fd, struct err *e) must_check;
 /*
@@ -115,9 +122,17 @@ int mem_add_layer(struct guest_mem *mem, int fd, const struct mem_run *runs, siz
 /* Memory that somebody else fills, page by page; the handler is copied. The caller arranges for the serving. */
 int mem_init_handler(struct guest_mem *mem, const struct mem_layout *layout, const struct mem_handler *handler,
 		     struct err *e) must_check;
+/* The handler, which is copied, of huge memory of a file; before anybody touches it. */
+void mem_set_handler(struct guest_mem *mem, const struct mem_handler *handler);
 /* Asks for transparent huge pages. In a file's mapping the kernel has them for some file systems only, and not for changed pages. */
 int mem_use_huge_pages(const struct guest_mem *mem, struct err *e) must_check;
 void mem_fini(struct guest_mem *mem); /* accepts half-built */
+
+/* Does somebody else, a handler, have the region's pages when they are touched first? */
+static inline bool mem_is_served(const struct mem_region *region)
+{
+	return region->source == MEM_HANDLER || region->copied;
+}
 
 /* The host address of [gpa, gpa + len), or NULL unless all of it lies in one region. len 0 gives NULL. */
 const void *mem_host(const struct guest_mem *mem, gpa_t gpa, uint64_t len);

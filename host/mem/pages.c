@@ -22,8 +22,12 @@ enum mem_content mem_survey_next(struct mem_survey *survey, unsigned int index, 
 {
 	const struct mem_region *region = &survey->mem->regions[index];
 	enum mem_source source = region->source;
-	enum pagemap_kind kind = pagemap_next(&survey->pagemap, region->host + offset, region->size - offset, run);
+	enum pagemap_kind kind;
 
+	if (region->copied)
+		kind = mem_is_copied(region, offset, region->size - offset, run) ? PAGEMAP_PRIVATE : PAGEMAP_UNTOUCHED;
+	else
+		kind = pagemap_next(&survey->pagemap, region->host + offset, region->size - offset, run);
 	if (source != MEM_ANONYMOUS && survey->mem->num_pieces > 0 && mem_is_discarded(region, offset, *run, run))
 		source = MEM_ANONYMOUS;
 	if (kind == PAGEMAP_PRIVATE)
@@ -63,7 +67,7 @@ int mem_prepare(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
 	uint64_t offset, head;
 	const struct mem_region *region = mem_find(mem, gpa, len, &offset);
 
-	if (!region || region->source != MEM_HANDLER)
+	if (!region || !mem_is_served(region))
 		return 0;
 	head = offset % MEM_PAGE_SIZE;
 	return mem_populate(mem, region, offset - head,

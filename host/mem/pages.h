@@ -39,7 +39,7 @@ enum mem_content mem_survey_next(struct mem_survey *survey, unsigned int index, 
  */
 int mem_read_carefully(const struct mem_region *region, uint64_t offset, void *dst, size_t len) must_check;
 
-/* Has the handler serve all of [offset, offset + len) of a region of MEM_HANDLER: 0, or -errno: then some may be missing. */
+/* Has the handler serve all of [offset, offset + len) of a region that is served: 0, or -errno: then some may be missing. */
 int mem_populate(const struct guest_mem *mem, const struct mem_region *region, uint64_t offset,
 		 uint64_t len) must_check;
 /*
@@ -50,7 +50,7 @@ int mem_prepare(const struct guest_mem *mem, gpa_t gpa, uint64_t len) must_check
 
 /*
  * Gives [gpa, gpa + len) back, whole pages: the guest finds zeroes there from now on, whatever their source was, and so
- * does a snapshot. The host's memory is free. One thread at a time.
+ * does a snapshot. The host's memory is free, unless it is huge: those pages stay reserved. One thread at a time.
  *
  * -EINVAL: not whole pages of guest memory, nothing is done. Otherwise all is zero, but for -ENOMEM and memory of a
  * handler, where nothing or a part is.

@@ -12,10 +12,13 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "mem/pages.h"
 
 #define USERFAULT_FLAGS (O_CLOEXEC | O_NONBLOCK)
 
@@ -116,4 +119,52 @@ int userfault_discard(int fd, const struct mem_region *region, uint64_t offset, 
 		}
 	}
 	return offset < end ? -EBUSY : 0;
+}
+
+int userfault_copy(int fd, const struct mem_region *region, uint64_t offset, const uint8_t *bytes, uint64_t len)
+{
+	struct uffdio_range to = userfault_range(region, offset, len);
+	int tries = USERFAULT_TRIES;
+
+	for (;;) {
+		struct uffdio_copy copy = { .dst = to.start, .src = (uintptr_t)bytes, .len = len };
+
+		if (ioctl(fd, UFFDIO_COPY, &copy) == 0)
+			return 0;
+		if (errno != EAGAIN || tries-- == 0)
+			return -errno;
+		(void)poll(NULL, 0, USERFAULT_WAIT_MS); /* the mappings of the process are being changed */
+	}
+}
+
+/* Within one huge page. Once it is there it stays, and can be written. */
+static int userfault_zero_huge(int fd, const struct guest_mem *mem, const struct mem_region *region, uint64_t offset,
+			       uint64_t len, const uint8_t *zeroes)
+{
+	int r;
+
+	if (len == MEM_HUGE_PAGE_SIZE)
+		r = userfault_copy(fd, region, offset, zeroes, len);
+	else
+		r = mem_populate(mem, region, offset, len);
+	if (r < 0 && r != -EEXIST)
+		return r;
+	if (r == -EEXIST || len < MEM_HUGE_PAGE_SIZE)
+		memset(region->writable + offset, 0, (size_t)len);
+	return 0;
+}
+
+int userfault_discard_huge(int fd, const struct guest_mem *mem, const struct mem_region *region, uint64_t offset,
+			   uint64_t len, const uint8_t *zeroes)
+{
+	uint64_t end = offset + len, part;
+	int r = 0;
+
+	for (; offset < end && r == 0; offset += part) {
+		part = MEM_HUGE_PAGE_SIZE - offset % MEM_HUGE_PAGE_SIZE;
+		if (part > end - offset)
+			part = end - offset;
+		r = userfault_zero_huge(fd, mem, region, offset, part, zeroes);
+	}
+	return r;
 }

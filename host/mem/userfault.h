@@ -23,5 +23,11 @@ void userfault_unregister(int fd, const struct guest_mem *mem);
  * Waits until the handler has read the event. -errno: some may still have what they had.
  */
 int userfault_discard(int fd, const struct mem_region *region, uint64_t offset, uint64_t len) must_check;
+/* The same for huge memory, which stays: zeroes, MEM_HUGE_PAGE_SIZE, is what whole pages get. The handler is not told. */
+int userfault_discard_huge(int fd, const struct guest_mem *mem, const struct mem_region *region, uint64_t offset,
+			   uint64_t len, const uint8_t *zeroes) must_check;
+/* Puts bytes into [offset, offset + len), one page of the mapping, and lets go on who waits for it. -EEXIST: it is there. */
+int userfault_copy(int fd, const struct mem_region *region, uint64_t offset, const uint8_t *bytes,
+		   uint64_t len) must_check;
 
 #endif

@@ -49,7 +49,7 @@ static int diff_put(struct diff *diff, const struct mem_region *region, uint64_t
 	int r = runs_add(&diff->runs, region->file_offset + offset, len);
 
 	/* What has changed is there; but without /proc/self/pagemap everything may have. */
-	if (r == 0 && region->source == MEM_HANDLER) {
+	if (r == 0 && mem_is_served(region)) {
 		r = mem_populate(diff->mem, region, offset, len);
 		diff->unserved = r < 0;
 	}
