@@ -40,7 +40,7 @@ struct machine_config {
 	uint64_t mem_size_mib;
 	bool smt;
 	bool track_dirty_pages;	    /* KVM logs what the guest writes, for Diff snapshots */
-	enum huge_pages huge_pages; /* 2M is not accepted so far */
+	enum huge_pages huge_pages; /* 2M: mem_size_mib is even */
 	bool vm_generation_id;	    /* extension, default true: the machine has a VM Generation ID device */
 	bool has_cpu_template;
 	enum cpu_template cpu_template; /* NONE if there is a struct cpu_config */

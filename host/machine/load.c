@@ -248,6 +248,8 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	struct machine_load l = { .how = load, .target = config };
 	int r = machine_load_begin(&l, metadata, loop, e);
 
+	if (r == 0 && l.config.machine.huge_pages == HUGE_PAGES_2M)
+		r = MACHINE_LOAD_IS_SERVED;
 	if (r == 0)
 		r = load_memory(&l, e);
 	if (r == 0)

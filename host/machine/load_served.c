@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A restore whose memory a page-fault handler has. What building the machine
+ * A restore whose memory a page-fault handler has, or huge memory of a file,
+ * for which we are that handler. What building the machine
  * will touch is had first, beside the loop, so that the loop does not wait for
  * it; then the loop goes on as for memory of a file. Before a resume it is the
  * same with what the leak event touches.
@@ -17,6 +18,7 @@
 /* Under way; the machine has it. */
 struct load_served {
 	struct machine_load load;
+	struct mem_layout layout;
 	machine_done_fn *done;
 	void *arg;
 };
@@ -51,7 +53,8 @@ static int served_work(void *arg, struct err *e)
 
 	if (r < 0)
 		return pager_explain(m->pager, r, e);
-	r = snapshot_check_served(&s->load.file, &s->load.chain, &m->mem, e);
+	if (s->load.how->is_served) /* files were looked at when they were opened */
+		r = snapshot_check_served(&s->load.file, &s->load.chain, &m->mem, e);
 	if (r < 0)
 		return err_wrap(e, r, "mem_backend: the page-fault handler at \"%s\"", s->load.how->mem_file_path);
 	r = snapshot_put_back(&s->load.file, &s->load.chain, &m->mem, e);
@@ -83,19 +86,48 @@ static void served_end(void *arg, int r, const struct err *why)
 	done(ctx, r, &e);
 }
 
+/* Beside the loop. */
+static int served_open_files(void *arg, struct err *e)
+{
+	struct load_served *s = arg;
+	const struct machine_load *l = &s->load;
+
+	return snapshot_map_memory(&l->file, &l->chain, l->how->mem_file_path, l->how->layers, &s->layout, &l->m->mem,
+				   e);
+}
+
+/* On the loop. */
+static void served_have_files(void *arg, int r, const struct err *why)
+{
+	struct load_served *s = arg;
+	struct machine *m = s->load.m;
+	struct err e = *why;
+
+	if (r == 0)
+		r = pager_serve_files(m->pager, &m->mem, &e);
+	if (r < 0)
+		served_end(s, r, &e);
+	else
+		beside_run(&m->beside, served_work, served_end, s);
+}
+
 static int served_begin(struct load_served *s, const struct mmds_store *metadata, struct loop *loop, struct err *e)
 {
-	struct mem_layout layout;
+	const char *path = s->load.how->mem_file_path;
 	struct machine *m;
 	int r = machine_load_begin(&s->load, metadata, loop, e);
 
 	m = s->load.m;
 	if (r < 0)
 		return r;
-	arch_mem_layout(s->load.file.mark.mem_size, &layout);
-	r = pager_new(s->load.how->mem_file_path, loop, &m->pager, e);
-	if (r == 0)
-		r = pager_map(m->pager, &layout, &m->mem, e);
+	arch_mem_layout(s->load.file.mark.mem_size, &s->layout);
+	s->layout.huge = s->load.config.machine.huge_pages == HUGE_PAGES_2M;
+	if (!s->load.how->is_served)
+		r = pager_new_own(path, loop, &m->pager, e);
+	else
+		r = pager_new(path, loop, &m->pager, e);
+	if (r == 0 && s->load.how->is_served)
+		r = pager_map(m->pager, &s->layout, &m->mem, e);
 	if (r == 0 && s->load.config.machine.huge_pages == HUGE_PAGES_TRANSPARENT)
 		r = mem_use_huge_pages(&m->mem, e);
 	return r < 0 ? r : beside_init(&m->beside, loop, e);
@@ -127,7 +159,10 @@ void machine_load_served(const struct snapshot_load_config *load, struct vm_conf
 	}
 	m->load = s;
 	*out = m;
-	beside_run(&m->beside, served_work, served_end, s);
+	if (load->is_served)
+		beside_run(&m->beside, served_work, served_end, s);
+	else
+		beside_run(&m->beside, served_open_files, served_have_files, s);
 }
 
 bool machine_memory_is_served(const struct machine *m)

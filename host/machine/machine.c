@@ -77,6 +77,7 @@ int machine_boot(const struct vm_config *config, bool boot_timer, const struct m
 		return err_errno(e, ENOMEM, "cannot create the machine");
 	m->boot_timer = boot_timer;
 	arch_mem_layout(config->machine.mem_size_mib << 20, &layout);
+	layout.huge = config->machine.huge_pages == HUGE_PAGES_2M;
 	r = mem_init_anonymous(&m->mem, &layout, e);
 	if (!r && config->machine.huge_pages == HUGE_PAGES_TRANSPARENT)
 		r = mem_use_huge_pages(&m->mem, e);

@@ -58,6 +58,9 @@ int machine_boot(const struct vm_config *config, bool boot_timer, const struct m
 /* Does boot_args, with what a machine of this configuration adds, fit into the kernel's command line? */
 int machine_check_boot_args(const struct vm_config *config, struct err *e) must_check;
 
+/* What machine_load() returns if that cannot be done at once: nothing was done, machine_load_served() is to be called. */
+#define MACHINE_LOAD_IS_SERVED 1
+
 /*
  * Restores a machine, paused. *config (initialised, without a machine's devices) is filled from the snapshot, but for what is
  * the process's (resource/vm_config.h), which stays; on error all of it is left as it was.
@@ -66,7 +69,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		 struct loop *loop, struct machine **out, struct err *e) must_check;
 
 /*
- * The same where a page-fault handler has the memory, which may take its time: calls done(arg) on the loop, perhaps before this
+ * The same where a page-fault handler has the memory, or we copy it from its files page by page (huge_pages 2M), which may take its time: calls done(arg) on the loop, perhaps before this
  * returns. *out is the machine that is being made, or NULL: there machine_stop() is all that may be called before done. Load is
  * borrowed until then. If done gets an error, a machine at *out is to be freed, and *config is as it was after that.
  */
@@ -89,7 +92,7 @@ void machine_pause_beside(struct machine *m, machine_done_fn *done, void *arg);
 /* If it fails the machine stays paused. */
 int machine_resume(struct machine *m, struct err *e) must_check;
 
-/* Does a page-fault handler have pages of this machine? Then machine_prepare_resume() comes before a resume. */
+/* Does a page-fault handler (or a thread of ours in its place) have pages of this machine? Then machine_prepare_resume() comes before a resume. */
 bool machine_memory_is_served(const struct machine *m);
 /* Has what a resume will touch, beside the loop, and calls done(arg). An error is the handler's, which has not served it. */
 void machine_prepare_resume(struct machine *m, machine_done_fn *done, void *arg);

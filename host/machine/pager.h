@@ -2,9 +2,10 @@
 /*
  * The page-fault handler of a restored machine: a process outside, at a Unix
  * socket, that serves each page of guest memory when it is touched first
- * (mem_backend Uffd; docs/page-fault-handler.md). Firecracker's protocol.
+ * (mem_backend Uffd; docs/page-fault-handler.md). Firecracker's protocol. Or a
+ * thread of ours that copies huge pages from the memory's files (mem/copied.h).
  *
- * Whoever touches a page that has not been served waits for that process. So
+ * Whoever touches a page that has not been served waits for that. So
  * there is one thread that does nothing else, and others ask it
  * (mem_populate()), which has a bound; and one that watches: the handler, whose
  * end is the machine's, and the loop, which may have touched something all the
@@ -21,8 +22,12 @@ struct pager;
 
 /* Connects to the handler at path, and does not wait. Nothing is sent yet. Loop thread, as everything here. */
 int pager_new(const char *path, struct loop *loop, struct pager **out, struct err *e) must_check;
+/* The handler is to be a thread of ours; path, of the memory file, is for sentences. */
+int pager_new_own(const char *path, struct loop *loop, struct pager **out, struct err *e) must_check;
 /* Makes *mem, which stays where it is as long as the pager, and hands it to the handler. */
 int pager_map(struct pager *p, const struct mem_layout *layout, struct guest_mem *mem, struct err *e) must_check;
+/* The same of pager_new_own(), for huge memory of mem_init_file() that nobody has touched. */
+int pager_serve_files(struct pager *p, struct guest_mem *mem, struct err *e) must_check;
 /* From here on there is a machine, and the end of the handler is its end, with the process. An error: the end has come already. */
 int pager_start(struct pager *p, struct err *e) must_check;
 /* The sentence for -errno that mem_populate() gave for this memory. Any thread. */

@@ -64,6 +64,7 @@ int pager_connect(struct pager *p, struct err *e)
 /* page_size_kib has bytes, too: so Firecracker sends it, and there are handlers that take it for that. */
 static size_t pager_describe(const struct guest_mem *mem, char *text)
 {
+	unsigned int page_size = mem->huge ? MEM_HUGE_PAGE_SIZE : MEM_PAGE_SIZE;
 	size_t len = 0;
 
 	for (unsigned int i = 0; i < mem->num_regions; i++)
@@ -72,7 +73,7 @@ static size_t pager_describe(const struct guest_mem *mem, char *text)
 					"\"page_size\":%u,\"page_size_kib\":%u}",
 					i == 0 ? '[' : ',', (unsigned long long)(uintptr_t)mem->regions[i].host,
 					(unsigned long long)mem->regions[i].size,
-					(unsigned long long)mem->regions[i].file_offset, MEM_PAGE_SIZE, MEM_PAGE_SIZE);
+					(unsigned long long)mem->regions[i].file_offset, page_size, page_size);
 	return len + (size_t)snprintf(text + len, PAGER_MESSAGE_SIZE - len, "]");
 }
 

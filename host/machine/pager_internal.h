@@ -8,17 +8,21 @@
 #include <stdbool.h>
 
 #include "machine/pager.h"
+#include "mem/copied.h"
 
 #define PAGER_PATIENCE_S 10 /* without a page that somebody of ours waits for */
 #define PAGER_LOOP_S	 20 /* without a sign of the loop, which may itself wait 10 s for vCPUs and devices */
 #define PAGER_TICK_MS	 1000
 
 struct pager {
-	char *path;	       /* owned */
-	struct loop *loop;     /* borrowed */
-	struct guest_mem *mem; /* borrowed; NULL before pager_map() */
-	int uffd, socket;      /* owned */
-	int process;	       /* owned: a pidfd of whoever listens at the socket, or -1: it cannot be known */
+	char *path;			/* owned */
+	struct loop *loop;		/* borrowed */
+	struct guest_mem *mem;		/* borrowed; NULL before pager_map() */
+	int uffd, socket;		/* owned */
+	bool own;			/* the handler is our thread; then there is no socket */
+	uint8_t *huge_page;		/* owned, of huge memory: what our thread fills; of a handler's: zeroes */
+	struct mem_copied_page *filled; /* owned: what it fills it with */
+	int process;			/* owned: a pidfd of whoever listens at the socket, or -1: it cannot be known */
 
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t cond;
@@ -26,11 +30,13 @@ struct pager {
 	const struct mem_region *region; /* the pages to touch: from at to end */
 	uint64_t at, end;
 	bool touching; /* the thread is in the page at `at`, or on its way there */
-	pthread_t toucher, watcher;
-	bool has_toucher, has_watcher;
+	int error;     /* -errno of our thread, for which gone was set */
+	pthread_t toucher, watcher, filler;
+	bool has_toucher, has_watcher, has_filler;
 
-	int stop_fd; /* owned eventfd: the watching ends */
-	int ping_fd; /* owned eventfd, which the loop reads */
+	int stop_fd;	  /* owned eventfd: the watching ends */
+	int fill_stop_fd; /* owned eventfd: our thread ends, after who waits for it */
+	int ping_fd;	  /* owned eventfd, which the loop reads */
 	struct loop_source *ping;
 	atomic_uint pongs;
 };
@@ -42,6 +48,9 @@ int pager_send(struct pager *p, struct err *e) must_check;
 
 /* pager_watch.c: the thread, and what it does when the handler has ended. */
 void *pager_watch(void *arg);
+
+/* pager_fill.c: our thread. */
+void *pager_fill(void *arg);
 
 /* pager.c */
 void pager_note_end(struct pager *p);

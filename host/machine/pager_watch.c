@@ -66,9 +66,7 @@ static void watch_look_at_loop(struct watch *w, struct pager *p)
 	}
 	if (++w->loop_ticks < PAGER_LOOP_S * 1000 / PAGER_TICK_MS)
 		return;
-	crash_leave("Shutting down VM: the monitor itself waits for a page of guest memory, which its page-fault "
-		    "handler does not serve.",
-		    0);
+	crash_leave("Shutting down VM: the monitor itself waits for a page of guest memory, which is not served.", 0);
 }
 
 /* One of the two signs alone. */

@@ -25,6 +25,11 @@ static int machine_check(const void *config, struct err *e)
 		return err_set(e, EINVAL,
 			       "field \"vcpu_count\": %u is not allowed with smt: expected 1 or an even number",
 			       c->vcpu_count);
+	if (c->huge_pages == HUGE_PAGES_2M && c->mem_size_mib % 2)
+		return err_set(
+			e, EINVAL,
+			"field \"mem_size_mib\": %llu is not allowed with huge_pages 2M: expected an even number",
+			(unsigned long long)c->mem_size_mib);
 	return 0;
 }
 
@@ -53,8 +58,7 @@ static void machine_stored(struct vm_config *all)
 #define MEM_SIZE    .min = 1, .max = ARCH_MAX_MEM_MIB, .help = "Memory, in MiB."
 #define SMT	    .help = "Two vCPUs are the threads of one core."
 #define TRACK_DIRTY .help = "Keep a log of what the guest writes, for Diff snapshots that have no page too many."
-#define HUGE_PAGES \
-	.names = huge_pages_names, .later = 1u << HUGE_PAGES_2M, .help = "Pages that the guest's memory is made of."
+#define HUGE_PAGES  .names = huge_pages_names, .help = "Pages that the guest's memory is made of."
 #define CPU_TEMPLATE                 \
 	.names = cpu_template_names, \
 	.help = "A static CPU template; a start on another processor than it is for is refused."

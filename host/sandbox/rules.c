@@ -55,6 +55,7 @@
 #define ASYNC	 "the testbed's guests have no drive with io_engine Async"
 #define DISCARD	 "a guest that discards, or writes zeros"
 #define VSOCK	 "a machine with a vsock device"
+#define HUGE	 "a restored machine with huge_pages 2M: its pages are copied from the memory file"
 #define UFFD	 "a machine whose memory a page-fault handler serves"
 
 #define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -170,6 +171,7 @@ const struct rule rules[] = {
 	IOCTL(SETUP, UFFDIO_REGISTER, UFFD),
 	IOCTL(LOOP, UFFDIO_UNREGISTER, UFFD),
 	IOCTL(LOOP, UFFDIO_ZEROPAGE, UFFD),
+	IOCTL(LOOP, UFFDIO_COPY, HUGE),
 	CALL1(SETUP, getsockopt, IS(1, SOL_SOCKET), UFFD),
 	CALL(SETUP, pidfd_open, UFFD),
 	CALL(LOOP, rt_sigpending, UFFD),

@@ -108,7 +108,7 @@ static const struct field snapshot_load_fields[] = {
 	{ "vsock_override", FIELD_OBJECT, 0, 0, .sub = &vsock_override_table,
 	  .help = "Another socket path for the vsock device." },
 	{ "huge_pages", FIELD_ENUM, 0, FIELD_AT(load_request, load.huge_pages), .names = load_huge_pages_names,
-	  .later = 1u << LOAD_HUGE_PAGES_2M, .help = "Pages that the guest's memory is made of; Snapshot: as before." },
+	  .help = "Pages that the guest's memory is made of; Snapshot: as before." },
 };
 const struct field_table snapshot_load_table = FIELD_TABLE(load_request, snapshot_load_fields);
 

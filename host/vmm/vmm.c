@@ -196,6 +196,8 @@ int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct er
 	if (load->is_served)
 		return vmm_load_served(vmm, load, e);
 	r = machine_load(load, &vmm->config, &vmm->metadata, vmm->loop, &vmm->machine, e);
+	if (r == MACHINE_LOAD_IS_SERVED)
+		return vmm_load_served(vmm, load, e);
 	if (r || !load->resume_vm)
 		return r;
 	r = vmm_resume(vmm, load->reseed_timeout_ms, e);

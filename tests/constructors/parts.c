@@ -29,6 +29,7 @@
 #include "devices/devices.h"
 #include "jailer/tree.h"
 #include "machine/internal.h"
+#include "huge_pool.h"
 #include "machine/pager.h"
 #include "mem/userfault.h"
 #include "mmds/frame_ring.h"
@@ -618,6 +619,60 @@ MAKE(make_handler_memory)
 static void unmake_memory(void *out)
 {
 	mem_fini(out);
+}
+
+/* Memory of huge pages, or, where the host has none for us, none of what needs them. */
+static const struct mem_layout huge_layout = {
+	.huge = true,
+	.num_regions = 2,
+	.regions = { { .gpa = 0, .size = 2u << 20 }, { .gpa = 1ull << 32, .size = 2u << 20 } },
+};
+static struct huge_pool pool;
+
+static void before_huge(const struct constructor *c)
+{
+	(void)huge_pool_take(&pool, huge_layout.num_regions);
+	before_platform(c);
+}
+
+static void after_huge(const struct constructor *c)
+{
+	after_platform(c);
+	huge_pool_give(&pool);
+}
+
+MAKE(make_huge_memory)
+{
+	int r;
+
+	if (pool.fd < 0)
+		return make_memory(c, out, e);
+	r = mem_init_anonymous(&other_mem, &huge_layout, e);
+	if (!r)
+		*out = &other_mem;
+	return r;
+}
+
+MAKE(make_own_pager)
+{
+	struct pager *pager;
+	int fd, r = pager_new_own("memory", fp.p.loop, &pager, e);
+
+	(void)c;
+	if (r < 0)
+		return r;
+	fd = pool.fd < 0 ? 0 : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		r = err_errno(e, errno, "open");
+	else if (pool.fd >= 0)
+		r = mem_init_file(&other_mem, &huge_layout, fd, e);
+	if (r == 0 && pool.fd >= 0)
+		r = pager_serve_files(pager, &other_mem, e);
+	if (r < 0)
+		unmake_pager(pager);
+	else
+		*out = pager;
+	return r;
 }
 
 static void before_pair(const struct constructor *c)
@@ -1212,6 +1267,9 @@ const struct constructor constructors_of_parts[] = {
 	/* The device, or else the system call; a pidfd, or else it is not known who listens. */
 	{ "userfault_open", NULL, NULL, make_userfault, unmake_fd, NULL, "open ", false },
 	{ "pager_new, pager_map", before_pager, after_pager, make_pager, unmake_pager, NULL, "open ", false },
+	{ "mem_init_anonymous, huge", before_huge, after_huge, make_huge_memory, unmake_memory, NULL, NULL, false },
+	{ "pager_new_own, pager_serve_files", before_huge, after_huge, make_own_pager, unmake_pager, NULL, "open ",
+	  false },
 	WITH("snapshot_write_pair, memfile_write, mem_survey_init, pagemap_init", before_pair, after_pair, make_pair,
 	     NULL),
 	WITH("snapshot_write_pair, memfile_write_diff", before_pair_is_read, after_pair, make_diff, NULL),

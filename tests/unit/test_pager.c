@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/unix_listener.h"
+#include "huge_pool.h"
 #include "mem/pages.h"
 #include "mem/userfault.h"
 
@@ -154,6 +156,49 @@ static void a_signal_ends_a_process_whose_loop_does_not_come(void **state)
 	assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+/* How it ends in a process of its own: a thread of it stays in the page for ever. */
+static const char *file_is_cut(void)
+{
+	const struct mem_layout huge = { .huge = true, .num_regions = 1, .regions = { { 0, MEM_HUGE_PAGE_SIZE } } };
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+	struct err e = { "" };
+
+	if (fd < 0 || ftruncate(fd, MEM_HUGE_PAGE_SIZE) < 0 || mem_init_file(&f.mem, &huge, fd, &e) < 0 ||
+	    pager_new_own("file", f.loop, &f.pager, &e) < 0 || pager_serve_files(f.pager, &f.mem, &e) < 0 ||
+	    pager_start(f.pager, &e) < 0)
+		return "is not made";
+	if (ftruncate(fd, PAGE) < 0 || mem_prepare(&f.mem, PAGE, PAGE) != -ENOTCONN)
+		return "has the page";
+	if (pager_explain(f.pager, -ENOTCONN, &e) >= 0 || !strstr(e.text, "the memory file \"file\" was cut"))
+		return "does not say why";
+	if (mem_discard(&f.mem, 3 * PAGE, PAGE) < 0)
+		return "does not give back";
+	return loop_run(f.loop) == 1 ? NULL : "does not end";
+}
+
+static void a_memory_file_that_is_cut_ends_the_machine(void **state)
+{
+	struct huge_pool pool;
+	const char *wrong;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (!is_permitted() || !huge_pool_take(&pool, 1))
+		skip();
+	pid = fork();
+	if (pid == 0) {
+		wrong = file_is_cut();
+		if (wrong)
+			fprintf(stderr, "the pager %s\n", wrong);
+		_exit(wrong ? 1 : 0);
+	}
+	waitpid(pid, &status, 0);
+	huge_pool_give(&pool);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -161,6 +206,7 @@ int main(void)
 		TEST(the_message_has_every_region_and_the_descriptor),
 		TEST(who_gives_up_lets_nobody_wait),
 		TEST(a_signal_ends_a_process_whose_loop_does_not_come),
+		TEST(a_memory_file_that_is_cut_ends_the_machine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
