@@ -67,26 +67,22 @@ static int json_field_refuse_later(const struct field *f, const char *name, json
 		names_add(&allowed, "null");
 	if (f->flags & FIELD_MAY_BE_EMPTY)
 		names_add(&allowed, "[]");
-	for (size_t i = 0; f->names && f->names[i]; i++) {
-		if (!(f->later & 1u << i))
-			names_add(&allowed, "\"%s\"", f->names[i]);
-	}
+	for (size_t i = 0; f->names && f->names[i]; i++)
+		names_add(&allowed, "\"%s\"", f->names[i]);
 	json_value_show(value, shown, sizeof(shown));
 	return err_set(e, EINVAL, "field \"%s\": %s is not supported yet: allowed %s %s", name, shown,
 		       strchr(allowed.text, ',') ? "are" : "is", allowed.text);
 }
 
-/* The names of an enum that we have, as "\"A\", \"B\" or \"C\"". */
+/* The names of an enum, as "\"A\", \"B\" or \"C\"". */
 static void json_enum_list(const struct field *f, char *buf, size_t size)
 {
 	size_t len = 0, left = 0;
 
-	for (size_t i = 0; f->names[i]; i++)
-		left += !(f->later & 1u << i);
+	while (f->names[left])
+		left++;
 	buf[0] = '\0';
 	for (size_t i = 0; f->names[i] && len < size; i++) {
-		if (f->later & 1u << i)
-			continue;
 		left--;
 		len += (size_t)snprintf(buf + len, size - len, "\"%s\"%s", f->names[i],
 					left > 1    ? ", "
@@ -161,8 +157,6 @@ static int json_decode_enum(const struct field *f, const char *name, json_t *val
 	for (unsigned int i = 0; text && f->names[i]; i++) {
 		if (strcmp(text, f->names[i]) != 0)
 			continue;
-		if (f->later & 1u << i)
-			return json_field_refuse_later(f, name, value, e);
 		*at = i;
 		return 0;
 	}

@@ -55,7 +55,6 @@ struct field {
 	size_t given;
 	uint64_t min, max;
 	const char *const *names; /* FIELD_ENUM: by value, NULL ends; FIELD_LATER: strings that ask for nothing */
-	unsigned int later;	  /* FIELD_ENUM: bit n set: value n is known and not supported yet */
 	unsigned int old;	  /* FIELD_ENUM: bit n set: clients should not use value n any more */
 	const struct field_table
 		*sub;		 /* FIELD_OBJECT; FIELD_CUSTOM: it is an array of such objects, for who describes it */

@@ -27,10 +27,8 @@ static void print_text(int indent, const char *key, const char *text)
 static void print_names(const struct field *f, int indent)
 {
 	printf("%*stype: string\n%*senum: [", indent, "", indent, "");
-	for (unsigned int i = 0, n = 0; f->names && f->names[i]; i++) {
-		if (!(f->later & 1u << i))
-			printf("%s\"%s\"", n++ ? ", " : "", f->names[i]);
-	}
+	for (unsigned int i = 0; f->names && f->names[i]; i++)
+		printf("%s\"%s\"", i ? ", " : "", f->names[i]);
 	printf("]\n");
 }
 
