@@ -59,9 +59,9 @@ int mem_refuse_huge(const struct guest_mem *mem, uint64_t size, int errnum, stru
 			       "(vm.nr_hugepages says how many there are)",
 			       needed);
 	available -= reserved < available ? reserved : available;
+	available += mem->size / MEM_HUGE_PAGE_SIZE;
 	return err_set(e, ENOMEM,
 		       "huge_pages is 2M: %llu pages of 2 MiB are needed, and %llu of the host's %llu are left "
 		       "(vm.nr_hugepages says how many there are)",
-		       needed, (unsigned long long)(available + mem->size / MEM_HUGE_PAGE_SIZE),
-		       (unsigned long long)all);
+		       needed, (unsigned long long)available, (unsigned long long)all);
 }
