@@ -7,6 +7,8 @@
  * Memory file: RAM (zero pages may be holes), in which struct snapshot_mem_record takes the place of a page, whose contents are
  *              in the CBOR map; up to v1.0 it stands behind the RAM
  *
+ * Working set: struct snapshot_working_set, num_runs of struct snapshot_run, struct snapshot_checksum
+ *
  * In every format version, past and to come, magic, version and arch of the
  * state file stay where they are and its last bytes are the checksum.
  */
@@ -17,6 +19,7 @@
 
 #define SNAPSHOT_STATE_MAGIC "SNAPSAFE" /* 8 bytes, no NUL */
 #define SNAPSHOT_MEM_MAGIC   "SNAPSMEM"
+#define SNAPSHOT_WSET_MAGIC  "SNAPWSET"
 
 /* The processor that the state belongs to: the number that ELF files use. */
 enum snapshot_arch {
@@ -59,12 +62,35 @@ struct snapshot_mem_record {
 	struct snapshot_checksum checksum;
 } __attribute__((packed));
 
+#define SNAPSHOT_WSET_VERSION 1
+
+/* Which pages of a memory file a machine needs first. Whoever does not know the version goes without. */
+struct snapshot_working_set {
+	__u8 magic[8];
+	__le32 version;
+	__le32 header_len; /* of this struct */
+	__le64 mem_size;   /* bytes of RAM in the memory file */
+	__u8 id[16];	   /* the memory file's */
+	__le64 num_runs;
+	__u8 reserved[16];
+} __attribute__((packed));
+
+/* Pages that follow each other in the memory file; bytes, whole pages. */
+struct snapshot_run {
+	__le64 offset;
+	__le64 len;
+} __attribute__((packed));
+
 #define SNAPSHOT_ASSERT_OFFSET(type, field, offset) \
 	_Static_assert(__builtin_offsetof(struct type, field) == (offset), #type "." #field " has moved")
 
 _Static_assert(sizeof(struct snapshot_checksum) == 16, "snapshot_checksum has 16 bytes");
 _Static_assert(sizeof(struct snapshot_state_header) == 64, "snapshot_state_header has 64 bytes");
 _Static_assert(sizeof(struct snapshot_mem_record) == 4096, "snapshot_mem_record is a page");
+_Static_assert(sizeof(struct snapshot_working_set) == 64, "snapshot_working_set has 64 bytes");
+_Static_assert(sizeof(struct snapshot_run) == 16, "snapshot_run has 16 bytes");
+SNAPSHOT_ASSERT_OFFSET(snapshot_working_set, id, 24);
+SNAPSHOT_ASSERT_OFFSET(snapshot_working_set, num_runs, 40);
 SNAPSHOT_ASSERT_OFFSET(snapshot_checksum, low, 0);
 SNAPSHOT_ASSERT_OFFSET(snapshot_checksum, high, 8);
 SNAPSHOT_ASSERT_OFFSET(snapshot_state_header, magic, 0);

@@ -199,12 +199,18 @@ enum load_huge_pages {
 
 #define LOAD_MAX_LAYERS 15
 
+/* What is done with the file that says which pages a restored machine needs first. */
+enum working_set_use { WORKING_SET_USE, WORKING_SET_RECORD, WORKING_SET_IGNORE };
+
 struct snapshot_load_config {
 	char *snapshot_path;
 	char *mem_file_path; /* from mem_file_path or mem_backend.backend_path */
 	bool is_served;	     /* mem_file_path is not the memory's file, but the socket of who serves it (Uffd) */
 	char *layers; /* from mem_backend: memory files that it lies on, one behind the other, the empty one ends; or NULL */
-	bool track_dirty_pages; /* or enable_diff_snapshots */
+	enum working_set_use working_set;
+	char *working_set_path;	 /* NULL: beside the memory file */
+	uint32_t working_set_ms; /* how long it is recorded; 0: until the machine is paused */
+	bool track_dirty_pages;	 /* or enable_diff_snapshots */
 	enum load_huge_pages huge_pages;
 	bool resume_vm;
 	uint32_t reseed_timeout_ms; /* extension, 0: the answer does not wait for the guest's word */

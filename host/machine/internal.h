@@ -22,6 +22,7 @@
 
 struct load_served;
 struct pager;
+struct working_set;
 
 struct machine_platform {
 	struct platform platform; /* what devices see; must come first */
@@ -57,8 +58,9 @@ struct machine {
 	struct snapshot_chain chain; /* the snapshots that memory was, at the mark of mem/track.h; none: no mark */
 	machine_done_fn *save_done;
 	void *save_ctx;
-	struct pager *pager;	  /* owned; NULL: no page-fault handler */
-	struct load_served *load; /* owned; it is under way, beside the loop */
+	struct pager *pager;		 /* owned; NULL: no page-fault handler */
+	struct working_set *working_set; /* owned; NULL: none is read or recorded */
+	struct load_served *load;	 /* owned; it is under way, beside the loop */
 	machine_done_fn *prepare_done;
 	void *prepare_ctx;
 	bool leak_pending; /* memory may have been copied since the guest ran last */

@@ -14,6 +14,7 @@
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
 #include "machine/load.h"
+#include "machine/working_set.h"
 #include "mem/track.h"
 #include "resource/network.h"
 #include "resource/state.h"
@@ -122,6 +123,9 @@ static int load_memory(struct machine_load *l, struct err *e)
 
 	arch_mem_layout(l->file.mark.mem_size, &layout);
 	r = snapshot_map_memory(&l->file, &l->chain, l->how->mem_file_path, l->how->layers, &layout, &l->m->mem, e);
+	if (r < 0)
+		return r;
+	r = working_set_new(l->how, &l->file.mark, &l->m->mem, l->m->loop, &l->m->working_set, e);
 	if (r < 0)
 		return r;
 	r = snapshot_put_back(&l->file, &l->chain, &l->m->mem, e);
@@ -254,6 +258,8 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		r = load_memory(&l, e);
 	if (r == 0)
 		r = machine_load_end(&l, e);
+	if (r == 0 && load->working_set == WORKING_SET_USE)
+		working_set_begin(l.m->working_set);
 	if (r == 0)
 		*out = l.m;
 	else

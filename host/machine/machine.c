@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "machine/internal.h"
 #include "machine/pager.h"
+#include "machine/working_set.h"
 #include "resource/resource.h"
 #include "state/codec.h"
 
@@ -99,6 +100,8 @@ int machine_stop(struct machine *m, struct err *e)
 {
 	if (m && m->pager)
 		pager_give_up(m->pager);
+	if (m)
+		working_set_end(m->working_set);
 	if (m && !beside_fini(&m->beside))
 		return err_set(e, ETIMEDOUT, "a file system does not answer, or a snapshot is being written");
 	return m && m->vm ? vm_pause(m->vm, MACHINE_STOP_NS, e) : 0;
@@ -126,6 +129,8 @@ void machine_free(struct machine *m)
 	}
 	mmds_free(m->mmds);
 	vm_free(m->vm);
+	if (!working_set_free(m->working_set))
+		return; /* a disk does not answer: what its thread uses stays until the process ends */
 	pager_stop(m->pager);
 	mem_fini(&m->mem);
 	pager_free(m->pager);

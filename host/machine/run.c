@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "machine/internal.h"
+#include "machine/working_set.h"
 #include "sandbox/sandbox.h"
 
 /* How long the requests in flight of all devices together may take; the API waits meanwhile. */
@@ -50,6 +51,7 @@ int machine_resume(struct machine *m, struct err *e)
 	if (r < 0)
 		return r;
 	m->paused = false;
+	working_set_begin(m->working_set);
 	vm_run(m->vm);
 	return 0;
 }
@@ -96,7 +98,7 @@ static int pause_ends(struct machine *m, bool devices, int r)
 	return r;
 }
 
-int machine_pause(struct machine *m, struct err *e)
+static int pause_all(struct machine *m, struct err *e)
 {
 	int r;
 
@@ -107,6 +109,15 @@ int machine_pause(struct machine *m, struct err *e)
 		return pause_ends(m, false, r);
 	pause_devices(m);
 	return pause_ends(m, true, pause_drain(m, e));
+}
+
+int machine_pause(struct machine *m, struct err *e)
+{
+	int r = pause_all(m, e);
+
+	if (r == 0)
+		working_set_stop(m->working_set);
+	return r;
 }
 
 static void pause_is_drained(void *arg, int r, const struct err *e)
@@ -141,7 +152,7 @@ void machine_pause_beside(struct machine *m, machine_done_fn *done, void *arg)
 int machine_signal_leak(struct machine *m, struct err *e)
 {
 	bool was_paused = m->paused;
-	int r = machine_pause(m, e);
+	int r = pause_all(m, e);
 
 	if (r < 0)
 		return r;

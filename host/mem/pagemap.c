@@ -68,27 +68,54 @@ static bool pagemap_fill(struct pagemap *pm, uint64_t page, uint64_t num)
 	return false;
 }
 
-static bool pagemap_is_private(uint64_t entry)
+static bool pagemap_is_mapped(uint64_t entry)
 {
-	return (entry & (PAGEMAP_BIT_PRESENT | PAGEMAP_BIT_SWAPPED)) && !(entry & PAGEMAP_BIT_FILE);
+	return entry & (PAGEMAP_BIT_PRESENT | PAGEMAP_BIT_SWAPPED);
 }
 
-enum pagemap_kind pagemap_next(struct pagemap *pm, const uint8_t *addr, uint64_t len, uint64_t *run)
+static bool pagemap_is_private(uint64_t entry)
+{
+	return pagemap_is_mapped(entry) && !(entry & PAGEMAP_BIT_FILE);
+}
+
+/* *answer is is()'s for the page at addr, and *run how many bytes have the same. False: the kernel does not tell. */
+static bool pagemap_ask(struct pagemap *pm, const uint8_t *addr, uint64_t len, bool (*is)(uint64_t entry), bool *answer,
+			uint64_t *run)
 {
 	uint64_t page = (uintptr_t)addr / pm->page_size;
 	uint64_t last = ((uintptr_t)addr + len - 1) / pm->page_size;
 	uint64_t bytes;
 	size_t i, start;
-	bool is_private;
 
 	*run = len;
 	if (!pagemap_fill(pm, page, last - page + 1))
-		return PAGEMAP_UNKNOWN;
+		return false;
 	start = (size_t)(page - pm->first);
-	is_private = pagemap_is_private(pm->entries[start]);
-	for (i = start + 1; i < pm->num && pagemap_is_private(pm->entries[i]) == is_private; i++)
+	*answer = is(pm->entries[start]);
+	for (i = start + 1; i < pm->num && is(pm->entries[i]) == *answer; i++)
 		;
 	bytes = (uint64_t)(i - start) * pm->page_size - (uintptr_t)addr % pm->page_size;
 	*run = bytes < len ? bytes : len;
+	return true;
+}
+
+enum pagemap_kind pagemap_next(struct pagemap *pm, const uint8_t *addr, uint64_t len, uint64_t *run)
+{
+	bool is_private;
+
+	if (!pagemap_ask(pm, addr, len, pagemap_is_private, &is_private, run))
+		return PAGEMAP_UNKNOWN;
 	return is_private ? PAGEMAP_PRIVATE : PAGEMAP_UNTOUCHED;
+}
+
+bool pagemap_next_mapped(struct pagemap *pm, const uint8_t *addr, uint64_t len, uint64_t *run)
+{
+	bool is_mapped;
+
+	return pagemap_ask(pm, addr, len, pagemap_is_mapped, &is_mapped, run) && is_mapped;
+}
+
+void pagemap_forget(struct pagemap *pm)
+{
+	pm->num = 0;
 }

@@ -3,6 +3,7 @@
 #ifndef MEM_PAGEMAP_H
 #define MEM_PAGEMAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,5 +27,9 @@ void pagemap_fini(struct pagemap *pm);
 
 /* The kind of the page at addr, and in *run how many of the len bytes from there (at least one page, or len) have it too. */
 enum pagemap_kind pagemap_next(struct pagemap *pm, const uint8_t *addr, uint64_t len, uint64_t *run);
+/* The same for whether it is in the process's page tables at all, or in swap: false, too, if the kernel does not tell. */
+bool pagemap_next_mapped(struct pagemap *pm, const uint8_t *addr, uint64_t len, uint64_t *run);
+/* Looks anew from here on: what was read is kept in batches. */
+void pagemap_forget(struct pagemap *pm);
 
 #endif

@@ -22,13 +22,10 @@ static const struct {
 	const char *name;
 	enum rule_where where;
 } filters[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = { "setup", RULE_SETUP },
-	[SANDBOX_LOOP] = { "loop", RULE_LOOP },
-	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },
-	[SANDBOX_IO] = { "io", RULE_IO },
-	[SANDBOX_FILES] = { "files", RULE_LOOP },
-	[SANDBOX_STREAM] = { "stream", RULE_STREAM },
-	[SANDBOX_SOCKETS] = { "sockets", RULE_IO | RULE_SOCKETS },
+	[SANDBOX_SETUP] = { "setup", RULE_SETUP }, [SANDBOX_LOOP] = { "loop", RULE_LOOP },
+	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },	   [SANDBOX_IO] = { "io", RULE_IO },
+	[SANDBOX_FILES] = { "files", RULE_LOOP },  [SANDBOX_STREAM] = { "stream", RULE_STREAM },
+	[SANDBOX_AHEAD] = { "ahead", RULE_AHEAD }, [SANDBOX_SOCKETS] = { "sockets", RULE_IO | RULE_SOCKETS },
 };
 
 /* Of both lists together. */

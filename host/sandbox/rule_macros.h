@@ -39,8 +39,9 @@
 #define IO	RULE_IO
 #define STREAM	RULE_STREAM
 #define SOCKETS RULE_SOCKETS
+#define AHEAD	RULE_AHEAD
 #define ALL	RULE_ALL
-#define OTHER	(RULE_VCPU | RULE_IO | RULE_STREAM)
+#define OTHER	(RULE_VCPU | RULE_IO | RULE_STREAM | RULE_AHEAD)
 
 #define CRASH "the handler of a fatal signal puts the terminal right; tcsetattr(3) reads what it has set"
 

@@ -28,6 +28,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -56,6 +57,7 @@
 #define DISCARD	 "a guest that discards, or writes zeros"
 #define VSOCK	 "a machine with a vsock device"
 #define HUGE	 "a restored machine with huge_pages 2M: its pages are copied from the memory file"
+#define WSET	 "a machine with a working set"
 #define UFFD	 "a machine whose memory a page-fault handler serves"
 
 #define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -69,6 +71,7 @@ const struct rule rules[] = {
 	CALL(IO, read, "timers of a rate limiter, and events that are taken back"),
 	CALL(ALL, write, NULL),
 	CALL(LOOP, pread64, NULL),
+	CALL(AHEAD, pread64, WSET),
 	CALL(LOOP, pwrite64, NULL),
 	CALL(IO, readv, NULL),
 	CALL(IO, writev, NULL),
@@ -101,9 +104,9 @@ const struct rule rules[] = {
 	IOCTL(LOOP | STREAM, TCGETS, NULL),
 	IOCTL(LOOP | STREAM, TCSETS, NULL),
 	IOCTL(LOOP | STREAM, TIOCGPGRP, NULL),
-	IOCTL(VCPU | IO, TCGETS, CRASH),
-	IOCTL(VCPU | IO, TCSETS, CRASH),
-	IOCTL(VCPU | IO, TIOCGPGRP, CRASH),
+	IOCTL(VCPU | IO | AHEAD, TCGETS, CRASH),
+	IOCTL(VCPU | IO | AHEAD, TCSETS, CRASH),
+	IOCTL(VCPU | IO | AHEAD, TIOCGPGRP, CRASH),
 	IOCTL(ALL, TCGETS2, "instead of TCGETS with glibc after 2.41"),
 	IOCTL(ALL, TCSETS2, "instead of TCSETS with glibc after 2.41"),
 
@@ -157,10 +160,15 @@ const struct rule rules[] = {
 	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
 	CALL(LOOP, brk, NULL),
-	CALL(IO | STREAM, brk, ENDS),
+	CALL(IO | STREAM | AHEAD, brk, ENDS),
 	CALL1(ALL, madvise, IS(2, MADV_DONTNEED), NULL),
 	CALL1(LOOP, madvise, IS(2, MADV_DONTDUMP), "a restored machine whose balloon gives memory back"),
 	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),
+	CALL1(AHEAD, madvise, IS(2, MADV_WILLNEED), WSET),
+	CALL1(AHEAD, madvise, IS(2, MADV_POPULATE_READ), WSET),
+	CALL1(SETUP, madvise, IS(2, MADV_RANDOM), "a working set is to be recorded"),
+	CALL(SETUP, fadvise64, "a working set is to be recorded"),
+	CALL1(LOOP, madvise, IS(2, MADV_NORMAL), "a working set has been recorded"),
 	CALL1(LOOP, process_vm_readv, IS(0, SANDBOX_OWN_PID), NULL),
 	CALL(LOOP, getrandom, NULL),
 
@@ -187,6 +195,9 @@ const struct rule rules[] = {
 	CALL1(LOOP | VCPU, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), NULL),
 	CALL1(IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "a device's lock that another thread has"),
 	CALL1(LOOP | VCPU | IO, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), NULL),
+	CALL1(AHEAD, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), WSET),
+	CALL1(AHEAD, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), WSET),
+	CALL1(SETUP, setpriority, IS(0, PRIO_PROCESS), WSET),
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "a lock that another thread has"),
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), "a lock that another thread waits for"),
 	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), NULL),
@@ -207,7 +218,7 @@ const struct rule rules[] = {
 	/* The end, good or bad. */
 	CALL(LOOP, exit_group, NULL),
 	CALL(OTHER, exit_group, CRASH),
-	CALL1(LOOP | VCPU | STREAM, writev, IS(0, STDERR_FILENO), ABORT),
+	CALL1(LOOP | VCPU | STREAM | AHEAD, writev, IS(0, STDERR_FILENO), ABORT),
 	CALL(OTHER, getpid, ABORT),
 	CALL(ALL, gettid, ABORT),
 	CALL2(ALL, tgkill, IS(0, SANDBOX_OWN_PID), IS(2, SIGABRT), ABORT),

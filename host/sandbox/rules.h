@@ -16,7 +16,8 @@ enum rule_where {
 	RULE_IO = 1 << 2,
 	RULE_STREAM = 1 << 3,
 	RULE_SOCKETS = 1 << 4, /* besides what RULE_IO has */
-	RULE_ALL = RULE_LOOP | RULE_VCPU | RULE_IO | RULE_STREAM,
+	RULE_AHEAD = 1 << 5,
+	RULE_ALL = RULE_LOOP | RULE_VCPU | RULE_IO | RULE_STREAM | RULE_AHEAD,
 };
 
 struct rule {

@@ -17,8 +17,9 @@
 #include "sandbox/filters.h"
 
 static const char *const sandbox_names[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = "setup", [SANDBOX_LOOP] = "loop",	[SANDBOX_VCPU] = "vcpu",       [SANDBOX_IO] = "io",
-	[SANDBOX_FILES] = "files", [SANDBOX_STREAM] = "stream", [SANDBOX_SOCKETS] = "sockets",
+	[SANDBOX_SETUP] = "setup",     [SANDBOX_LOOP] = "loop",	  [SANDBOX_VCPU] = "vcpu",
+	[SANDBOX_IO] = "io",	       [SANDBOX_FILES] = "files", [SANDBOX_STREAM] = "stream",
+	[SANDBOX_SOCKETS] = "sockets", [SANDBOX_AHEAD] = "ahead",
 };
 
 static bool sandbox_filters;	  /* set once, before there is a second thread */

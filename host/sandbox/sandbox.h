@@ -21,6 +21,7 @@ enum sandbox_filter {
 	SANDBOX_FILES,	 /* a thread that does the loop thread's work with files: its list */
 	SANDBOX_SOCKETS, /* a device's thread that makes and accepts Unix sockets; also what SANDBOX_IO has */
 	SANDBOX_STREAM,	 /* a thread that waits for a stream (base/io_thread.h) */
+	SANDBOX_AHEAD,	 /* the thread that reads a working set ahead */
 	SANDBOX_NUM_FILTERS,
 };
 

@@ -8,10 +8,12 @@
 static const char *const snapshot_type_names[] = { "Full", "Diff", NULL };
 enum backend_type { BACKEND_FILE, BACKEND_UFFD };
 static const char *const backend_type_names[] = { [BACKEND_FILE] = "File", [BACKEND_UFFD] = "Uffd", NULL };
+static const char *const working_set_names[] = { "Use", "Record", "Ignore", NULL };
 static const char *const load_huge_pages_names[] = { "Snapshot", "None", "Transparent", "2M", NULL };
 
 _Static_assert(sizeof(enum snapshot_type) == sizeof(unsigned int) &&
-		       sizeof(enum load_huge_pages) == sizeof(unsigned int),
+		       sizeof(enum load_huge_pages) == sizeof(unsigned int) &&
+		       sizeof(enum working_set_use) == sizeof(unsigned int),
 	       "json_fields.c stores an unsigned int");
 
 static const struct field snapshot_create_fields[] = {
@@ -36,12 +38,15 @@ int snapshot_create_check(const void *body, struct err *e)
 		c->snapshot_path);
 }
 
+#define WORKING_SET_MAX_MS (60u * 60 * 1000)
+
 /* The memory file may be named in two ways; only one of them is stored in the configuration. */
 struct load_request {
 	struct snapshot_load_config load;
 	bool enable_diff_snapshots;
 	bool has_backend;
 	unsigned int backend_type;
+	bool has_working_set, has_working_set_ms;
 	char *backend_path;
 };
 
@@ -78,6 +83,14 @@ static const struct field mem_backend_fields[] = {
 	  .help = "What serves the memory: a file, or a page-fault handler by userfaultfd(2)." },
 	{ "layers", FIELD_CUSTOM, FIELD_OWNED, FIELD_AT(load_request, load.layers), .custom = decode_layers,
 	  .help = "Ours: the memory files that a diff lies on, bottom first; nothing is copied." },
+	{ "working_set", FIELD_ENUM, FIELD_OURS, FIELD_AT(load_request, load.working_set),
+	  FIELD_GIVEN(load_request, has_working_set), .names = working_set_names,
+	  .help = "Whether the pages that an earlier machine needed are read ahead, or are found out and recorded." },
+	{ "working_set_path", FIELD_STRING, FIELD_OURS, FIELD_AT(load_request, load.working_set_path), FIELD_PATH,
+	  .help = "The file that has them; absent: backend_path and \".working-set\"." },
+	{ "working_set_ms", FIELD_U32, FIELD_OURS, FIELD_AT(load_request, load.working_set_ms),
+	  FIELD_GIVEN(load_request, has_working_set_ms), .min = 1, .max = WORKING_SET_MAX_MS,
+	  .help = "With Record: for how long; absent: until the machine is paused." },
 };
 static const struct field_table mem_backend_table = FIELD_SUBTABLE(mem_backend_fields);
 
@@ -125,6 +138,21 @@ int snapshot_load_check(const void *body, struct err *e)
 		return err_set(e, EINVAL,
 			       "field \"layers\" of mem_backend is not allowed with Uffd: the handler serves the whole "
 			       "memory");
+	if (c->backend_type == BACKEND_UFFD && (c->has_working_set || c->load.working_set_path))
+		return err_set(e, EINVAL,
+			       "field \"%s\" of mem_backend is not allowed with Uffd: which pages are served before "
+			       "they are asked for is the handler's business",
+			       c->has_working_set ? "working_set" : "working_set_path");
+	if (c->has_working_set_ms && c->load.working_set != WORKING_SET_RECORD)
+		return err_set(
+			e, EINVAL,
+			"field \"working_set_ms\" of mem_backend: %u is not allowed with working_set %s: expected "
+			"with Record",
+			c->load.working_set_ms, working_set_names[c->load.working_set]);
+	if (c->load.working_set == WORKING_SET_IGNORE && c->load.working_set_path)
+		return err_set(e, EINVAL,
+			       "field \"working_set_path\" of mem_backend is not allowed with working_set Ignore: "
+			       "expected with Use or Record");
 	if (c->load.reseed_timeout_ms && !c->load.resume_vm)
 		return err_set(e, EINVAL,
 			       "field \"reseed_timeout_ms\": %u is not allowed without resume_vm: expected with the "

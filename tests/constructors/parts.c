@@ -31,6 +31,8 @@
 #include "machine/internal.h"
 #include "huge_pool.h"
 #include "machine/pager.h"
+#include "machine/working_set.h"
+#include "mem/touched.h"
 #include "mem/userfault.h"
 #include "mmds/frame_ring.h"
 #include "mmds/mmds.h"
@@ -43,6 +45,7 @@
 #include "snapshot/pair.h"
 #include "snapshot/statefile.h"
 #include "snapshot/tmpfile.h"
+#include "snapshot/working_set.h"
 #include "state/codec.h"
 #include "state/codec_index.h"
 #include "unit/fake_platform.h"
@@ -782,6 +785,100 @@ MAKE(make_layers)
 	return r;
 }
 
+/* The memory of a pair, and a working set of it. */
+static struct memfile_mark wset_mark;
+
+static void before_working_set(const struct constructor *c)
+{
+	static const struct mem_run run = { 4096, 8192 };
+	void *made;
+	struct err e;
+	int r;
+
+	before_pair_is_read(c);
+	before_platform(c);
+	r = make_file_memory(c, &made, &e);
+	if (r == 0)
+		r = statefile_read_mark(STATE_FILE, &wset_mark, &e);
+	if (r == 0)
+		r = working_set_write(MEM_FILE ".working-set", &wset_mark, &run, 1, &e);
+	assert(r == 0);
+	(void)r;
+}
+
+static void after_working_set(const struct constructor *c)
+{
+	unlink("recorded");
+	unlink(MEM_FILE ".working-set");
+	mem_fini(&other_mem);
+	after_platform(c);
+	after_pair(c);
+}
+
+MAKE(make_touched)
+{
+	static struct mem_touched touched;
+	int r = mem_touched_init(&touched, &other_mem, 16, e);
+
+	(void)c;
+	if (!r)
+		*out = &touched;
+	return r;
+}
+
+static void unmake_touched(void *out)
+{
+	mem_touched_fini(out);
+}
+
+MAKE(make_recording)
+{
+	static char path[] = "recorded", memory[] = MEM_FILE;
+	const struct snapshot_load_config how = {
+		.mem_file_path = memory,
+		.working_set = WORKING_SET_RECORD,
+		.working_set_path = path,
+	};
+	struct working_set *ws;
+	int r = working_set_new(&how, &wset_mark, &other_mem, fp.p.loop, &ws, e);
+
+	(void)c;
+	if (r == 0)
+		*out = ws;
+	return r;
+}
+
+/* Whatever fails: a machine without it, and that is no error. */
+MAKE(make_working_set)
+{
+	static char memory[] = MEM_FILE;
+	const struct snapshot_load_config how = { .mem_file_path = memory };
+	struct working_set *ws = NULL;
+	int r = working_set_new(&how, &wset_mark, &other_mem, fp.p.loop, &ws, e);
+
+	(void)c;
+	if (r == 0)
+		*out = ws;
+	return r;
+}
+
+static void unmake_working_set(void *out)
+{
+	bool ended = working_set_free(out);
+
+	assert(ended);
+	(void)ended;
+}
+
+MAKE(make_working_set_file)
+{
+	static const struct mem_run run = { 4096, 8192 };
+
+	(void)c;
+	(void)out;
+	return working_set_write("recorded", &wset_mark, &run, 1, e);
+}
+
 MAKE(make_state)
 {
 	static struct statefile file;
@@ -1276,6 +1373,11 @@ const struct constructor constructors_of_parts[] = {
 	{ "snapshot_map_memory, mem_add_layer", before_layers, after_pair, make_layers, unmake_memory, NULL,
 	  MEMFILE_IS_TRIED_AGAIN, false },
 	WITH("mem_init_file", before_pair_is_read, after_pair, make_file_memory, unmake_memory),
+	WITH("mem_touched_init", before_working_set, after_working_set, make_touched, unmake_touched),
+	WITH("working_set_new, to record", before_working_set, after_working_set, make_recording, unmake_working_set),
+	{ "working_set_new", before_working_set, after_working_set, make_working_set, unmake_working_set, NULL,
+	  "open open64 fstat64 fcntl fcntl64 malloc pthread_create ", false },
+	WITH("working_set_write", before_working_set, after_working_set, make_working_set_file, NULL),
 	WITH("statefile_read", before_pair_is_read, after_pair, make_state, unmake_state),
 	WITH("statefile_version", before_pair_is_read, after_pair, make_state_version, NULL),
 	WITH("statefile_read_mark", before_pair_is_read, after_pair, make_state_mark, NULL),

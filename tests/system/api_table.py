@@ -504,6 +504,12 @@ SNAPSHOT_LOAD = [
                                                                    "layers": ["/b"]}}, 400, "is not allowed with Uffd"),
     ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_backend": {"backend_path": "/u"}}, 400,
      'missing field "mem_backend.backend_type"'),
+    *[("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_backend": {**BACKEND["mem_backend"], **wrong}}, 400, pattern)
+      for wrong, pattern in (({"working_set": "Maybe"}, 'working_set": "Maybe" is not allowed'),
+                             ({"working_set": "Record", "working_set_ms": 0}, "working_set_ms.*is not allowed"),
+                             ({"working_set_ms": 1}, "is not allowed with working_set Use"),
+                             ({"working_set": "Ignore", "working_set_path": "/w"}, "is not allowed with working_set Ignore"),
+                             ({"backend_type": "Uffd", "working_set": "Use"}, "is not allowed with Uffd"))],
     *bad_bodies("PUT", "/snapshot/load", LOAD, "fresh"),
     ("fresh", "PUT", "/snapshot/load", {**LOAD, "snapshot_path": "{folder}/none"}, 400,
      "^Load snapshot error: .*No such file or directory"),

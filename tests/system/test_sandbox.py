@@ -141,7 +141,7 @@ def recorded_calls(path):
         if call == "prctl" and args[:2] == [22, 2]:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
             if tid != main:
                 in_force[tid] = {"fc_vcpu": "vcpu", "fc_io": "io", "fc_vsock": "sockets",
-                                "fc_files": "loop"}.get(thread.split()[0], "stream")
+                                "fc_files": "loop", "fc_record": "loop", "fc_read_ahead": "ahead"}.get(thread.split()[0], "stream")
             else:
                 in_force[tid] = "loop" if tid in in_force else "setup"
 

@@ -52,6 +52,7 @@
 #define VCPU	(1u << SANDBOX_SETUP | 1u << SANDBOX_VCPU)
 #define STREAM	(1u << SANDBOX_SETUP | 1u << SANDBOX_STREAM)
 #define IO	(1u << SANDBOX_SETUP | 1u << SANDBOX_IO)
+#define AHEAD	(1u << SANDBOX_SETUP | 1u << SANDBOX_AHEAD)
 #define SOCKETS (1u << SANDBOX_SETUP | 1u << SANDBOX_SOCKETS)
 
 #define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -294,6 +295,41 @@ static void the_running_loop_thread_can_serve_and_save(void **state)
 
 	(void)state;
 	ALLOWED(LOOP, calls);
+}
+
+static void a_thread_that_reads_ahead_can_do_that_alone(void **state)
+{
+	const struct call allowed[] = {
+		{ "pread64", SYS_pread64, { NO_FD } },
+		{ "madvise(MADV_WILLNEED)", SYS_madvise, { 0, 0, MADV_WILLNEED } },
+		{ "madvise(MADV_POPULATE_READ)", SYS_madvise, { 0, 0, MADV_POPULATE_READ } },
+		{ "write", SYS_write, { NO_FD } }, /* a line of the log: the eventfd of its thread */
+	};
+	const struct call forbidden[] = {
+		{ "read", SYS_read, { NO_FD } },
+		{ "openat", SYS_openat, { NO_FD } },
+		{ "close", SYS_close, { NO_FD } },
+		{ "mmap", SYS_mmap, { 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1 } },
+		{ "munmap", SYS_munmap, { 0 } },
+		{ "madvise(MADV_POPULATE_WRITE)", SYS_madvise, { 0, 0, MADV_POPULATE_WRITE } },
+		{ "madvise(MADV_RANDOM)", SYS_madvise, { 0, 0, MADV_RANDOM } },
+		{ "fadvise64", SYS_fadvise64, { NO_FD } },
+		{ "setpriority", SYS_setpriority, { PRIO_PROCESS } },
+		{ "KVM_RUN", SYS_ioctl, { NO_FD, KVM_RUN } },
+		{ "Unix socket", SYS_socket, { AF_UNIX, UNIX_STREAM } },
+	};
+	const struct call loop[] = {
+		{ "madvise(MADV_WILLNEED)", SYS_madvise, { 0, 0, MADV_WILLNEED } },
+		{ "madvise(MADV_POPULATE_READ)", SYS_madvise, { 0, 0, MADV_POPULATE_READ } },
+		{ "madvise(MADV_RANDOM)", SYS_madvise, { 0, 0, MADV_RANDOM } },
+		{ "fadvise64", SYS_fadvise64, { NO_FD } },
+		{ "setpriority", SYS_setpriority, { PRIO_PROCESS } },
+	};
+
+	(void)state;
+	ALLOWED(AHEAD, allowed);
+	FORBIDDEN(AHEAD, forbidden);
+	FORBIDDEN(LOOP, loop);
 }
 
 static void a_vcpu_thread_can_run_its_guest_and_little_else(void **state)
@@ -707,6 +743,7 @@ int main(void)
 		cmocka_unit_test(arguments_are_checked),
 		cmocka_unit_test(what_builds_a_machine_goes_away_before_a_guest_runs),
 		cmocka_unit_test(the_running_loop_thread_can_serve_and_save),
+		cmocka_unit_test(a_thread_that_reads_ahead_can_do_that_alone),
 		cmocka_unit_test(a_vcpu_thread_can_run_its_guest_and_little_else),
 		cmocka_unit_test(only_the_socket_device_makes_sockets),
 		cmocka_unit_test(a_device_thread_can_end),

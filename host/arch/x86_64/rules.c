@@ -18,12 +18,12 @@ const struct rule arch_rules[] = {
 
 	/* Newer architectures have ppoll, epoll_pwait, readlinkat, renameat, unlinkat and getpgid alone. */
 	CALL(LOOP | STREAM, poll, NULL),
-	CALL(VCPU | IO, poll, SLOW),
+	CALL(VCPU | IO | AHEAD, poll, SLOW),
 	CALL(LOOP, readlink, NULL),
 	CALL(LOOP, rename, NULL),
 	CALL(LOOP, unlink, NULL),
 	CALL(LOOP | STREAM, getpgrp, NULL),
-	CALL(VCPU | IO, getpgrp, CRASH),
+	CALL(VCPU | IO | AHEAD, getpgrp, CRASH),
 	CALL(LOOP | IO, epoll_wait, NULL),
 
 	/* KVM: a machine is built. */
