@@ -27,7 +27,7 @@
 #define PAGES	 256u
 #define HIGH	 (1ull << 32)
 #define MAX_RUNS 16u
-#define ROUNDS	 200
+#define ROUNDS	 40
 
 static const struct mem_layout layout = {
 	.num_regions = 2,
