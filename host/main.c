@@ -23,6 +23,7 @@
 #include "base/terminal.h"
 #include "cli/args.h"
 #include "sandbox/crash.h"
+#include "sandbox/custom.h"
 #include "sandbox/sandbox.h"
 #include "snapshot/statefile.h"
 #include "vmm/vmm.h"
@@ -207,6 +208,8 @@ static int process_init(struct process *p, struct err *e)
 
 	block_signals();
 	r = sandbox_init(!p->args.no_seccomp, e);
+	if (!r && p->args.seccomp_filter)
+		r = sandbox_custom_load(p->args.seccomp_filter, e);
 	if (r < 0)
 		return r;
 	io_thread_set_enter(enter_stream_sandbox);
@@ -365,6 +368,9 @@ int main(int argc, char **argv)
 		printf("v%d.%d.%d\n", SNAPSHOT_VERSION_MAJOR, SNAPSHOT_VERSION_MINOR, SNAPSHOT_VERSION_PATCH);
 		return EXIT_CODE_OK;
 	}
+	if (p.args.print_seccomp_filter)
+		return fputs(sandbox_builtin_json, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_CODE_OK
+										       : EXIT_CODE_GENERIC;
 	if (p.args.describe_snapshot)
 		return describe_snapshot(p.args.describe_snapshot);
 	/* A stack as small as the caller's limit allows must not decide what can be loaded. */

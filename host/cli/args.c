@@ -33,6 +33,7 @@ enum option_id {
 	OPT_ENABLE_PCI,
 	OPT_NO_SECCOMP,
 	OPT_SECCOMP_FILTER,
+	OPT_PRINT_SECCOMP_FILTER,
 	OPT_VERSION,
 	OPT_SNAPSHOT_VERSION,
 	OPT_DESCRIBE_SNAPSHOT,
@@ -64,7 +65,8 @@ static const struct cli_option options[NUM_OPTIONS] = {
 	{ "mmds-size-limit", "BYTES", "largest metadata, as compact JSON [http-api-max-payload-size]" },
 	{ "enable-pci", NULL, "accepted; devices are on MMIO all the same" },
 	{ "no-seccomp", NULL, "do without the system call filters" },
-	{ "seccomp-filter", "PATH", "not supported yet" },
+	{ "seccomp-filter", "PATH", "JSON file with system call filters to use in place of the built-in ones" },
+	{ "print-seccomp-filter", NULL, "print the built-in filters as such a file and exit" },
 	{ "version", NULL, "print the version and exit" },
 	{ "snapshot-version", NULL, "print the version of the snapshot format that is written and exit" },
 	{ "describe-snapshot", "PATH", "print the format version of a state file and exit" },
@@ -159,10 +161,11 @@ static int take_option(struct args *args, enum option_id id, const char *value, 
 		args->no_seccomp = true;
 		break;
 	case OPT_SECCOMP_FILTER:
-		return err_set(
-			e, ENOTSUP,
-			"The argument 'seccomp-filter' is not supported yet: there are the built-in filters, and "
-			"'no-seccomp'.");
+		args->seccomp_filter = value;
+		break;
+	case OPT_PRINT_SECCOMP_FILTER:
+		args->print_seccomp_filter = true;
+		break;
 	case OPT_VERSION:
 		args->version = true;
 		break;
@@ -187,6 +190,9 @@ static int check_values(struct args *args, enum exit_code *code, struct err *e)
 
 	if (args->no_api && !args->config_file)
 		return err_set(e, EINVAL, "Argument 'config-file' required, but not found.");
+	if (args->no_seccomp && args->seccomp_filter)
+		return err_set(e, EINVAL,
+			       "Argument 'no-seccomp' cannot be used together with argument 'seccomp-filter'.");
 	*code = EXIT_CODE_BAD_CONFIG;
 	if (args->level_name && !log_level_parse(args->level_name, &args->level))
 		return err_set(e, EINVAL, "level is \"%s\", allowed are off, error, warn, info, debug and trace",

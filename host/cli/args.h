@@ -30,6 +30,7 @@ struct args {
 	const char *metrics_path;
 	const char *metadata;
 	const char *describe_snapshot;
+	const char *seccomp_filter;
 	uint64_t start_time_us;	     /* CLOCK_MONOTONIC, when somebody asked for the process */
 	uint64_t start_time_cpu_us;  /* CLOCK_PROCESS_CPUTIME_ID, when it became this program; 0: from its beginning */
 	uint64_t parent_cpu_time_us; /* what the process that made this one had used until then */
@@ -43,6 +44,7 @@ struct args {
 	bool has_start_time;
 	bool enable_pci;
 	bool no_seccomp;
+	bool print_seccomp_filter;
 	bool version;
 	bool snapshot_version;
 	bool help;

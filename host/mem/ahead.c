@@ -21,7 +21,7 @@
 bool mem_can_be_ahead(const struct guest_mem *mem)
 {
 	for (unsigned int i = 0; i < mem->num_regions; i++)
-		if (mem->regions[i].source != MEM_FILE)
+		if (mem->regions[i].source != MEM_FILE || mem->regions[i].copied)
 			return false;
 	return mem->num_regions > 0;
 }

@@ -22,6 +22,15 @@ struct sandbox_program {
 
 extern const struct sandbox_program sandbox_programs[SANDBOX_NUM_FILTERS];
 
+/* The same lists as JSON (mkjson.c). */
+extern const char sandbox_builtin_json[];
+
+/*
+ * From now on these programs are in force, not the built-in ones; their instructions are left to this module for good, which
+ * puts the own process id in.
+ */
+void sandbox_use(const struct sock_fprog programs[SANDBOX_NUM_FILTERS]);
+
 /* NULL for a number that libseccomp did not know at build time. Async-signal-safe. */
 const char *sandbox_syscall_name(int number);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Usage: mkfilters FILTERS.c RULES.txt
+ * Usage: mkfilters FILTERS.c JSON.c RULES.txt
  *
  * Runs at build time: makes the filters' programs of the lists of rules by libseccomp, as
- * C source, so that the monitor only has to hand them to the kernel; and a list
+ * C source, so that the monitor only has to hand them to the kernel; the same lists
+ * as the text that --print-seccomp-filter prints (mkjson.c); and a list
  * of the rules for the test that compares it with what the monitor does:
  *   FILTER CALL ERROR WHY-OR-"-" then ARGUMENT MASK VALUE for each condition
  */
@@ -14,32 +15,35 @@
 
 #include "base/cleanup.h"
 #include "sandbox/filters.h"
+#include "sandbox/mkfilters.h"
 #include "sandbox/rules.h"
 
 #define MAX_SYSCALL 512
 
-static const struct {
-	const char *name;
-	enum rule_where where;
-} filters[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = { "setup", RULE_SETUP }, [SANDBOX_LOOP] = { "loop", RULE_LOOP },
-	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU },	   [SANDBOX_IO] = { "io", RULE_IO },
-	[SANDBOX_FILES] = { "files", RULE_LOOP },  [SANDBOX_STREAM] = { "stream", RULE_STREAM },
-	[SANDBOX_AHEAD] = { "ahead", RULE_AHEAD }, [SANDBOX_SOCKETS] = { "sockets", RULE_IO | RULE_SOCKETS },
+const struct listed_filter filters[SANDBOX_NUM_FILTERS] = {
+	[SANDBOX_SETUP] = { "setup", RULE_SETUP,
+			    "the loop thread; those below that it starts have it besides their own" },
+	[SANDBOX_LOOP] = { "loop", RULE_LOOP, "the loop thread besides, from before a guest first runs" },
+	[SANDBOX_VCPU] = { "vcpu", RULE_VCPU, "fc_vcpu N" },
+	[SANDBOX_IO] = { "io", RULE_IO, "fc_io DRIVE, fc_io INTERFACE" },
+	[SANDBOX_FILES] = { "files", RULE_LOOP,
+			    "fc_files, fc_record, and the threads of served memory: fc_pages, fc_watch, fc_fill" },
+	[SANDBOX_STREAM] = { "stream", RULE_STREAM, "fc_log, fc_metrics, fc_console, fc_input" },
+	[SANDBOX_SOCKETS] = { "sockets", RULE_IO | RULE_SOCKETS, "fc_vsock" },
+	[SANDBOX_AHEAD] = { "ahead", RULE_AHEAD, "fc_read_ahead" },
 };
 
-/* Of both lists together. */
-static size_t num_all_rules(void)
+size_t num_all_rules(void)
 {
 	return num_rules + num_arch_rules;
 }
 
-static const struct rule *rule_at(size_t i)
+const struct rule *rule_at(size_t i)
 {
 	return i < num_rules ? &rules[i] : &arch_rules[i - num_rules];
 }
 
-static bool is_in_filter(const struct rule *rule, enum rule_where where)
+bool is_in_filter(const struct rule *rule, enum rule_where where)
 {
 	return where == RULE_SETUP || rule->where & where;
 }
@@ -151,19 +155,22 @@ static void print_rules(FILE *out)
 
 int main(int argc, char **argv)
 {
-	FILE *source, *list;
+	FILE *source, *json, *list;
 	int r;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: mkfilters FILTERS.c RULES.txt\n");
+	if (argc != 4) {
+		fprintf(stderr, "usage: mkfilters FILTERS.c JSON.c RULES.txt\n");
 		return 2;
 	}
 	source = fopen(argv[1], "we");
-	list = fopen(argv[2], "we");
-	r = source && list ? print_source(source) : -errno;
-	if (r == 0 && list)
+	json = fopen(argv[2], "we");
+	list = fopen(argv[3], "we");
+	r = source && json && list ? print_source(source) : -errno;
+	if (r == 0 && json && list) {
+		print_json_source(json);
 		print_rules(list);
-	if ((source && fclose(source) != 0) || (list && fclose(list) != 0) || r < 0) {
+	}
+	if ((source && fclose(source) != 0) || (json && fclose(json) != 0) || (list && fclose(list) != 0) || r < 0) {
 		fprintf(stderr, "mkfilters: cannot make the filters: error %d\n", -r);
 		return 1;
 	}

@@ -15,23 +15,42 @@
 #define LACKS(arg, bits)	 SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, (uint32_t)(bits), 0)
 #define MASKED(arg, bits, value) SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, (uint32_t)(bits), (uint32_t)(value))
 
-#define CALL(where, name, why)                                     \
+/* Conditions are kept as they are written, too: what mkjson.c says of a number is its name here. */
+#define CALL(where, name, why)                                      \
+	{                                                           \
+		where, 0, #name, SCMP_SYS(name), 0, { { 0 } }, why, \
+		{                                                   \
+			0                                           \
+		}                                                   \
+	}
+#define CALL1(where, name, a, why)                              \
+	{                                                       \
+		where, 0, #name, SCMP_SYS(name), 1, { a }, why, \
+		{                                               \
+#a                                      \
+		}                                               \
+	}
+#define CALL2(where, name, a, b, why)                              \
 	{                                                          \
-		where, 0, #name, SCMP_SYS(name), 0, { { 0 } }, why \
+		where, 0, #name, SCMP_SYS(name), 2, { a, b }, why, \
+		{                                                  \
+#a, #b                                     \
+		}                                                  \
 	}
-#define CALL1(where, name, a, why)                             \
-	{                                                      \
-		where, 0, #name, SCMP_SYS(name), 1, { a }, why \
+#define FAIL(where, name, error, why)                                   \
+	{                                                               \
+		where, error, #name, SCMP_SYS(name), 0, { { 0 } }, why, \
+		{                                                       \
+			0                                               \
+		}                                                       \
 	}
-#define CALL2(where, name, a, b, why)                             \
-	{                                                         \
-		where, 0, #name, SCMP_SYS(name), 2, { a, b }, why \
+#define IOCTL(where, request, why)                                              \
+	{                                                                       \
+		where, 0, "ioctl", SCMP_SYS(ioctl), 1, { IS(1, request) }, why, \
+		{                                                               \
+			"IS(1, " #request ")"                                   \
+		}                                                               \
 	}
-#define FAIL(where, name, error, why)                                  \
-	{                                                              \
-		where, error, #name, SCMP_SYS(name), 0, { { 0 } }, why \
-	}
-#define IOCTL(where, request, why) CALL1(where, ioctl, IS(1, request), why)
 
 #define SETUP	RULE_SETUP
 #define LOOP	RULE_LOOP

@@ -28,6 +28,7 @@ struct rule {
 	unsigned int num_args; /* conditions, all of which must hold */
 	struct scmp_arg_cmp args[RULE_MAX_ARGS];
 	const char *why; /* NULL: tests/system/test_sandbox.py sees it used in each filter that has it */
+	const char *conditions[RULE_MAX_ARGS]; /* args as the list has them: "IS(1, KVM_RUN)" */
 };
 
 extern const struct rule rules[];

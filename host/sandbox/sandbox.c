@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Installing a filter: prctl(2) and the program that the build has made, with
- * the process's own id put in. Nothing is compiled at run time.
+ * the process's own id put in, or the one of a custom filter (custom.h).
  */
 #include "sandbox/sandbox.h"
 
@@ -22,8 +22,9 @@ static const char *const sandbox_names[SANDBOX_NUM_FILTERS] = {
 	[SANDBOX_SOCKETS] = "sockets", [SANDBOX_AHEAD] = "ahead",
 };
 
-static bool sandbox_filters;	  /* set once, before there is a second thread */
-static bool sandbox_loop_entered; /* loop thread only */
+static bool sandbox_filters;				      /* set once, before there is a second thread */
+static bool sandbox_loop_entered;			      /* loop thread only */
+static struct sock_fprog sandbox_custom[SANDBOX_NUM_FILTERS]; /* set once, before a second thread; or empty */
 
 int sandbox_init(bool filters, struct err *e)
 {
@@ -40,17 +41,34 @@ int sandbox_init(bool filters, struct err *e)
 	return 0;
 }
 
+static void sandbox_put_own_pid(const struct sock_fprog *prog)
+{
+	for (unsigned int i = 0; i < prog->len; i++)
+		if (prog->filter[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && prog->filter[i].k == SANDBOX_OWN_PID)
+			prog->filter[i].k = (uint32_t)getpid();
+}
+
+void sandbox_use(const struct sock_fprog programs[SANDBOX_NUM_FILTERS])
+{
+	memcpy(sandbox_custom, programs, sizeof(sandbox_custom));
+	for (unsigned int i = 0; i < SANDBOX_NUM_FILTERS; i++)
+		sandbox_put_own_pid(&sandbox_custom[i]);
+}
+
+static int sandbox_install(const struct sock_fprog *prog)
+{
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prog) < 0 ? -errno : 0;
+}
+
 /* On the stack: a vCPU's thread allocates nothing, so that its list needs nothing for it. */
-static int sandbox_install(const struct sandbox_program *program)
+static int sandbox_install_builtin(const struct sandbox_program *program)
 {
 	struct sock_filter insns[SANDBOX_MAX_INSNS];
 	const struct sock_fprog prog = { .len = program->num_insns, .filter = insns };
 
 	memcpy(insns, program->insns, program->num_insns * sizeof(*insns));
-	for (unsigned int i = 0; i < program->num_insns; i++)
-		if (insns[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && insns[i].k == SANDBOX_OWN_PID)
-			insns[i].k = (uint32_t)getpid();
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0 ? -errno : 0;
+	sandbox_put_own_pid(&prog);
+	return sandbox_install(&prog);
 }
 
 int sandbox_enter(enum sandbox_filter filter, struct err *e)
@@ -60,7 +78,8 @@ int sandbox_enter(enum sandbox_filter filter, struct err *e)
 
 	if (r < 0 || !sandbox_filters || (filter == SANDBOX_LOOP && sandbox_loop_entered))
 		return r;
-	r = sandbox_install(&sandbox_programs[filter]);
+	r = sandbox_custom[filter].len ? sandbox_install(&sandbox_custom[filter])
+				       : sandbox_install_builtin(&sandbox_programs[filter]);
 	if (r < 0)
 		return err_errno(e, -r, "cannot install the system call filter \"%s\"; --no-seccomp does without",
 				 sandbox_names[filter]);

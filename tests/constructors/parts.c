@@ -38,6 +38,7 @@
 #include "mmds/mmds.h"
 #include "mmds/store.h"
 #include "mmds/token.h"
+#include "sandbox/custom.h"
 #include "sandbox/sandbox.h"
 #include "snapshot/format.h"
 #include "snapshot/layers.h"
@@ -341,6 +342,31 @@ MAKE(make_sandbox)
 	(void)c;
 	(void)out;
 	return sandbox_init(false, e);
+}
+
+MAKE(make_custom_filters)
+{
+#define ALLOW_IF                                                                                                 \
+	"{\"default_action\":\"allow\",\"filter_action\":\"trap\",\"filter\":[{\"syscall\":\"socket\",\"args\":" \
+	"[{\"index\":0,\"type\":\"dword\",\"op\":\"eq\",\"val\":2}]}]}"
+	static const char text[] = "{\"setup\":" ALLOW_IF ",\"loop\":" ALLOW_IF ",\"vcpu\":" ALLOW_IF
+				   ",\"io\":" ALLOW_IF ",\"files\":" ALLOW_IF ",\"stream\":" ALLOW_IF
+				   ",\"sockets\":" ALLOW_IF "}";
+	static struct sock_fprog programs[SANDBOX_NUM_FILTERS];
+	int r = sandbox_custom_compile(text, sizeof(text) - 1, programs, e);
+
+	(void)c;
+	if (!r)
+		*out = programs;
+	return r;
+}
+
+static void unmake_custom_filters(void *out)
+{
+	struct sock_fprog *programs = out;
+
+	for (unsigned int i = 0; i < SANDBOX_NUM_FILTERS; i++)
+		free(programs[i].filter);
 }
 
 static void do_nothing(void *ctx)
@@ -1350,6 +1376,7 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("file_read", make_file_contents, free),
 	PLAIN("fsync_parent", make_synced_folder, NULL),
 	PLAIN("sandbox_init, crash_init", make_sandbox, NULL),
+	PLAIN("sandbox_custom_compile, custom_json_parse", make_custom_filters, unmake_custom_filters),
 	PLAIN("own_stack_run", make_own_stack, NULL),
 	PLAIN("config_json_parse", make_json, unmake_json),
 	WITH("metrics_decode_properties", before_properties, after_properties, make_properties, free),

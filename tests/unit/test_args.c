@@ -90,6 +90,8 @@ static void no_seccomp_is_taken(void **state)
 {
 	(void)state;
 	assert_true(PARSE("--no-seccomp").args.no_seccomp);
+	assert_string_equal(PARSE("--seccomp-filter", "f").args.seccomp_filter, "f");
+	assert_true(PARSE("--print-seccomp-filter").args.print_seccomp_filter);
 }
 
 static void words_after_two_dashes_are_ignored(void **state)
@@ -137,8 +139,9 @@ static void mistakes_are_named_and_give_firecrackers_status(void **state)
 		{ { "--metadata" }, "'metadata' requires a value", EXIT_CODE_BAD_ARGS },
 		{ { "--enable-pci=yes" }, "'enable-pci' takes no value", EXIT_CODE_BAD_ARGS },
 		{ { "--module", "" }, "module is \"\", allowed are 1 to 64 characters", EXIT_CODE_BAD_CONFIG },
-		{ { "--seccomp-filter", "f" },
-		  "The argument 'seccomp-filter' is not supported yet",
+		{ { "--seccomp-filter" }, "'seccomp-filter' requires a value", EXIT_CODE_BAD_ARGS },
+		{ { "--seccomp-filter", "f", "--no-seccomp" },
+		  "Argument 'no-seccomp' cannot be used together with argument 'seccomp-filter'.",
 		  EXIT_CODE_BAD_ARGS },
 		{ { "--level", "loud" }, "level is \"loud\", allowed are off,", EXIT_CODE_BAD_CONFIG },
 		{ { "--id", "a_b" }, "id", EXIT_CODE_BAD_CONFIG },
