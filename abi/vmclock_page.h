@@ -4,7 +4,7 @@
  * what the host knows of time, and whether the machine was interrupted. All numbers are little endian. What comes before seq_count
  * never changes; what comes after it is valid if seq_count is even, and the same before and after it was read.
  *
- * Compiled by the monitor and by tests.
+ * Compiled by the monitor, the guest's tool and tests.
  */
 #ifndef ABI_VMCLOCK_PAGE_H
 #define ABI_VMCLOCK_PAGE_H
@@ -16,14 +16,21 @@
 #define VMCLOCK_VERSION	  1
 
 /* counter_id: which counter the time is told by. */
+#define VMCLOCK_COUNTER_X86_TSC 1
 #define VMCLOCK_COUNTER_INVALID 0xff
 
+/* time_type */
+#define VMCLOCK_TIME_UTC 0 /* seconds since 1970-01-01 */
+
 /* flags */
+#define VMCLOCK_FLAG_TIME_MAXERROR_VALID    (1ull << 6) /* time_maxerror_nanosec says something */
 #define VMCLOCK_FLAG_VM_GEN_COUNTER_PRESENT (1ull << 8) /* vm_generation_counter counts */
 #define VMCLOCK_FLAG_NOTIFICATION_PRESENT   (1ull << 9) /* each new even seq_count is followed by an interrupt */
 
 /* clock_status */
-#define VMCLOCK_STATUS_UNKNOWN 0
+#define VMCLOCK_STATUS_UNKNOWN	    0
+#define VMCLOCK_STATUS_SYNCHRONIZED 2 /* by a time server, say */
+#define VMCLOCK_STATUS_FREERUNNING  3 /* it was, and goes on by itself */
 
 struct vmclock_page {
 	uint32_t magic;

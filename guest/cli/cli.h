@@ -15,9 +15,10 @@
 /* For scripts; snapsafe(1) has them. */
 enum exit_code {
 	EXIT_OK = 0,
-	EXIT_NOT_SAFE = 1, /* a counter that does not protect, a test that failed */
+	EXIT_NOT_SAFE = 1, /* a counter that does not protect, a test that failed, a clock that is not right */
 	EXIT_USAGE = 2,
 	EXIT_NO_COUNTER = 3,
+	EXIT_NO_SOURCE = 3, /* of time */
 	EXIT_TIMEOUT = 4,
 	EXIT_NOT_EXECUTABLE = 126, /* as shells do */
 	EXIT_NOT_FOUND = 127,
@@ -27,6 +28,9 @@ struct cli {
 	struct snapsafe *handle; /* owned; NULL: the default one */
 	bool json;
 	bool once;
+	bool back;	    /* the clock may be set back */
+	bool check;	    /* the clock is not set */
+	const char *source; /* of time; NULL: the host's, if there is one */
 	int64_t count;	    /* changes to report; -1: no end */
 	int64_t timeout_ms; /* -1: none */
 	char **command;	    /* of run-on-change, NULL-terminated */
@@ -52,5 +56,6 @@ int cli_id(const struct cli *cli);
 int cli_watch(const struct cli *cli);
 int cli_run_on_change(const struct cli *cli);
 int cli_selftest(const struct cli *cli);
+int cli_clock(const struct cli *cli);
 
 #endif /* CLI_CLI_H */

@@ -13,13 +13,31 @@
 #include <string.h>
 #include <time.h>
 
-enum option_id { OPT_DEVICE = 256, OPT_JSON, OPT_COUNT, OPT_TIMEOUT, OPT_ONCE, OPT_HELP, OPT_VERSION };
+enum option_id {
+	OPT_DEVICE = 256,
+	OPT_JSON,
+	OPT_COUNT,
+	OPT_TIMEOUT,
+	OPT_ONCE,
+	OPT_SOURCE,
+	OPT_BACK,
+	OPT_CHECK,
+	OPT_HELP,
+	OPT_VERSION
+};
 
 static const struct option options[] = {
-	{ "device", required_argument, NULL, OPT_DEVICE }, { "json", no_argument, NULL, OPT_JSON },
-	{ "count", required_argument, NULL, OPT_COUNT },   { "timeout", required_argument, NULL, OPT_TIMEOUT },
-	{ "once", no_argument, NULL, OPT_ONCE },	   { "help", no_argument, NULL, OPT_HELP },
-	{ "version", no_argument, NULL, OPT_VERSION },	   { 0 },
+	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "count", required_argument, NULL, OPT_COUNT },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "once", no_argument, NULL, OPT_ONCE },
+	{ "source", required_argument, NULL, OPT_SOURCE },
+	{ "back", no_argument, NULL, OPT_BACK },
+	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ 0 },
 };
 
 static const struct command {
@@ -34,6 +52,7 @@ static const struct command {
 	{ "watch", cli_watch, ",device,json,count,timeout,", false, "a line for each restore" },
 	{ "run-on-change", cli_run_on_change, ",device,once,timeout,", true, "runs a program after each restore" },
 	{ "selftest", cli_selftest, ",device,", false, "tries what programs rely on" },
+	{ "clock", cli_clock, ",source,back,check,", false, "sets this machine's clock by its host's" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -152,8 +171,12 @@ static void print_help(void)
 	     "  --count N      watch: end after N restores\n"
 	     "  --timeout S    watch, run-on-change: give up after S seconds without one\n"
 	     "  --once         run-on-change: end after the first one, with the program's exit status\n"
+	     "  --source PATH  clock: a VMClock or PTP device, instead of this machine's first one\n"
+	     "  --back         clock: it may be set back\n"
+	     "  --check        clock: say how far it is off, and set nothing\n"
 	     "  --help, --version\n\n"
-	     "Exit status: 0 success; 1 not protected, or failed; 2 wrong usage; 3 no counter; 4 timeout.");
+	     "Exit status: 0 success; 1 not protected, or failed; 2 wrong usage; 3 no counter, no source of time; 4 "
+	     "timeout.");
 }
 
 static const struct command *find_command(const char *name)
@@ -208,6 +231,12 @@ static int take_option(struct cli *cli, const struct command *command, int id, i
 		cli->json = true;
 	if (id == OPT_ONCE)
 		cli->once = true;
+	if (id == OPT_BACK)
+		cli->back = true;
+	if (id == OPT_CHECK)
+		cli->check = true;
+	if (id == OPT_SOURCE)
+		cli->source = optarg;
 	if (id == OPT_COUNT && (cli->count = parse_number("count", optarg, INT_MAX)) < 0)
 		return EXIT_USAGE;
 	if (id == OPT_TIMEOUT) {
