@@ -104,11 +104,16 @@ int arch_boot(struct vm *vm, const struct vm_config *config, const struct arch_b
 
 /*
  * State that is KVM's own. Save runs with all vCPUs paused and every device quiet. Load runs on a new VM; the order is:
- * arch_vcpu_load() for all vCPUs, then arch_vm_load(), then the devices (an interrupt that a device raises earlier would
- * be overwritten by the controllers' state).
+ * arch_clock_load(), by which the vCPUs' clocks go, arch_vcpu_load() for all vCPUs, then arch_vm_load(), then the devices (an
+ * interrupt that a device raises earlier would be overwritten by the controllers' state).
  */
+/* What a loaded machine's clocks do: at the moment at_ns (clock_now_ns()) they were moved on by moved_ns, and run since. */
+struct arch_clock {
+	uint64_t moved_ns; /* 0: they go on as if no time had passed since the save */
+	uint64_t at_ns;
+};
 int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e) must_check;
-int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e) must_check;
+int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, const struct arch_clock *clock, struct err *e) must_check;
 /* Was a saved vCPU given performance counters? New ones are not; those of v1.0 could be. dec is the vCPU's map; errors go there. */
 bool arch_vcpu_state_has_pmu(struct dec *dec);
 /*
@@ -118,7 +123,12 @@ bool arch_vcpu_state_has_pmu(struct dec *dec);
 int arch_vcpu_prepare(struct dec *dec, const struct guest_mem *mem) must_check;
 int arch_prepare_own(const struct guest_mem *mem) must_check;
 int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e) must_check;
-/* clock_realtime: let the guest's clock advance by the host time since the save, if the snapshot has it (else an error). */
-int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err *e) must_check;
+/*
+ * Both read the map of arch_vm_save(). clock_realtime: let the guest's clocks advance by the host time since the save, if the
+ * snapshot has it (else an error).
+ */
+int arch_clock_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct arch_clock *clock,
+		    struct err *e) must_check;
+int arch_vm_load(struct vm *vm, struct dec *dec, struct err *e) must_check;
 
 #endif

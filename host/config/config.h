@@ -215,7 +215,7 @@ struct snapshot_load_config {
 	bool resume_vm;
 	uint32_t reseed_timeout_ms; /* extension, 0: the answer does not wait for the guest's word */
 	char *vsock_uds_path;	    /* in place of the snapshot's; NULL: as it was */
-	bool clock_realtime; /* advance the guest's kvmclock by the host time that has passed since the snapshot */
+	bool clock_realtime;	    /* advance the guest's clocks by the host time that has passed since the snapshot */
 	struct network_overrides network_overrides;
 };
 

@@ -53,7 +53,7 @@ static int load_config(struct statefile *file, struct vm_config *config, struct 
 	return r;
 }
 
-static int load_vcpus(struct machine *m, struct dec *dec, struct err *e)
+static int load_vcpus(struct machine *m, struct dec *dec, const struct arch_clock *clock, struct err *e)
 {
 	size_t n = dec_array(dec, "vcpus", CONFIG_MAX_VCPUS);
 	int r = dec_error(dec, e);
@@ -63,7 +63,7 @@ static int load_vcpus(struct machine *m, struct dec *dec, struct err *e)
 	if (n != m->vm->num_vcpus)
 		return err_set(e, EINVAL, "vcpus: has the state of %zu vCPUs, vcpu_count is %u", n, m->vm->num_vcpus);
 	for (size_t i = 0; i < n; i++) {
-		r = arch_vcpu_load(&m->vm->vcpus[i], dec_item(dec, "vcpus", i), e);
+		r = arch_vcpu_load(&m->vm->vcpus[i], dec_item(dec, "vcpus", i), clock, e);
 		if (r < 0)
 			return err_wrap(e, r, "vcpus[%zu]", i);
 	}
@@ -91,11 +91,16 @@ static int load_devices(struct machine *m, struct dec *dec, struct err *e)
 
 static int load_state(struct machine *m, struct dec *state, bool clock_realtime, struct err *e)
 {
-	int r = load_vcpus(m, state, e);
+	struct dec *vm = dec_map(state, "vm");
+	struct arch_clock clock;
+	int r = arch_clock_load(m->vm, vm, clock_realtime, &clock, e);
 
 	if (r < 0)
+		return err_wrap(e, r, "vm");
+	r = load_vcpus(m, state, &clock, e);
+	if (r < 0)
 		return r;
-	r = arch_vm_load(m->vm, dec_map(state, "vm"), clock_realtime, e);
+	r = arch_vm_load(m->vm, vm, e);
 	if (r < 0)
 		return err_wrap(e, r, "vm");
 	r = load_devices(m, state, e);

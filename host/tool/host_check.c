@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "arch/arch.h"
+#include "base/clock.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "snapshot/statefile.h"
@@ -20,10 +21,11 @@ static void on_exit_of_vm(void *ctx, enum vm_exit why)
 
 static int check_vcpus(struct vm *vm, struct dec *state, struct err *e)
 {
+	const struct arch_clock clock = { .at_ns = clock_now_ns() };
 	int r = 0;
 
 	for (unsigned int i = 0; i < vm->num_vcpus && r == 0; i++) {
-		r = arch_vcpu_load(&vm->vcpus[i], dec_item(state, "vcpus", i), e);
+		r = arch_vcpu_load(&vm->vcpus[i], dec_item(state, "vcpus", i), &clock, e);
 		if (r < 0)
 			return err_wrap(e, r, "vcpus[%u]", i);
 	}

@@ -114,7 +114,7 @@ static const struct field snapshot_load_fields[] = {
 	{ "resume_vm", FIELD_BOOL, 0, FIELD_AT(load_request, load.resume_vm), .help = "Resume the machine at once." },
 	{ "reseed_timeout_ms", FIELD_U32, FIELD_OURS, FIELD_AT(load_request, load.reseed_timeout_ms), RESEED_TIMEOUT },
 	{ "clock_realtime", FIELD_BOOL, 0, FIELD_AT(load_request, load.clock_realtime),
-	  .help = "Advance the guest's clock by the host time since the snapshot." },
+	  .help = "Advance the guest's clocks, kvmclock and TSC, by the host time since the snapshot." },
 	{ "network_overrides", FIELD_CUSTOM, 0, FIELD_AT(load_request, load.network_overrides),
 	  .sub = &network_override_table, .custom = network_overrides_decode,
 	  .help = "Other taps for network interfaces." },

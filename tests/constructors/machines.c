@@ -340,7 +340,7 @@ const struct constructor constructors_of_machines[] = {
 	REQUEST(patch_drive, RUNNING), /* machine_update_drive, blk_update */
 	REQUEST(save, PAUSED),	       /* vmm_save, machine_save, arch_vcpu_save, arch_vm_save */
 	{ "load", before_load, after_vmm, make_request,
-	  unmake_request, /* vmm_load, machine_load, arch_board_load, arch_vcpu_load, arch_vm_load */
+	  unmake_request, /* vmm_load, machine_load, arch_board_load, arch_clock_load, arch_vcpu_load, arch_vm_load */
 	  &(const struct requests){ .before = { &put_serial }, .request = &load }, MEMFILE_IS_TRIED_AGAIN, false },
 	{ "vmm_run_config_file", before_config_file, after_vmm, make_configured, NULL, NULL, NULL, false },
 	{ "api_server_new", before_vmm, after_vmm, make_server, unmake_server, NULL, "open ", false },

@@ -251,7 +251,9 @@ static int load_config(struct statefile *file, struct err *e)
 
 static int load_machine(struct statefile *file, bool clock_realtime, struct err *e)
 {
+	struct arch_clock clock;
 	struct fake_kvm kvm;
+	struct dec *vm;
 	struct board b;
 	int r = load_config(file, e);
 
@@ -260,12 +262,14 @@ static int load_machine(struct statefile *file, bool clock_realtime, struct err 
 	(void)dec_bool(file->state, "boot_timer");
 	board_init(&b);
 	fake_kvm_init(&kvm);
-	if (dec_array(file->state, "vcpus", CONFIG_MAX_VCPUS) != kvm.vm.num_vcpus)
+	vm = dec_map(file->state, "vm");
+	r = arch_clock_load(&kvm.vm, vm, clock_realtime, &clock, e);
+	if (!r && dec_array(file->state, "vcpus", CONFIG_MAX_VCPUS) != kvm.vm.num_vcpus)
 		r = -EINVAL;
 	for (unsigned int i = 0; !r && i < kvm.vm.num_vcpus; i++)
-		r = arch_vcpu_load(&kvm.vcpus[i], dec_item(file->state, "vcpus", i), e);
+		r = arch_vcpu_load(&kvm.vcpus[i], dec_item(file->state, "vcpus", i), &clock, e);
 	if (!r)
-		r = arch_vm_load(&kvm.vm, dec_map(file->state, "vm"), clock_realtime, e);
+		r = arch_vm_load(&kvm.vm, vm, e);
 	if (!r) {
 		board_pause(&b);
 		board_load(&b, dec_map(file->state, "devices"));

@@ -95,6 +95,7 @@ struct rig *rig_boot(const char *guest, unsigned int num_vcpus, const char *cmdl
 static void rig_copy_state(struct rig *to, struct rig *from)
 {
 	struct enc *enc = enc_new();
+	struct arch_clock clock;
 	struct dec *dec, *vm;
 	uint8_t *data;
 	size_t len;
@@ -116,15 +117,16 @@ static void rig_copy_state(struct rig *to, struct rig *from)
 
 	rig_must(dec_new(data, len, &dec, &e), &e);
 	free(data);
+	vm = dec_map(dec, "vm");
+	rig_must(arch_clock_load(to->vm, vm, false, &clock, &e), &e);
 	assert_int_equal(dec_array(dec, "vcpus", 32), from->vm->num_vcpus);
 	for (unsigned int i = 0; i < from->vm->num_vcpus; i++) {
 		struct dec *item = dec_item(dec, "vcpus", i);
 
-		rig_must(arch_vcpu_load(&to->vm->vcpus[i], item, &e), &e);
+		rig_must(arch_vcpu_load(&to->vm->vcpus[i], item, &clock, &e), &e);
 		dec_end(item);
 	}
-	vm = dec_map(dec, "vm");
-	rig_must(arch_vm_load(to->vm, vm, false, &e), &e);
+	rig_must(arch_vm_load(to->vm, vm, &e), &e);
 	dec_end(vm);
 	dec_end(dec);
 	rig_must(dec_error(dec, &e), &e);

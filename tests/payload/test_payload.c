@@ -175,6 +175,7 @@ static int load_with(struct rig *rig, struct dec *good, const char *replaced, bo
 {
 	static const char *const keys[] = { "regs",  "sregs", "xsave", "xcrs",	"debugregs",
 					    "lapic", "cpuid", "msrs",  "events" };
+	const struct arch_clock clock = { .at_ns = clock_now_ns() };
 	struct enc *enc = enc_new();
 	struct dec *dec;
 	uint8_t *data;
@@ -200,7 +201,7 @@ static int load_with(struct rig *rig, struct dec *good, const char *replaced, bo
 	enc_free(enc);
 	assert_int_equal(dec_new(data, len, &dec, e), 0);
 	free(data);
-	r = arch_vcpu_load(&rig->vm->vcpus[0], dec, e);
+	r = arch_vcpu_load(&rig->vm->vcpus[0], dec, &clock, e);
 	dec_free(dec);
 	return r;
 }

@@ -13,7 +13,7 @@ import pytest
 
 import snapshot_file
 from conftest import BINARY, ROOT, Snapshot
-from snapsafe import Monitor, proc
+from snapsafe import Monitor
 from snapsafe.api import ApiError
 
 FILES = ROOT / "tests" / "snapshots"
@@ -273,14 +273,3 @@ def test_what_this_host_cannot_give_is_named(today, tmp_path, key, change, text)
     with Monitor(binary=BINARY, cwd=tmp_path) as m:
         m.wait_api()
         assert text in refusal(m, today)
-
-
-def test_what_clock_realtime_moves_is_logged(today, loader):
-    """A guest that has run has set up kvmclock; one that has not has none to be moved."""
-    said = "clock_realtime: " + ("the guest's kvmclock is moved on by" if CAN_RUN else "nothing moves: this guest has not")
-    try:
-        m = loader(today, clock_realtime=True)
-    except ApiError as e:
-        assert "no wall-clock time" in e.fault_message or "KVM_CLOCK_REALTIME" in e.fault_message
-        pytest.skip(e.fault_message)
-    assert proc.settles(lambda: said in m.stderr(), True), m.stderr()

@@ -33,6 +33,9 @@ struct msr_set {
 	struct kvm_msr_entry entries[MSR_MAX_SAVED];
 };
 
+/* The first one of that index; NULL. */
+struct kvm_msr_entry *msr_find(struct msr_set *set, uint32_t index);
+
 /* Registers that KVM has, but does not list in all versions. */
 struct msr_range {
 	uint32_t first, last;
@@ -48,6 +51,15 @@ bool msr_is_state(const struct kvm_cpuid2 *cpuid, bool has_pmu, uint32_t index);
 
 /* Reads all that a snapshot needs, TSC_DEADLINE last. */
 int msr_get_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct msr_set *set, struct err *e) must_check;
+/*
+ * To be called before a vCPU's TSC is set to that of the set.
+ *
+ * KVM takes a TSC that differs by less than a second from what the machine would have by now for an attempt to keep
+ * processors in step, and ignores it: wanted between the processors, but before Linux 6.7 it also compares with the
+ * machine's creation, and the clock of a guest that had just started would go back. A value from far away, first, and
+ * for one processor only, makes KVM forget the creation.
+ */
+int msr_forget_creation_tsc(struct vcpu *vcpu, struct msr_set *set, struct err *e) must_check;
 /*
  * Sets registers from a snapshot, of a guest with these features. One that is no state of such a guest is refused; or left
  * out if the snapshot is old (v1.0 knew no features).

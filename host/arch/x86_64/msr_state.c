@@ -134,7 +134,7 @@ static int msr_get_chunk(struct vcpu *vcpu, const struct msr_list *list, size_t 
 	return 0;
 }
 
-static struct kvm_msr_entry *msr_find(struct msr_set *set, uint32_t index)
+struct kvm_msr_entry *msr_find(struct msr_set *set, uint32_t index)
 {
 	for (size_t i = 0; i < set->n; i++) {
 		if (set->entries[i].index == index)
@@ -173,16 +173,14 @@ int msr_get_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, struct msr_se
 	return 0;
 }
 
-/*
- * KVM takes a TSC that differs by less than a second from what the machine would have by now for an attempt to keep
- * processors in step, and ignores it: wanted between the processors, but before Linux 6.7 it also compares with the
- * machine's creation, and the clock of a guest that had just started would go back. A value from far away, first, and
- * for one processor only, makes KVM forget the creation.
- */
-static int msr_forget_creation_tsc(struct vcpu *vcpu, const struct kvm_msr_entry *tsc, struct err *e)
+int msr_forget_creation_tsc(struct vcpu *vcpu, struct msr_set *set, struct err *e)
 {
-	struct kvm_msr_entry far = { .index = MSR_TSC, .data = tsc->data + (1ull << 40) };
+	const struct kvm_msr_entry *tsc = msr_find(set, MSR_TSC);
+	struct kvm_msr_entry far = { .index = MSR_TSC };
 
+	if (!tsc || vcpu->index != 0)
+		return 0;
+	far.data = tsc->data + (1ull << 40);
 	return msr_set(vcpu, &far, 1, e);
 }
 
@@ -204,13 +202,7 @@ static int msr_judge(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, bool old
 
 int msr_set_all(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid, bool old, struct msr_set *set, struct err *e)
 {
-	const struct kvm_msr_entry *tsc;
 	int r = msr_judge(vcpu, cpuid, old, set, e);
 
-	if (r < 0)
-		return r;
-	tsc = msr_find(set, MSR_TSC);
-	if (tsc && vcpu->index == 0)
-		r = msr_forget_creation_tsc(vcpu, tsc, e);
 	return r < 0 ? r : msr_set(vcpu, set->entries, set->n, e);
 }

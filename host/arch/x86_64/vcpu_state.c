@@ -12,10 +12,12 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/x86_64/clock.h"
 #include "arch/x86_64/cpuid_list.h"
 #include "arch/x86_64/exit.h"
 #include "arch/x86_64/msr.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu.h"
@@ -203,14 +205,41 @@ static int vcpu_get_msrs(struct vcpu *vcpu, struct vcpu_image *state, struct err
 	return 0;
 }
 
-static int vcpu_set_msrs(struct vcpu *vcpu, struct vcpu_image *state, bool old, struct err *e)
+/* What the TSC is at now_ns. One that would go beyond its end by itself is left alone, as a processor's would begin again. */
+static int vcpu_move_tsc(const struct vcpu *vcpu, const struct vcpu_image *state, const struct arch_clock *clock,
+			 uint64_t now_ns, struct msr_set *set, struct err *e)
+{
+	struct kvm_msr_entry *tsc = msr_find(set, MSR_TSC);
+	uint64_t value = tsc ? tsc->data : 0;
+
+	if (!tsc)
+		return 0;
+	if (clock_move_tsc(clock, state->tsc_khz, now_ns, &value) < 0 && clock->moved_ns > 0)
+		return err_set(
+			e, EINVAL,
+			"the TSC of vCPU %u, 0x%llx at %u kHz, cannot be moved on by the %llu s since the snapshot: "
+			"it has 64 bits",
+			vcpu->index, tsc->data, state->tsc_khz, (unsigned long long)(clock->moved_ns / 1000000000));
+	tsc->data = value;
+	return 0;
+}
+
+static int vcpu_set_msrs(struct vcpu *vcpu, struct vcpu_image *state, const struct arch_clock *clock, bool old,
+			 struct err *e)
 {
 	struct msr_set set = { .n = state->msrs_len / sizeof(state->msrs[0]) };
+	const struct arch_clock since = { .at_ns = clock_now_ns() };
 	union cpuid_list list;
+	int r;
 
 	vcpu_cpuid_list(state, &list);
 	memcpy(set.entries, state->msrs, state->msrs_len);
-	return msr_set_all(vcpu, &list.cpuid, old, &set, e);
+	r = vcpu_move_tsc(vcpu, state, clock, since.at_ns, &set, e);
+	if (r == 0)
+		r = msr_forget_creation_tsc(vcpu, &set, e);
+	if (r == 0) /* that took time, too */
+		r = vcpu_move_tsc(vcpu, state, &since, clock_now_ns(), &set, e);
+	return r < 0 ? r : msr_set_all(vcpu, &list.cpuid, old, &set, e);
 }
 
 /* Leaf 7, CET_SS: a KVM that gives the feature has the register. */
@@ -316,7 +345,8 @@ static int vcpu_get_state(struct vcpu *vcpu, struct vcpu_image *state, struct er
  * The order matters: features decide which values KVM takes; a timer deadline needs its local APIC; the TSC needs its
  * frequency.
  */
-static int vcpu_set_state(struct vcpu *vcpu, struct vcpu_image *state, bool old, struct err *e)
+static int vcpu_set_state(struct vcpu *vcpu, struct vcpu_image *state, const struct arch_clock *clock, bool old,
+			  struct err *e)
 {
 	int r = vcpu_set_tsc_khz(vcpu, state, e);
 
@@ -337,7 +367,7 @@ static int vcpu_set_state(struct vcpu *vcpu, struct vcpu_image *state, bool old,
 	if (r == 0)
 		r = vcpu_set(vcpu, KVM_SET_LAPIC, "lapic", &state->lapic, e);
 	if (r == 0)
-		r = vcpu_set_msrs(vcpu, state, old, e);
+		r = vcpu_set_msrs(vcpu, state, clock, old, e);
 	if (r == 0)
 		r = vcpu_set_ssp(vcpu, state, e);
 	return r < 0 ? r : vcpu_set(vcpu, KVM_SET_VCPU_EVENTS, "events", &state->events, e);
@@ -366,7 +396,7 @@ int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e)
 }
 
 /* Restoring has taken time, of which the guest's watchdogs should know nothing. */
-int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e)
+int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, const struct arch_clock *clock, struct err *e)
 {
 	_cleanup_free_ struct vcpu_image *state = vcpu_image_new(e);
 	int r;
@@ -376,7 +406,7 @@ int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, struct err *e)
 	state_load(&vcpu_table, state, dec);
 	r = dec_error(dec, e);
 	if (r == 0)
-		r = vcpu_set_state(vcpu, state, dec_version(dec) == 0, e);
+		r = vcpu_set_state(vcpu, state, clock, dec_version(dec) == 0, e);
 	if (r == 0)
 		exit_tell_kvmclock(vcpu);
 	return r;

@@ -5,16 +5,12 @@
  */
 #include <linux/kvm.h>
 #include <string.h>
-#include <time.h>
 
 #include "arch/arch.h"
-#include "arch/x86_64/cpuid_list.h"
+#include "arch/x86_64/clock.h"
 #include "arch/x86_64/irq_routing.h"
-#include "arch/x86_64/msr.h"
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "kvm/ioctl.h"
-#include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "state/codec.h"
 #include "state/table.h"
@@ -23,9 +19,9 @@
 
 struct vm_state {
 	struct kvm_pit_state2 pit;
-	uint64_t clock_ns;    /* the guest's kvmclock */
-	bool has_realtime;    /* could the host read its wall clock together with it? */
-	uint64_t realtime_ns; /* CLOCK_REALTIME at that moment; 0 without has_realtime */
+	uint64_t clock_ns; /* this one and the next two: struct clock_pair */
+	bool has_realtime;
+	uint64_t realtime_ns;
 	uint8_t pic_master[sizeof(((struct kvm_irqchip *)NULL)->chip)];
 	uint8_t pic_slave[sizeof(((struct kvm_irqchip *)NULL)->chip)];
 	uint8_t ioapic[sizeof(((struct kvm_irqchip *)NULL)->chip)];
@@ -86,93 +82,46 @@ static int vm_set_irqchips(struct vm *vm, struct vm_state *state, struct err *e)
 	return 0;
 }
 
-static int vm_get_clock(struct vm *vm, struct vm_state *state, struct err *e)
-{
-	struct kvm_clock_data clock = { 0 };
-	int r = kvm_ioctl(vm->fd, KVM_GET_CLOCK, &clock);
-
-	if (r < 0)
-		return err_errno(e, -r, "KVM does not give the guest's clock");
-	state->clock_ns = clock.clock;
-	state->has_realtime = (clock.flags & KVM_CLOCK_REALTIME) != 0;
-	state->realtime_ns = state->has_realtime ? clock.realtime : 0;
-	return 0;
-}
-
-static int vm_set_clock(struct vm *vm, const struct vm_state *state, bool clock_realtime, struct err *e)
-{
-	struct kvm_clock_data clock = { .clock = state->clock_ns };
-	int r, flags;
-
-	if (clock_realtime && !state->has_realtime)
-		return err_set(
-			e, EINVAL,
-			"clock_realtime was requested, but the snapshot has no wall-clock time: the host that made "
-			"it could not read it together with the guest's clock");
-	if (clock_realtime) {
-		flags = kvm_ioctl_n(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_ADJUST_CLOCK);
-		if (flags < 0 || !(flags & KVM_CLOCK_REALTIME))
-			return err_set(
-				e, ENOTSUP,
-				"clock_realtime was requested, but this host's KVM lacks KVM_CLOCK_REALTIME: Linux "
-				"5.16 or later is needed");
-		clock.flags = KVM_CLOCK_REALTIME;
-		clock.realtime = state->realtime_ns;
-	}
-	r = kvm_ioctl(vm->fd, KVM_SET_CLOCK, &clock);
-	return r < 0 ? err_errno(e, -r, "KVM refuses the state \"clock_ns\"") : 0;
-}
-
-static uint64_t vm_read_msr(const struct vm *vm, uint32_t index)
-{
-	union {
-		struct kvm_msrs msrs;
-		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
-	} request = { .room = { 0 } };
-
-	request.msrs.nmsrs = 1;
-	request.msrs.entries[0].index = index;
-	return kvm_ioctl(vm->vcpus[0].fd, KVM_GET_MSRS, &request) == 1 ? request.msrs.entries[0].data : 0;
-}
-
-/*
- * KVM moves kvmclock on; whether that moves the guest's time is the guest's choice. Linux takes the TSC where it is
- * invariant, kvmclock elsewhere (arch/x86/kernel/kvmclock.c: kvmclock_init()).
- */
-static void vm_log_clock(const struct vm *vm, const struct vm_state *state)
-{
-	bool uses_kvmclock = (vm_read_msr(vm, MSR_KVM_SYSTEM_TIME_NEW) | vm_read_msr(vm, MSR_KVM_SYSTEM_TIME)) & 1;
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	log_info("clock_realtime: the guest's kvmclock is moved on by the time since the snapshot, %lld s",
-		 (long long)now.tv_sec - (long long)(state->realtime_ns / 1000000000));
-	if (!uses_kvmclock)
-		log_warn(
-			"clock_realtime: nothing moves: this guest has not set up kvmclock, its clock goes on from the "
-			"moment of the snapshot");
-	else if (cpuid_reg(cpuid_get_supported(vm), 0x80000007, 0, CPUID_EDX) & 1u << 8)
-		log_warn("clock_realtime: nothing moves if the guest's clock source is the TSC, Linux's choice on this "
-			 "processor (invariant TSC): its clock goes on from the moment of the snapshot");
-}
-
 int arch_vm_save(struct vm *vm, struct enc *enc, struct err *e)
 {
 	struct vm_state state = { .clock_ns = 0 };
+	struct clock_pair pair;
 	int r;
 
 	r = kvm_ioctl(vm->fd, KVM_GET_PIT2, &state.pit);
 	if (r < 0)
 		return err_errno(e, -r, "KVM does not give the state \"pit\"");
-	r = vm_get_clock(vm, &state, e);
+	r = clock_get(vm, &pair, e);
 	if (r == 0)
 		r = vm_get_irqchips(vm, &state, e);
-	if (r == 0)
-		state_save(&vm_table, &state, enc);
-	return r;
+	if (r < 0)
+		return r;
+	state.clock_ns = pair.clock_ns;
+	state.has_realtime = pair.has_realtime;
+	state.realtime_ns = pair.realtime_ns;
+	state_save(&vm_table, &state, enc);
+	return 0;
 }
 
-int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err *e)
+int arch_clock_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct arch_clock *clock, struct err *e)
+{
+	struct clock_pair pair;
+	struct vm_state state;
+	int r;
+
+	state_load_part(&vm_table, &state, dec);
+	r = dec_error(dec, e);
+	if (r < 0)
+		return r;
+	pair = (struct clock_pair){
+		.clock_ns = state.clock_ns,
+		.has_realtime = state.has_realtime,
+		.realtime_ns = state.realtime_ns,
+	};
+	return clock_set(vm, &pair, clock_realtime, clock, e);
+}
+
+int arch_vm_load(struct vm *vm, struct dec *dec, struct err *e)
 {
 	struct vm_state state;
 	int r;
@@ -184,11 +133,6 @@ int arch_vm_load(struct vm *vm, struct dec *dec, bool clock_realtime, struct err
 	r = kvm_ioctl(vm->fd, KVM_SET_PIT2, &state.pit);
 	if (r < 0)
 		return err_errno(e, -r, "KVM refuses the state \"pit\"");
-	r = vm_set_clock(vm, &state, clock_realtime, e);
-	if (r < 0)
-		return r;
-	if (clock_realtime)
-		vm_log_clock(vm, &state);
 	r = vm_set_irqchips(vm, &state, e);
 	return r < 0 ? r : irq_route_as_loaded(vm, e);
 }
