@@ -351,7 +351,7 @@ MAKE(make_custom_filters)
 	"[{\"index\":0,\"type\":\"dword\",\"op\":\"eq\",\"val\":2}]}]}"
 	static const char text[] = "{\"setup\":" ALLOW_IF ",\"loop\":" ALLOW_IF ",\"vcpu\":" ALLOW_IF
 				   ",\"io\":" ALLOW_IF ",\"files\":" ALLOW_IF ",\"stream\":" ALLOW_IF
-				   ",\"sockets\":" ALLOW_IF "}";
+				   ",\"sockets\":" ALLOW_IF ",\"ahead\":" ALLOW_IF "}";
 	static struct sock_fprog programs[SANDBOX_NUM_FILTERS];
 	int r = sandbox_custom_compile(text, sizeof(text) - 1, programs, e);
 
@@ -1376,6 +1376,7 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("file_read", make_file_contents, free),
 	PLAIN("fsync_parent", make_synced_folder, NULL),
 	PLAIN("sandbox_init, crash_init", make_sandbox, NULL),
+	/* What sandbox_custom_load() does after file_read(), which is above. */
 	PLAIN("sandbox_custom_compile, custom_json_parse", make_custom_filters, unmake_custom_filters),
 	PLAIN("own_stack_run", make_own_stack, NULL),
 	PLAIN("config_json_parse", make_json, unmake_json),

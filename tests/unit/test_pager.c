@@ -178,7 +178,7 @@ static const char *file_is_cut(void)
 
 static void a_memory_file_that_is_cut_ends_the_machine(void **state)
 {
-	struct huge_pool pool;
+	struct huge_pool pool = { .fd = -1 };
 	const char *wrong;
 	int status;
 	pid_t pid;
