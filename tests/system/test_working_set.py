@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from conftest import BINARY, wait_handled
+from conftest import BINARY, machine_config, wait_handled
 from snapshot_file import checksum, sealed
 from snapsafe import Monitor
 from snapsafe.patience import Deadline
-from test_reseed import boot
+from test_reseed import boot as boot_nothing
 
 SIZE, PAGE = 32 << 20, 4096
 RECORD, CLOCK, GENERATION = 0xDD000, 0xDE000, 0xDF000  # what a load and a leak event change
@@ -28,7 +28,7 @@ def made(tmp_path_factory):
     """A snapshot with something to see in each page above its guest, which stands at one mebibyte."""
     folder = tmp_path_factory.mktemp("working-set")
     with Monitor(binary=BINARY) as m:
-        boot(m, folder, {})
+        boot_nothing(m, folder, {})
         m.api.pause()
         m.api.snapshot(folder / "state", folder / "mem")
     with open(folder / "mem", "r+b") as f:
@@ -277,3 +277,61 @@ def test_where_it_cannot_be_recorded_the_load_is_refused(pair, process):
     status, text = load(process, pair, working_set="Record", working_set_path=str(pair))
     assert status == 400 and "mem_backend: working_set cannot be recorded" in text
     assert load(process, pair)[0] == 204  # and the process is as it was
+
+
+def vcpu_faults(m):
+    """(minor, major) faults of the vCPU's thread."""
+    for task in os.scandir(f"/proc/{m.process.pid}/task"):
+        with open(f"{task.path}/stat") as f:
+            name, rest = f.read().rsplit(")", 1)
+        if "(fc_vcpu 0" in name:
+            fields = rest.split()
+            return int(fields[7]), int(fields[9])
+    raise AssertionError("no vCPU")
+
+
+READ = "cat /dev/shm/data | sha256sum"
+
+
+def read_data(m):
+    """What the guest makes of its 64 MiB, and the faults that its vCPU has meanwhile."""
+    before = sum(vcpu_faults(m))
+    said = m.console.run(READ, 300)
+    return said, sum(vcpu_faults(m)) - before
+
+
+def guest_load(m, folder, **backend):
+    m.wait_api()
+    status, text = load(m, folder, **backend)
+    assert status == 204, text
+    wait_handled(m, 1)
+    m.console.quiet()
+
+
+@pytest.mark.guest
+def test_a_guest_finds_its_pages_and_two_clones_draw_different_bytes(boot, monitor, tmp_path):
+    """(The testbed's disk is memory: no page is waited for there, but each fault is counted.)"""
+    m = boot(machine_config(mem_mib=384))
+    m.console.run("mount -o remount,size=90% /dev/shm; head -c 67108864 /dev/urandom >/dev/shm/data", 300)
+    digest = m.console.run(READ, 300)
+    m.api.pause()
+    m.api.snapshot(tmp_path / "state", tmp_path / "mem")
+    m.stop()
+    plain = monitor()
+    guest_load(plain, tmp_path, working_set="Record")
+    said, faults = read_data(plain)
+    assert said == digest
+    assert faults > 500, "the vCPU's faults are not seen"
+    plain.api.pause()
+    wait_said(plain, "runs were recorded", 60)
+    plain.stop()
+    drawn = set()
+    for _ in range(2):
+        clone = monitor()
+        guest_load(clone, tmp_path)
+        wait_said(clone, "were mapped ahead", 60)
+        said, ahead = read_data(clone)
+        assert said == digest
+        assert ahead <= faults / 10, f"{ahead} faults, {faults} without a working set"
+        drawn.add(clone.console.run("head -c 32 /dev/urandom | od -An -tx1"))
+    assert len(drawn) == 2
