@@ -83,7 +83,7 @@ static int ahead_read_file(struct working_set *ws, struct ahead_list *list, stru
 static void ahead_work(struct working_set *ws)
 {
 	uint64_t start_ns = clock_now_ns(), bytes = 0;
-	struct ahead_list list;
+	struct ahead_list list = { 0 };
 	struct err e;
 	int r;
 

@@ -86,7 +86,7 @@ static int touched_add(struct mem_touched *t, uint64_t offset, uint64_t len)
 		last->len += len;
 		return 0;
 	}
-	if (t->num_runs + t->num_fresh == t->max_runs)
+	if (!t->fresh || t->num_runs + t->num_fresh == t->max_runs)
 		return -ENOSPC;
 	t->fresh[t->num_fresh++] = (struct mem_run){ offset, len };
 	return 0;
