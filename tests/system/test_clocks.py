@@ -176,13 +176,14 @@ def test_processors_keep_step_however_long_a_load_takes(snapshot, tmp_path):
 
 
 @needs_own_tsc
-def test_a_clone_of_a_clone_loses_nothing(snapshot, loaded, tmp_path):
+def test_a_clone_of_a_clone_is_still_right(snapshot, loaded, tmp_path):
+    """kvmclock loses nothing; each save costs the TSC the time between its looks at the first processor and at kvmclock."""
     data = lain(snapshot[0], HOUR)
     before, mem = Clocks(data), snapshot[1] / "mem"
     for generation in range(1, 4):
         after, _ = loaded(data, mem, clock_realtime=True)
         assert abs(after.kvmclock - after.realtime - (before.kvmclock - before.realtime)) < 0.001 * generation
-        moves(before, after)
+        moves(before, after, NEAR * generation)
         data, mem = (tmp_path / "state2").read_bytes(), tmp_path / f"mem{generation}"
         (tmp_path / "mem2").rename(mem)
 
@@ -192,7 +193,7 @@ def test_a_host_whose_wall_clock_was_set_back_moves_no_clock_back(snapshot, load
     after, said = loaded(data, clock_realtime=True)
     assert 0 <= moves(Clocks(data), after) < SOON
     told = int(re.search(r"the snapshot was made (\d+) s later than it is now by this host's wall clock", said).group(1))
-    assert HOUR - SOON < told <= HOUR
+    assert abs(told - (Clocks(data).realtime - time.time())) < SOON
 
 
 @needs_own_tsc
