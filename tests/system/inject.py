@@ -38,9 +38,9 @@ def make_syscall(tid, number, first=0, second=0):
 
 
 def threads(pid):
-    """Thread ids by name."""
+    """Thread ids by name. One that has not run yet is called as the process; the process's own comes last, and stays."""
     names = {}
-    for tid in os.listdir(f"/proc/{pid}/task"):
+    for tid in sorted(os.listdir(f"/proc/{pid}/task"), key=lambda tid: int(tid) == pid):
         with open(f"/proc/{pid}/task/{tid}/comm") as f:
             names[f.read().strip()] = int(tid)
     return names

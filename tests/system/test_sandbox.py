@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import termios
-import time
 
 import pytest
 
@@ -14,7 +13,7 @@ from conftest import BINARY, ROOT, Snapshot, machine_config, wait_handled
 from inject import make_syscall, threads
 from snapsafe import Monitor
 from snapsafe.network import GUEST, HOST, PREFIX
-from snapsafe.patience import Deadline
+from snapsafe.proc import settles
 
 SYS_SOCKET, SYS_OPENAT, SYS_IOCTL = 41, 257, 16
 KVM_CREATE_VM = 0xae01
@@ -34,21 +33,24 @@ def filters_of(monitor):
     return {name: status_field(pid, tid, "Seccomp_filters") for name, tid in threads(pid).items()}
 
 
+def come_to_be_filtered(monitor, expected):
+    """A thread takes its name and its filter itself, once it gets a processor, and is called as the process before."""
+    return settles(lambda: filters_of(monitor), expected)
+
+
 def test_every_thread_is_under_its_filters(snapshot_of, restore):
     m = restore(snapshot_of(kernel="6.1", vcpus=2))
     expected = {"snapsafe-vmm": 2, "fc_vcpu 0": 2, "fc_vcpu 1": 2, "fc_io rootfs": 2, "fc_files": 2, "fc_console": 2,
                 "fc_input": 2, "fc_log": 1}  # the log's thread is older than the first filter
-    deadline = Deadline(10)  # a thread takes its name and its filter itself, once it gets a processor
-    while filters_of(m) != expected and deadline.left() > 0:
-        time.sleep(0.05)
-    assert filters_of(m) == expected
+    assert come_to_be_filtered(m, expected), filters_of(m)
     assert status_field(m.process.pid, m.process.pid, "NoNewPrivs") == 1
 
 
 def test_the_filter_is_there_before_the_api_answers(monitor):
     m = monitor()
     m.wait_api()
-    assert filters_of(m) == {"snapsafe-vmm": 1, "fc_log": 1}
+    assert status_field(m.process.pid, m.process.pid, "Seccomp_filters") == 1
+    assert come_to_be_filtered(m, {"snapsafe-vmm": 1, "fc_log": 1}), filters_of(m)
 
 
 def test_no_seccomp_turns_filters_off(snapshot_of, restore):
