@@ -589,6 +589,15 @@ static void malformed_http_harms_only_its_sender(void **state)
 }
 
 /* After a body whose end is not clear nothing that follows may be taken for a request. */
+/*
+ * A library of 1.0 and later, as Debian 13 has it, refuses some of these itself, by pages of its own. The monitor that is
+ * shipped has 0.9.75 (tools/static-libs).
+ */
+static bool is_refused_by_library(struct reply r)
+{
+	return MHD_VERSION >= 0x01000000 && r.status >= 400 && !strstr(r.head, "\r\nServer: ");
+}
+
 static void a_body_without_a_clear_end_is_refused(void **state)
 {
 	static const struct {
@@ -622,7 +631,8 @@ static void a_body_without_a_clear_end_is_refused(void **state)
 				     rows[i].headers) > 0);
 		say(fd, text);
 		r = hear(fd);
-		assert_fault(r, rows[i].error);
+		if (!is_refused_by_library(r))
+			assert_fault(r, rows[i].error);
 		assert_non_null(strcasestr(r.head, "\r\nConnection: close\r\n"));
 		errno = 0;
 		assert_true(recv(fd, r.body, 1, 0) <= 0); /* no second answer */
