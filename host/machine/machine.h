@@ -69,9 +69,10 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 		 struct loop *loop, struct machine **out, struct err *e) must_check;
 
 /*
- * The same where a page-fault handler has the memory, or we copy it from its files page by page (huge_pages 2M), which may take its time: calls done(arg) on the loop, perhaps before this
- * returns. *out is the machine that is being made, or NULL: there machine_stop() is all that may be called before done. Load is
- * borrowed until then. If done gets an error, a machine at *out is to be freed, and *config is as it was after that.
+ * The same where a page-fault handler has the memory, or we copy it from its files page by page (huge_pages 2M), which may
+ * take its time: calls done(arg) on the loop, perhaps before this returns. *out is the machine that is being made, or NULL:
+ * there machine_stop() is all that may be called before done. Load is borrowed until then. If done gets an error, a machine at
+ * *out is to be freed, and *config is as it was after that.
  */
 void machine_load_served(const struct snapshot_load_config *load, struct vm_config *config,
 			 const struct mmds_store *metadata, struct loop *loop, struct machine **out,
@@ -92,7 +93,7 @@ void machine_pause_beside(struct machine *m, machine_done_fn *done, void *arg);
 /* If it fails the machine stays paused. */
 int machine_resume(struct machine *m, struct err *e) must_check;
 
-/* Does a page-fault handler (or a thread of ours in its place) have pages of this machine? Then machine_prepare_resume() comes before a resume. */
+/* Has a page-fault handler, or a thread of ours in its place, pages of this machine? machine_prepare_resume() comes first then. */
 bool machine_memory_is_served(const struct machine *m);
 /* Has what a resume will touch, beside the loop, and calls done(arg). An error is the handler's, which has not served it. */
 void machine_prepare_resume(struct machine *m, machine_done_fn *done, void *arg);
