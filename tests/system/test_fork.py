@@ -118,6 +118,7 @@ def test_what_does_not_fit_is_said_in_one_sentence(snapshot):
     assert "argument N: '0' is not allowed: how many clones, a number from 1 on" in refused(snapshot, 0)
     assert "the last clone's number is 32768: with --network it is at most 32767" in refused(
         snapshot, 2, "--network", "--first", 32767)
+    assert "'60001' is not allowed: milliseconds, 0 to 60000, is expected" in refused(snapshot, 1, "--reseed-timeout", 60001)
     assert "a socket's path has at most 107" in refused(snapshot, 1, "--directory", "/tmp/" + 100 * "x")
     assert "there is no file" in refused(snapshot, 1, "--layer", snapshot / "nothing")
     (snapshot / "clones" / "2").mkdir(parents=True)
@@ -129,7 +130,7 @@ def test_clones_of_linux_have_reseeded_when_they_are_announced(snapshot_of, tmp_
     os.symlink(made.state, tmp_path / "state")
     os.symlink(made.mem, tmp_path / "mem")
     began = time.monotonic()
-    with fork(tmp_path, 4, "--reseed-timeout", int(stretch(60) * 1000)) as clones:
+    with fork(tmp_path, 4) as clones:
         print(f"4 clones of Linux after {time.monotonic() - began:.1f} s")
         for clone in clones:
             told = Api(clone["api"]).get("/entropy")
