@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from conftest import BINARY, wait_handled
+from numbered_pages import PAGE, number_pages
 from huge_pool import HugePool, huge_pool  # noqa: F401 (fixture)
 from page_handler import PageHandler
 from snapsafe import Monitor
@@ -21,7 +22,6 @@ from test_uffd import CLOCK, GENERATION, OWN, RECORD, Answer, differences, ends_
 HUGE = 2 << 20
 MIB = 1 << 20  # what is below may change by running
 SIZE = 64 << 20
-PAGE = 4096
 PAGES = SIZE // HUGE
 DIFF_RECORDS = set(range(0xCE000, RECORD, PAGE))  # of a diff
 
@@ -53,10 +53,7 @@ def make_pair(folder, huge_pages):
         assert boot(m, folder, huge_pages) == (204, "")
         m.api.pause()
         m.api.snapshot(folder / "state", folder / "mem")
-    with open(folder / "mem", "r+b") as f:
-        for page in range(0x100, SIZE // PAGE):
-            f.seek(page * PAGE)
-            f.write(b"page %d" % page)
+    number_pages(folder / "mem", 0x100)
     return folder
 
 

@@ -53,6 +53,13 @@ def test_the_filter_is_there_before_the_api_answers(monitor):
     assert come_to_be_filtered(m, {"snapsafe-vmm": 1, "fc_log": 1}), filters_of(m)
 
 
+def test_the_documents_table_counts_the_lists():
+    rules = [line.split()[:2] for line in RULES.read_text().splitlines()]
+    counted = {name: (len({call for of, call in rules if of == name}), sum(of == name for of, _ in rules)) for name, _ in rules}
+    table = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \| (\d+) \|$", (ROOT / "docs" / "sandbox.md").read_text(), re.MULTILINE)
+    assert {name: (int(calls), int(count)) for name, calls, count in table} == counted
+
+
 def test_no_seccomp_turns_filters_off(snapshot_of, restore):
     m = restore(snapshot_of(kernel="6.1"), "--no-seccomp")
     assert set(filters_of(m).values()) == {0}

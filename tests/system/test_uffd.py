@@ -13,13 +13,13 @@ import time
 import pytest
 
 from conftest import BINARY, long_form, wait_handled
+from numbered_pages import PAGE, number_pages
 from page_handler import PageHandler
 from snapsafe import Monitor, proc
 from test_beside import Request, assert_answers
 from test_reseed import boot
 
 SIZE = 32 << 20
-PAGE = 4096
 RECORD, CLOCK, GENERATION = 0xDD000, 0xDE000, 0xDF000  # what a load and a leak event change
 OWN = {RECORD, CLOCK, GENERATION}
 BOUND_S = 10
@@ -33,10 +33,7 @@ def pair(tmp_path_factory):
         boot(m, folder, {})
         m.api.pause()
         m.api.snapshot(folder / "state", folder / "mem")
-    with open(folder / "mem", "r+b") as f:
-        for page in range(0x100, SIZE // PAGE):
-            f.seek(page * PAGE)
-            f.write(b"page %d" % page)
+    number_pages(folder / "mem", 0x100)
     return folder
 
 

@@ -12,12 +12,13 @@ import time
 import pytest
 
 from conftest import BINARY, machine_config, wait_handled
+from numbered_pages import PAGE, number_pages
 from snapshot_file import checksum, sealed
 from snapsafe import Monitor
 from snapsafe.patience import Deadline
 from test_reseed import boot as boot_nothing
 
-SIZE, PAGE = 32 << 20, 4096
+SIZE = 32 << 20
 RECORD, CLOCK, GENERATION = 0xDD000, 0xDE000, 0xDF000  # what a load and a leak event change
 HEADER = struct.Struct("<8sIIQ16sQ16x")  # magic, version, header_len, mem_size, id, num_runs
 PRESENT, FILE = 1 << 63, 1 << 61
@@ -31,11 +32,7 @@ def made(tmp_path_factory):
         boot_nothing(m, folder, {})
         m.api.pause()
         m.api.snapshot(folder / "state", folder / "mem")
-    with open(folder / "mem", "r+b") as f:
-        for page in range(0x200, SIZE // PAGE):
-            f.seek(page * PAGE)
-            f.write(b"page %d" % page)
-        os.fsync(f.fileno())
+    number_pages(folder / "mem", 0x200)
     return folder
 
 
