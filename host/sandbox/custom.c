@@ -17,12 +17,6 @@
 #define FILE_MAX_LEN (1024u * 1024)
 #define MAX_INSNS    4096 /* the kernel's BPF_MAXINSNS */
 
-static const char *const filter_names[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = "setup",     [SANDBOX_LOOP] = "loop",	  [SANDBOX_VCPU] = "vcpu",
-	[SANDBOX_IO] = "io",	       [SANDBOX_FILES] = "files", [SANDBOX_STREAM] = "stream",
-	[SANDBOX_SOCKETS] = "sockets", [SANDBOX_AHEAD] = "ahead",
-};
-
 static const struct custom_rule *rule_at(const struct custom_filter *f, unsigned int i)
 {
 	return (const struct custom_rule *)f->rules.items + i;
@@ -216,7 +210,7 @@ int sandbox_custom_compile(const char *text, size_t len, struct sock_fprog progr
 	for (unsigned int i = 0; i < SANDBOX_NUM_FILTERS && r == 0; i++) {
 		r = compile(&filters->filters[i], &made[i], e);
 		if (r < 0)
-			err_wrap(e, r, "filter \"%s\"", filter_names[i]);
+			err_wrap(e, r, "filter \"%s\"", sandbox_names[i]);
 	}
 	custom_json_free(filters);
 	if (r < 0)

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
+#include "sandbox/filters.h"
+
 #define MAX_ERROR    4095 /* the kernel's MAX_ERRNO: it cuts what is above */
 #define MAX_TRACE    0xffff
 #define NAME_MAX_LEN 64
@@ -161,29 +164,29 @@ static const struct field filter_fields[] = {
 };
 static const struct field_table filter_table = FIELD_TABLE(custom_filter, filter_fields);
 
-#define FILTER(name, id)                                                              \
-	{                                                                             \
-		.key = (name), .type = FIELD_OBJECT, .flags = FIELD_REQUIRED,         \
-		FIELD_AT(custom_filters, filters[SANDBOX_##id]), .sub = &filter_table \
-	}
+#define FILTER_FIELD(id, name)                             \
+	{ .key = (name),                                   \
+	  .type = FIELD_OBJECT,                            \
+	  .flags = FIELD_REQUIRED,                         \
+	  FIELD_AT(custom_filters, filters[SANDBOX_##id]), \
+	  .sub = &filter_table },
 
-static const struct field file_fields[] = {
-	FILTER("setup", SETUP), FILTER("loop", LOOP),	  FILTER("vcpu", VCPU),	      FILTER("io", IO),
-	FILTER("files", FILES), FILTER("stream", STREAM), FILTER("sockets", SOCKETS), FILTER("ahead", AHEAD),
-};
+static const struct field file_fields[] = { SANDBOX_FILTERS(FILTER_FIELD) };
 static const struct field_table file_table = FIELD_TABLE(custom_filters, file_fields);
 
 /* Firecracker's own lists are of what other threads do. */
 static int refuse_firecrackers(json_t *root, struct err *e)
 {
+	struct names ours = { 0 };
+
 	if (!json_object_get(root, "vmm") && !json_object_get(root, "api"))
 		return 0;
-	return err_set(
-		e, EINVAL,
-		"the thread categories are Firecracker's, \"vmm\", \"api\" and \"vcpu\", allowed are setup, loop, "
-		"vcpu, "
-		"io, files, stream, sockets and ahead, all of them; --print-seccomp-filter prints filters to begin "
-		"with");
+	for (unsigned int i = 0; i < SANDBOX_NUM_FILTERS; i++)
+		names_add(&ours, "%s", sandbox_names[i]);
+	return err_set(e, EINVAL,
+		       "the thread categories are Firecracker's, \"vmm\", \"api\" and \"vcpu\", allowed are all of %s; "
+		       "--print-seccomp-filter prints filters to begin with",
+		       ours.text);
 }
 
 int custom_json_parse(const char *text, size_t len, struct custom_filters **out, struct err *e)

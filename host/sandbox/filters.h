@@ -22,6 +22,8 @@ struct sandbox_program {
 
 extern const struct sandbox_program sandbox_programs[SANDBOX_NUM_FILTERS];
 
+extern const char *const sandbox_names[SANDBOX_NUM_FILTERS];
+
 /* The same lists as JSON (mkjson.c). */
 extern const char sandbox_builtin_json[];
 

@@ -16,11 +16,8 @@
 #include "sandbox/crash.h"
 #include "sandbox/filters.h"
 
-static const char *const sandbox_names[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = "setup",     [SANDBOX_LOOP] = "loop",	  [SANDBOX_VCPU] = "vcpu",
-	[SANDBOX_IO] = "io",	       [SANDBOX_FILES] = "files", [SANDBOX_STREAM] = "stream",
-	[SANDBOX_SOCKETS] = "sockets", [SANDBOX_AHEAD] = "ahead",
-};
+#define FILTER_NAME(id, name) [SANDBOX_##id] = (name),
+const char *const sandbox_names[SANDBOX_NUM_FILTERS] = { SANDBOX_FILTERS(FILTER_NAME) };
 
 static bool sandbox_filters;				      /* set once, before there is a second thread */
 static bool sandbox_loop_entered;			      /* loop thread only */

@@ -13,17 +13,30 @@
 
 #include "base/err.h"
 
-enum sandbox_filter {
-	SANDBOX_SETUP,	 /* loop thread: what building a machine takes, and everything in the lists below */
-	SANDBOX_LOOP,	 /* loop thread, from the moment before a guest first runs */
-	SANDBOX_VCPU,	 /* a vCPU's thread */
-	SANDBOX_IO,	 /* a device's thread: system calls that wait for files */
-	SANDBOX_FILES,	 /* a thread that does the loop thread's work with files: its list */
-	SANDBOX_SOCKETS, /* a device's thread that makes and accepts Unix sockets; also what SANDBOX_IO has */
-	SANDBOX_STREAM,	 /* a thread that waits for a stream (base/io_thread.h) */
-	SANDBOX_AHEAD,	 /* the thread that reads a working set ahead */
-	SANDBOX_NUM_FILTERS,
-};
+/*
+ * The filters, and what they are called in sentences, in docs/sandbox.md and in custom filters:
+ *
+ *	setup	 loop thread: what building a machine takes, and everything in the lists below
+ *	loop	 loop thread, from the moment before a guest first runs
+ *	vcpu	 a vCPU's thread
+ *	io	 a device's thread: system calls that wait for files
+ *	files	 a thread that does the loop thread's work with files: its list
+ *	sockets	 a device's thread that makes and accepts Unix sockets; also what io has
+ *	stream	 a thread that waits for a stream (base/io_thread.h)
+ *	ahead	 the thread that reads a working set ahead
+ */
+#define SANDBOX_FILTERS(F)    \
+	F(SETUP, "setup")     \
+	F(LOOP, "loop")       \
+	F(VCPU, "vcpu")       \
+	F(IO, "io")           \
+	F(FILES, "files")     \
+	F(SOCKETS, "sockets") \
+	F(STREAM, "stream")   \
+	F(AHEAD, "ahead")
+
+#define SANDBOX_FILTER_ID(id, name) SANDBOX_##id,
+enum sandbox_filter { SANDBOX_FILTERS(SANDBOX_FILTER_ID) SANDBOX_NUM_FILTERS };
 
 /*
  * Once, before any other thread exists. Installs the handlers of the signals by which a process dies (crash.h); filters says

@@ -36,12 +36,6 @@
 #define ARG(arg)	    DENY_LIST("{\"syscall\":\"socket\",\"args\":[" arg "]}")
 #define ARGS(op, type, val) ARG("{\"index\":0,\"op\":" op ",\"type\":\"" type "\",\"val\":" val "}")
 
-static const char *const names[SANDBOX_NUM_FILTERS] = {
-	[SANDBOX_SETUP] = "setup",     [SANDBOX_LOOP] = "loop",	  [SANDBOX_VCPU] = "vcpu",
-	[SANDBOX_IO] = "io",	       [SANDBOX_FILES] = "files", [SANDBOX_STREAM] = "stream",
-	[SANDBOX_SOCKETS] = "sockets", [SANDBOX_AHEAD] = "ahead",
-};
-
 static struct tmpdir dir;
 static char text[TEXT_MAX];
 
@@ -64,7 +58,7 @@ static const char *file_with(enum sandbox_filter which, const char *filter)
 	size_t len = (size_t)snprintf(text, sizeof(text), "{");
 
 	for (unsigned int i = 0; i < SANDBOX_NUM_FILTERS; i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\"%s\":%s", i ? "," : "", names[i],
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\"%s\":%s", i ? "," : "", sandbox_names[i],
 					i == which ? filter : DENY_LIST(""));
 	assert_true(len + 2 < sizeof(text));
 	strcpy(text + len, "}");
@@ -194,7 +188,7 @@ static void what_is_no_file_of_filters_is_refused(void **state)
 		{ "{\"vmm\":{},\"api\":{},\"vcpu\":{}}", 29, "the thread categories are Firecracker's" },
 		{ "{\"setup\":{},\"setup\":{}}", 23, "duplicate object key" },
 		{ "{\"pager\":{}}", 12,
-		  "unknown field \"pager\": allowed are setup, loop, vcpu, io, files, stream, sockets" },
+		  "unknown field \"pager\": allowed are setup, loop, vcpu, io, files, sockets, stream, ahead" },
 	};
 	struct sock_fprog programs[SANDBOX_NUM_FILTERS];
 	struct err e;
