@@ -22,8 +22,9 @@ from snapsafe import Monitor, is_emulated
 pytestmark = pytest.mark.guest
 
 GUESTS = int(os.environ.get("SNAPSAFE_TEST_GUESTS", 2))
-# Shares of the time that a boot takes. Before an early part of it is over, a guest has no handler for any interrupt.
-FIXED = [0, 0.001, 0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9]
+# Shares of the time that a boot takes. Before an early part of it is over, a guest has no handler for any interrupt; at the
+# last of them it waits at its prompt.
+FIXED = [0, 0.001, 0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3]
 MOMENTS_A_BOOT = 4
 # Kernel, VM Generation ID, processors: all of them in the long form; the short one has each value twice.
 KINDS = list(itertools.product(["6.1", "6.12"], [True, False], [1, 2]))
@@ -121,6 +122,8 @@ def try_boot(folder, boot_time, kernel, generation_id, vcpus, shares):
         with Monitor(binary=BINARY) as m:
             m.wait_api()
             m.api.load(snapshot.state, snapshot.mem)
+            # A boot that is quicker than the first one was has its last moments behind the prompt, which getty then says again.
+            m.console.send("\n")
             return check(f"clone of {share:.3f} of the boot", m, attempt)
 
     taken = next(filter(None, map(run_original, range(1, ATTEMPTS + 1))))
