@@ -69,7 +69,8 @@ const struct rule rules[] = {
 	/* Open files: descriptors say which, and what they are good for. */
 	CALL(LOOP | STREAM, read, NULL),
 	CALL(IO, read, "timers of a rate limiter, and events that are taken back"),
-	CALL(ALL, write, NULL),
+	CALL(LOOP | VCPU | IO | STREAM, write, NULL),
+	CALL(AHEAD, write, "the last line of a process that a fatal signal ends"),
 	CALL(LOOP, pread64, NULL),
 	CALL(AHEAD, pread64, WSET),
 	CALL(LOOP, pwrite64, NULL),

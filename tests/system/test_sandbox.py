@@ -204,12 +204,25 @@ def use_everything_once(wrapper, tmp_path):
         assert m.wait(120) == 0, m.stderr()
 
 
-def restore_and_save(wrapper, tmp_path):
-    """A clone, of which a snapshot is made in turn, and which a signal ends."""
+def restore_and_record(wrapper, tmp_path):
+    """A clone whose working set is recorded."""
     with Monitor("--log-path", "log", binary=wrapper, cwd=tmp_path) as m:
         m.wait_api()
-        m.api.load("state", "mem")
+        m.api.put("/snapshot/load", {"snapshot_path": "state", "resume_vm": True,
+                                     "mem_backend": {"backend_type": "File", "backend_path": "mem", "working_set": "Record"}})
         wait_handled(m, 1, 300)
+        m.api.pause()
+        assert settles(lambda: "runs were recorded" in (tmp_path / "log").read_text(), True)
+
+
+def restore_and_save(wrapper, tmp_path):
+    """A clone that has its working set read ahead, of which a snapshot is made in turn, and which a signal ends."""
+    with Monitor("--log-path", "log", binary=wrapper, cwd=tmp_path) as m:
+        m.wait_api()
+        m.api.load("state", "mem", resume=False)
+        m.api.resume()  # by now the thread waits for that
+        wait_handled(m, 1, 300)
+        assert settles(lambda: "were mapped ahead" in (tmp_path / "log").read_text(), True)
         m.api.pause()
         m.api.snapshot("state", "mem")
         assert m.stop(60) == -signal.SIGTERM
@@ -229,7 +242,7 @@ def test_every_allowed_call_is_used_or_has_a_reason(traced, tap0, tmp_path):
     wrapper, trace = traced
     rules = read_rules()
     strangers = set()
-    for run in (use_everything_once, restore_and_save):
+    for run in (use_everything_once, restore_and_record, restore_and_save):
         run(wrapper, tmp_path)
         for main, in_force, call, args in recorded_calls(trace):
             hits = [rule for rule in rules if rule.filter == in_force and rule.matches(call, args, main)]
