@@ -152,6 +152,13 @@ def mapped_counter(m):
     return int(m.console.run(f"od -An -tu8 -N8 {COUNTER}"))
 
 
+def start_watching(m, program):
+    """test_mmap or test_poll in the background, which has seen the counter as it is now; kill $watch ends it."""
+    m.console.run(f"./{program} {COUNTER} & watch=$!; "
+                  "until { cat /proc/$watch/maps; ls -l /proc/$watch/fd; } | grep -q vm_gen_counter; do usleep 20000; done; "
+                  "usleep 200000", 120)
+
+
 def wait_handled(m, generation, timeout=30):
     """Until the guest's driver has reseeded for that generation."""
     m.console.run(f"i=0; until [ $(cat /sys/virtio-rng/virtio_rng.0/reseed_generation) -ge {generation} ]; do "

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from conftest import COUNTER, ROOT, machine_config
+from conftest import ROOT, machine_config, start_watching
 from snapsafe.patience import stretch
 
 CHANGED = r"^VM generation counter changed! Old: 0 New: 1\n"
@@ -25,8 +25,7 @@ def curl(sock, method, path, body):
 
 def test_transcript_then_two_clones_each_report_the_change(boot, monitor, tmp_path):
     guest = boot(machine_config())
-    guest.console.send(f"./test_mmap {COUNTER}\n")
-    guest.console.drain(1)
+    start_watching(guest, "test_mmap")
     state, mem = tmp_path / "snapshot_file", tmp_path / "mem_file"
     curl(guest.api_sock, "PATCH", "/vm", '{"state": "Paused"}')
     curl(guest.api_sock, "PUT", "/snapshot/create",

@@ -8,7 +8,7 @@ SNAPSAFE_TEST_CYCLES (default 15) is the number of cycles; tests/long has the lo
 import json
 import os
 
-from conftest import BOOT_ARGS, COUNTER, Snapshot, machine_config, mapped_counter, wait_handled
+from conftest import BOOT_ARGS, Snapshot, machine_config, mapped_counter, start_watching, wait_handled
 from snapsafe import proc
 
 CYCLES = int(os.environ.get("SNAPSAFE_TEST_CYCLES", 15))
@@ -59,15 +59,14 @@ def test_cycles_of_pause_snapshot_resume_load(snapshot_of, restore, tmp_path):
     m = restore(snapshot_of(kernel="6.1", boot_args=BOOT_ARGS + " init_on_free=1"), "--metrics-path", str(metrics),
                 "--level", "Warn")
     wait_handled(m, 1)
-    m.console.send(f"./test_mmap {COUNTER}\n")
-    m.console.drain(1)
+    start_watching(m, "test_mmap")
     snapshot = Snapshot(tmp_path)
     originals, clones = [], []
     for generation in range(1, CYCLES + 1):
         clones.append(cycle(m, restore, snapshot, generation))
         if generation % 10 == 5:
             originals.append(measure(m))
-    m.console.send("\x03")
+    m.console.run("kill $watch; wait $watch")
     assert mapped_counter(m) == CYCLES + 1
     wait_handled(m, CYCLES + 1)
     m.api.put("/actions", {"action_type": "FlushMetrics"})

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import COUNTER, Snapshot, long_form, machine_config, mapped_counter, wait_handled
+from conftest import COUNTER, Snapshot, long_form, machine_config, mapped_counter, start_watching, wait_handled
 
 LAST_SEED = "cat /sys/virtio-rng/virtio_rng.0/last_seed"
 
@@ -13,15 +13,14 @@ LAST_SEED = "cat /sys/virtio-rng/virtio_rng.0/last_seed"
 def test_fifty_rounds_are_fifty_changes_and_poll_reports_each(snapshot_of, restore, tmp_path):
     m = restore(snapshot_of(kernel="6.1"))  # generation 1: the restore itself
     wait_handled(m, 1)
-    m.console.send(f"./test_poll {COUNTER}\n")
-    m.console.drain(1)
+    start_watching(m, "test_poll")
     snapshot = Snapshot(tmp_path)
     for generation in range(2, 51):
         m.api.pause()
         m.api.snapshot(snapshot.state, snapshot.mem)
         m.api.resume()
         m.console.expect(rf"^VM generation counter changed! Old: {generation - 1} New: {generation}\n")
-    m.console.send("\x03")
+    m.console.run("kill $watch; wait $watch")
     assert mapped_counter(m) == 50
 
 
