@@ -4,7 +4,8 @@
 # What the scripts ask of apt. Sourced by lib.sh, never run.
 #
 # Guests, their kernels and the outer machine are Debian 12's, whatever Debian this machine has. Where apt knows Debian 12 its
-# own lists serve; elsewhere lists of our own in build/cache/apt, from the mirror that it uses for this machine's Debian.
+# own lists serve, if they have its security updates; elsewhere lists of our own in build/cache/apt, from the mirror that it
+# uses for this machine's Debian.
 
 guest_codename=bookworm
 guest_lists=$SNAPSAFE_CACHE/apt
@@ -61,28 +62,45 @@ apt_fill_lists()
 	[ -n "$(apt_suites)" ] || with_apt_lock update_if_empty
 }
 
+# The newer of the guests' kernels is in the suite of security updates only.
 has_guest_debian()
 {
-	apt_suites | grep -q "^$guest_codename "
+	apt_suites | awk -v want="$guest_codename" '
+		$1 == want { if ($3 ~ /-security$/) secure = 1; else if ($3 !~ /-updates$/) main = 1 }
+		END { exit !(secure && main) }'
+}
+
+# Sources of Debian 12 by those of this machine: a mirror has all releases, and the security updates beside the rest as a rule.
+guess_sources()
+{
+	apt_suites | awk -v want="$guest_codename" '
+		{ suite[NR] = $1; uri[NR] = $2; component[NR] = $4 }
+		{ suffix[NR] = $3 ~ /-security$/ ? "-security" : $3 ~ /-updates$/ ? "-updates" : "" }
+		$1 == want { known = 1 }
+		END {
+			for (i = 1; i <= NR; i++) {
+				if (known && suite[i] != want) continue
+				print "deb", uri[i], want suffix[i], component[i]
+				secure = secure || suffix[i] == "-security"
+				if (suffix[i] == "" && component[i] == "main") main = uri[i]
+			}
+			if (secure || main == "") exit
+			sub(/\/*$/, "-security/", main)
+			print "deb", main, want "-security", "main # guessed"
+		}' | sort -u
 }
 
 # Where Debian 12 is to be had, one line of sources.list each, for mmdebstrap and for lists of our own. What else apt knows
 # is of no interest.
 debian_sources()
 {
-	local found
-
-	apt_fill_lists
-	found=$(apt_suites)
-	[ -n "$found" ] || die "apt has no source of Debian: Debian $guest_codename is wanted from there"
-	if grep -q "^$guest_codename " <<<"$found"; then
-		awk -v want="$guest_codename" '$1 == want { print "deb", $2, $3, $4 }' <<<"$found"
-	else # the same mirror has it: its suites are called alike
-		awk -v want="$guest_codename" '{
-			suffix = $3 ~ /-security$/ ? "-security" : $3 ~ /-updates$/ ? "-updates" : ""
-			print "deb", $2, want suffix, $4
-		}' <<<"$found" | sort -u
+	set_guest_apt_options
+	if [ ${#guest_apt_options[@]} = 0 ]; then
+		guess_sources
+		return
 	fi
+	with_apt_lock guest_update_if_unknown base-files # what was guessed is known to be there, then
+	cat "$guest_lists/sources.list"
 }
 
 # Sets guest_apt_options: what apt needs to know only Debian 12, and nothing of what is installed here.
@@ -93,6 +111,7 @@ set_guest_apt_options()
 	if has_guest_debian; then
 		return
 	fi
+	[ -n "$(apt_suites)" ] || die "apt has no source of Debian: Debian $guest_codename is wanted from there"
 	guest_apt_options=(
 		-o "Dir::State=$guest_lists/state" -o "Dir::State::status=$guest_lists/status" -o "Dir::Cache=$guest_lists/cache"
 		-o "Dir::Etc::sourcelist=$guest_lists/sources.list" -o Dir::Etc::sourceparts=/dev/null
@@ -102,7 +121,7 @@ set_guest_apt_options()
 	if [ ! -e "$guest_lists/sources.list" ]; then
 		mkdir -p "$guest_lists"/{state/lists/partial,cache/archives/partial}
 		: >"$guest_lists/status"
-		debian_sources >"$guest_lists/sources.list.$$"
+		guess_sources >"$guest_lists/sources.list.$$"
 		mv "$guest_lists/sources.list.$$" "$guest_lists/sources.list"
 	fi
 }
@@ -127,6 +146,9 @@ guest_update()
 		return
 	fi
 	say "updating the package lists of Debian $guest_codename"
+	guest_apt apt-get update -qq >&2 && return
+	grep -q "# guessed$" "$guest_lists/sources.list" || die "apt-get update for Debian $guest_codename failed"
+	sed -i '/# guessed$/d' "$guest_lists/sources.list"
 	guest_apt apt-get update -qq >&2 || die "apt-get update for Debian $guest_codename failed"
 }
 
