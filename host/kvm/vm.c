@@ -170,10 +170,14 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 		r = vm_check_caps(vm, e);
 	if (r == 0)
 		r = vm_create(vm, e);
-	if (r == 0)
-		r = vm->arch_ops->vm_init(vm, e);
+	/*
+	 * Memory first. KVM waits until nobody looks at the old memory slots any more (SRCU), which nobody does yet; the
+	 * controllers' registers begin such a wait of the slow kind, and who comes after them has to sit it out: 4 to 8 ms.
+	 */
 	if (r == 0)
 		r = vm_set_memory(vm, setup->log_dirty_pages, e);
+	if (r == 0)
+		r = vm->arch_ops->vm_init(vm, e);
 	if (r == 0)
 		r = vm_create_vcpus(vm, e);
 	if (r < 0) {

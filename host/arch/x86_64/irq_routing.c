@@ -99,7 +99,9 @@ int irq_route_as_loaded(struct vm *vm, struct err *e)
 
 	if (r < 0)
 		return err_errno(e, -r, "KVM does not give the state \"pic_master\"");
-	return irq_set_routing(vm, irq_pic_is_programmed(&master) ? IRQ_PIC_ALL : IRQ_PIC_LEGACY, e);
+	if (!irq_pic_is_programmed(&master))
+		return 0; /* as irq_init() routed them; KVM takes up to 2 ms for each change */
+	return irq_set_routing(vm, IRQ_PIC_ALL, e);
 }
 
 static bool irq_pic_pin_is_open(struct vm *vm, uint32_t gsi)
