@@ -61,9 +61,10 @@ struct blk {
 	bool flush_failed;		 /* a flush of the monitor's own; the guest has not been told yet */
 	struct blk_engine *engine;	 /* owned */
 	struct loop_source *done_source; /* NULL: the engine does not reap */
-	struct blk_request *pool;	 /* owned array of BLK_ENGINE_MAX_REQUESTS */
-	struct blk_request *unused;
-	unsigned int in_flight; /* taken from the ring and not given back */
+	struct blk_request *pool;	 /* owned, mmap(2): BLK_ENGINE_MAX_REQUESTS of them */
+	struct blk_request *unused;	 /* of those that have been used */
+	unsigned int num_used;		 /* of the pool, so far: the others have never been touched */
+	unsigned int in_flight;		 /* taken from the ring and not given back */
 	uint64_t in_flight_bytes;
 	struct blk_list todo;  /* of these, what the engine has not been given */
 	atomic_bool stop;      /* nothing more of what is in flight is begun: the driver takes its memory back */

@@ -17,6 +17,7 @@
  * On the device's loop, but for settling and reset; with the device's lock held,
  * but for work.
  */
+#include <assert.h>
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
@@ -33,9 +34,17 @@ static bool blk_may_begin(struct blk *blk, const struct blk_request *req)
 	return throttle_take(&blk->throttle, 0, req->len);
 }
 
+/* The request that is begun next; NULL: all are in flight. */
+static struct blk_request *blk_unused(const struct blk *blk)
+{
+	if (blk->unused)
+		return blk->unused;
+	return blk->num_used < BLK_ENGINE_MAX_REQUESTS ? &blk->pool[blk->num_used] : NULL;
+}
+
 static bool blk_has_room(const struct blk *blk)
 {
-	return blk->unused && blk->in_flight_bytes < BLK_MAX_IN_FLIGHT;
+	return blk_unused(blk) && blk->in_flight_bytes < BLK_MAX_IN_FLIGHT;
 }
 
 static void blk_begin(struct blk *blk, struct blk_request *req)
@@ -45,7 +54,10 @@ static void blk_begin(struct blk *blk, struct blk_request *req)
 	if (blk->told)
 		(void)eventfd_read(blk->idle_fd, &ignored);
 	blk->told = false;
-	blk->unused = req->next;
+	if (blk->unused)
+		blk->unused = req->next;
+	else
+		blk->num_used++;
 	blk->in_flight++;
 	blk->in_flight_bytes += req->len;
 	atomic_store(&blk->stop, false); /* a reset is complete before there is another request */
@@ -66,9 +78,11 @@ static void blk_end(struct blk *blk, struct blk_request *req)
 /* One request: 1 when it was given back or begun, 0 when it has to wait. */
 static int blk_serve(struct blk *blk, const struct virtq_chain *chain)
 {
-	struct blk_request *req = blk->unused;
-	int status = blk_request_parse(blk, chain, req);
+	struct blk_request *req = blk_unused(blk);
+	int status;
 
+	assert(req); /* blk_has_room() */
+	status = blk_request_parse(blk, chain, req);
 	if (status < 0) {
 		virtq_push(&blk->vdev.queues[0], chain->head, 0);
 		return 1;

@@ -27,6 +27,7 @@
 #include "base/metrics.h"
 #include "guest_ram.h"
 #include "tmpdir.h"
+#include "virtio/blk_internal.h"
 #include "virtio_driver.h"
 
 #define SECTORS	   64u
@@ -287,6 +288,26 @@ static void sectors_are_read_and_written(void **state)
 	read_file(f->disk, 61 * 512, disk, 512);
 	assert_int_equal(disk[0], 61);
 	assert_int_equal(disk[1], 0xd1);
+}
+
+/* There is room for 256 in flight, a page or two each: whoever has two drives and a thousand clones should not pay for it. */
+static void requests_that_never_were_in_flight_cost_no_memory(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int touched = 0;
+	unsigned char there[1024];
+	uintptr_t first, end;
+
+	drv_start(&f->drv, 0, 1);
+	for (unsigned int i = 0; i < 20; i++)
+		assert_int_equal(request(f, VIRTIO_BLK_T_IN, 3, DATA_GPA, 1024, NULL), VIRTIO_BLK_S_OK);
+	first = (uintptr_t)blk_from_vdev(f->drv.vdev)->pool & ~(uintptr_t)4095;
+	end = (uintptr_t)(blk_from_vdev(f->drv.vdev)->pool + BLK_ENGINE_MAX_REQUESTS);
+	assert_true(end - first < sizeof(there) * 4096);
+	assert_int_equal(mincore((void *)first, end - first, there), 0);
+	for (size_t page = 0; page < (end - first) / 4096; page++)
+		touched += there[page] & 1;
+	assert_in_range(touched, 1, 8);
 }
 
 static void request_may_be_cut_anywhere(void **state)
@@ -1170,6 +1191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(device_describes_its_disk),
 		T(sectors_are_read_and_written),
+		T(requests_that_never_were_in_flight_cost_no_memory),
 		T(request_may_be_cut_anywhere),
 		T(largest_request_has_254_segments),
 		T(requests_outside_the_disk_are_refused),
