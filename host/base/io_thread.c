@@ -36,14 +36,14 @@ static void *io_thread_main(void *arg)
 int io_thread_start(struct io_thread *t)
 {
 	atomic_init(&t->state, IO_THREAD_RUNS);
-	return thread_start(&t->id, IO_THREAD_STACK_SIZE, io_thread_main, t);
+	return thread_start(&t->thread, IO_THREAD_STACK_SIZE, io_thread_main, t);
 }
 
 void io_thread_end(struct io_thread *t, unsigned int ms)
 {
 	void (*destroy)(void *ctx) = t->destroy;
 	void *ctx = t->ctx;
-	pthread_t id = t->id;
+	pthread_t id = t->thread.id;
 	int runs = IO_THREAD_RUNS;
 
 	while (atomic_load(&t->state) == IO_THREAD_RUNS && ms-- > 0)

@@ -7,12 +7,13 @@
 #ifndef BASE_IO_THREAD_H
 #define BASE_IO_THREAD_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/thread.h"
+
 struct io_thread {
-	pthread_t id;
+	struct thread thread;
 	const char *name; /* at most 15 characters; also what the log shows */
 	void (*run)(void *ctx);
 	void (*destroy)(void *ctx); /* frees ctx, which this struct is a part of */

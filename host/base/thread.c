@@ -5,7 +5,30 @@
 
 #include "base/log.h"
 
-int thread_start(pthread_t *thread, size_t stack_size, void *(*fn)(void *arg), void *arg)
+/* Of a thread that thread_start() has started; NULL: the main thread. */
+static __thread void *thread_own_signal_stack;
+
+/*
+ * The stack for signals lies above all that the thread does, out of the way of a stack that overflows. It is a variable that
+ * nobody touches until a signal comes: thread-local storage of that size would be cleared, page by page, for each thread.
+ */
+static void *thread_main(void *arg)
+{
+	char signal_stack[THREAD_SIGNAL_STACK_SIZE] __attribute__((aligned(16)));
+	struct thread *thread = arg;
+
+	thread_own_signal_stack = signal_stack;
+	return thread->fn(thread->arg);
+}
+
+void *thread_signal_stack(void)
+{
+	static char of_main[THREAD_SIGNAL_STACK_SIZE] __attribute__((aligned(16)));
+
+	return thread_own_signal_stack ? thread_own_signal_stack : of_main;
+}
+
+int thread_start(struct thread *thread, size_t stack_size, void *(*fn)(void *arg), void *arg)
 {
 	sigset_t all, before;
 	pthread_attr_t attr;
@@ -18,12 +41,14 @@ int thread_start(pthread_t *thread, size_t stack_size, void *(*fn)(void *arg), v
 	/* The new thread inherits the mask. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	thread->fn = fn;
+	thread->arg = arg;
 	if (!r)
-		r = pthread_create(&started, &attr, fn, arg);
+		r = pthread_create(&started, &attr, thread_main, thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	if (!r)
-		*thread = started;
+		thread->id = started;
 	return -r;
 }
 

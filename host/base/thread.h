@@ -6,11 +6,23 @@
 #include <pthread.h>
 #include <stddef.h>
 
+#define THREAD_SIGNAL_STACK_SIZE (28u * 1024) /* with its neighbours in the frame it stays below -Wframe-larger-than */
+
+/* Stays where it is for as long as the thread runs. */
+struct thread {
+	pthread_t id;
+	void *(*fn)(void *arg); /* these two: of thread.c */
+	void *arg;
+};
+
 /*
- * Starts fn(arg) with a stack of so many bytes and every signal blocked: those for the process are the loop thread's business.
- * Returns 0 or -errno; *thread is set on success only. The caller joins or detaches it.
+ * Starts fn(arg) with a stack of so many bytes, that for signals included, and every signal blocked: those for the process are
+ * the loop thread's business. Returns 0 or -errno; the id is set on success only. The caller joins or detaches it.
  */
-int thread_start(pthread_t *thread, size_t stack_size, void *(*fn)(void *arg), void *arg);
+int thread_start(struct thread *thread, size_t stack_size, void *(*fn)(void *arg), void *arg);
+
+/* THREAD_SIGNAL_STACK_SIZE bytes for the handlers of signals (sigaltstack(2)) on the calling thread, as long as it runs. */
+void *thread_signal_stack(void);
 
 /* The calling thread's name, 15 bytes at most, for the kernel and in the lines of the log. Borrowed until the thread ends. */
 void thread_set_name(const char *name);

@@ -7,10 +7,9 @@
 #ifndef BUS_PLATFORM_H
 #define BUS_PLATFORM_H
 
-#include <pthread.h>
-
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/thread.h"
 #include "bus/bus.h"
 #include "bus/irq.h"
 #include "mem/mem.h"
@@ -38,7 +37,7 @@ struct platform_ops {
 	 * the filter "io" allows, or "sockets" (sandbox/rules.c). The device ends and joins it.
 	 */
 	int (*thread)(struct platform *p, const char *name, bool sockets, void *(*fn)(void *arg), void *arg,
-		      pthread_t *thread, struct err *e);
+		      struct thread *thread, struct err *e);
 };
 
 struct platform {

@@ -182,7 +182,7 @@ int vcpu_start_thread(struct vcpu *vcpu, struct err *e)
 /* Under the lock. */
 static void vcpu_kick(struct vcpu *vcpu)
 {
-	int r = pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
+	int r = pthread_kill(vcpu->thread.id, VCPU_KICK_SIGNAL);
 
 	if (r != 0)
 		log_warn("vCPU %u: the kick signal cannot be sent: %s", vcpu->index, strerror(r));
@@ -224,7 +224,7 @@ void vcpu_fini(struct vcpu *vcpu)
 		return;
 	if (vcpu->has_thread) {
 		vcpu_want(vcpu, VCPU_STOPPED);
-		pthread_join(vcpu->thread, NULL);
+		pthread_join(vcpu->thread.id, NULL);
 		vcpu->has_thread = false;
 	}
 	if (vcpu->run)

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/metrics.h"
+#include "base/thread.h"
 
 struct vm;
 
@@ -35,7 +36,7 @@ struct vcpu {
 	unsigned int index;  /* also its APIC id */
 	int fd;		     /* owned */
 	struct kvm_run *run; /* owned mapping */
-	pthread_t thread;
+	struct thread thread;
 	bool has_thread;
 	pthread_mutex_t lock; /* guards wanted and state */
 	pthread_cond_t cond;

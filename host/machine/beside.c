@@ -100,7 +100,7 @@ bool beside_fini(struct beside *b)
 		pthread_mutex_unlock(&b->mutex);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_sec += BESIDE_END_S;
-		if (pthread_timedjoin_np(b->thread, NULL, &until))
+		if (pthread_timedjoin_np(b->thread.id, NULL, &until))
 			return false;
 	}
 	b->has_thread = false;

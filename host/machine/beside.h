@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/thread.h"
 
 struct loop;
 struct loop_source;
@@ -21,7 +22,7 @@ struct beside {
 	struct loop_source *source;
 	int done_fd; /* eventfd, owned: the work is done */
 	bool has_thread;
-	pthread_t thread;
+	struct thread thread;
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t cond;
 	bool ends;

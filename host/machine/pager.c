@@ -315,13 +315,13 @@ void pager_give_up(struct pager *p)
 	pthread_mutex_unlock(&p->mutex);
 }
 
-static bool pager_join(pthread_t thread)
+static bool pager_join(const struct thread *thread)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += PAGER_END_S;
-	return pthread_timedjoin_np(thread, NULL, &until) == 0;
+	return pthread_timedjoin_np(thread->id, NULL, &until) == 0;
 }
 
 /*
@@ -339,12 +339,12 @@ void pager_stop(struct pager *p)
 	pthread_cond_broadcast(&p->cond);
 	pthread_mutex_unlock(&p->mutex);
 	(void)eventfd_write(p->stop_fd, 1);
-	if (p->has_watcher && pager_join(p->watcher))
+	if (p->has_watcher && pager_join(&p->watcher))
 		p->has_watcher = false;
-	if (p->has_toucher && pager_join(p->toucher))
+	if (p->has_toucher && pager_join(&p->toucher))
 		p->has_toucher = false;
 	(void)eventfd_write(p->fill_stop_fd, 1);
-	if (p->has_filler && pager_join(p->filler))
+	if (p->has_filler && pager_join(&p->filler))
 		p->has_filler = false;
 	if (p->has_filler) /* it is in one of them, and will look at `ends` before it touches memory */
 		mem_copied_leave_files(p->mem);

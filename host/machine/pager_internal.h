@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/thread.h"
 #include "machine/pager.h"
 #include "mem/copied.h"
 
@@ -31,7 +32,7 @@ struct pager {
 	uint64_t at, end;
 	bool touching; /* the thread is in the page at `at`, or on its way there */
 	int error;     /* -errno of our thread, for which gone was set */
-	pthread_t toucher, watcher, filler;
+	struct thread toucher, watcher, filler;
 	bool has_toucher, has_watcher, has_filler;
 
 	int stop_fd;	  /* owned eventfd: the watching ends */

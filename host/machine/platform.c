@@ -91,7 +91,7 @@ static void *platform_thread_run(void *arg)
 }
 
 static int platform_thread(struct platform *p, const char *name, bool sockets, void *(*fn)(void *arg), void *arg,
-			   pthread_t *thread, struct err *e)
+			   struct thread *thread, struct err *e)
 {
 	struct platform_thread *own = calloc(1, sizeof(*own));
 	const char *id = strchr(name, '.'); /* a thread's name has room for 15 bytes: without "drive." */

@@ -85,7 +85,7 @@ bool working_set_free(struct working_set *ws)
 	until.tv_nsec += WSET_END_MS * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	if (ws->has_thread && pthread_clockjoin_np(ws->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+	if (ws->has_thread && pthread_clockjoin_np(ws->thread.id, NULL, CLOCK_MONOTONIC, &until) != 0) {
 		log_warn("Working set \"%s\": its thread waits for a file and has not ended.", ws->path);
 		return false;
 	}

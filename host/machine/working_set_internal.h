@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base/thread.h"
 #include "machine/working_set.h"
 #include "mem/touched.h"
 
@@ -22,7 +23,7 @@ struct working_set {
 	struct mem_touched touched; /* of a recording */
 	uint32_t ms;		    /* after which it ends by itself; 0: it does not */
 
-	pthread_t thread;
+	struct thread thread;
 	bool has_thread;
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t cond;

@@ -19,13 +19,11 @@
 #include "base/log.h"
 #include "base/terminal.h"
 #include "base/textbuf.h"
+#include "base/thread.h"
 #include "sandbox/asan.h"
 #include "sandbox/filters.h"
 
 METRICS_DEFINE(seccomp, SECCOMP_METRICS, false)
-
-/* The kernel saves up to 11 KiB of registers there (AMX); a line of the log is built in half a KiB. */
-#define CRASH_STACK_SIZE (32 * 1024)
 
 #define CRASH_CODE_SECCOMP 1 /* SYS_SECCOMP of <asm-generic/siginfo.h> */
 
@@ -42,9 +40,6 @@ static const struct crash_signal {
 	{ SIGXCPU, false, CRASH_EXIT_SIGXCPU, &signals_metrics.sigxcpu },
 	{ SIGXFSZ, false, CRASH_EXIT_SIGXFSZ, &signals_metrics.sigxfsz },
 };
-
-/* In the thread's own storage, so that it goes with the thread. */
-static __thread char crash_stack[CRASH_STACK_SIZE] __attribute__((aligned(16)));
 
 static const struct crash_signal *crash_find(int number)
 {
@@ -119,7 +114,8 @@ int crash_init(struct err *e)
 
 int crash_init_thread(struct err *e)
 {
-	const stack_t stack = { .ss_sp = crash_stack, .ss_size = sizeof(crash_stack) };
+	/* The kernel saves up to 11 KiB of registers there (AMX); a line of the log is built in half a KiB. */
+	const stack_t stack = { .ss_sp = thread_signal_stack(), .ss_size = THREAD_SIGNAL_STACK_SIZE };
 	sigset_t set;
 
 	/* A sanitizer has given the thread a stack of its own. */

@@ -74,7 +74,7 @@ bool virtio_stop_loop(struct virtio_dev *vdev)
 	loop_stop(vdev->loop, 0);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += VIRTIO_THREAD_END_S;
-	return pthread_timedjoin_np(vdev->thread, NULL, &until) == 0;
+	return pthread_timedjoin_np(vdev->thread.id, NULL, &until) == 0;
 }
 
 static int virtio_settle_fd(struct virtio_dev *vdev)

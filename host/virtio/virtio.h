@@ -107,7 +107,7 @@ struct virtio_dev {
 	struct loop *loop; /* the device's: the machine's, or owned (ops->own_thread) */
 	bool owns_loop;
 	bool has_thread;
-	pthread_t thread; /* runs the loop, if it is the device's own */
+	struct thread thread; /* runs the loop, if it is the device's own */
 
 	/* Set by the transport when it adopts the device. */
 	struct device *dev; /* borrowed; its lock guards all of this */

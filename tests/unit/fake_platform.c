@@ -106,9 +106,9 @@ static void fake_doorbell_remove(struct platform *p, gpa_t addr, uint32_t value,
 }
 
 static int fake_thread(struct platform *p, const char *name, bool sockets, void *(*fn)(void *arg), void *arg,
-		       pthread_t *thread, struct err *e)
+		       struct thread *thread, struct err *e)
 {
-	int r = pthread_create(thread, NULL, fn, arg);
+	int r = pthread_create(&thread->id, NULL, fn, arg);
 
 	(void)p;
 	(void)sockets;
