@@ -18,6 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools" / "pylib"))
 from snapsafe import Monitor, proc  # noqa: E402
+import reference  # noqa: E402
 
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 DEVICES = str(ROOT / "build" / "bench" / "bench" / "bench_devices")
@@ -317,8 +318,16 @@ def boot(folder):
     row("boot to init", values, "ms")
 
 
+def against_reference(folder):
+    if "SNAPSAFE_REFERENCE" in os.environ:
+        reference.compare(method, row, program, folder, BINARY)
+    else:
+        method("reference: not measured; SNAPSAFE_REFERENCE names no other monitor's program")
+
+
 BENCHMARKS = {"startup": startup, "memory": memory, "restore": restore, "leak": leak, "requests": requests, "disk": disk,
-              "entropy": entropy, "network": network, "vsock": vsock, "working-set": working_set, "create": create, "clones": clones, "boot": boot}
+              "entropy": entropy, "network": network, "vsock": vsock, "working-set": working_set, "create": create, "clones": clones, "boot": boot,
+              "reference": against_reference}
 
 
 def main():

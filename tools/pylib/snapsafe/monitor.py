@@ -66,8 +66,8 @@ class Monitor:
                     text += f.read()
         return text
 
-    def wait_api(self, timeout=60):
-        """Returns once the API answers; fails early when the process is gone."""
+    def wait_api(self, timeout=60, every=0.005):
+        """Returns once the API answers, for which it looks every so many seconds; fails early when the process is gone."""
         deadline = Deadline(timeout)
         while True:
             try:
@@ -78,7 +78,7 @@ class Monitor:
                 raise AssertionError(f"the monitor exited with {self.process.returncode}: {self.stderr()}")
             if deadline.left() <= 0:
                 raise AssertionError(f"no answer on {self.api_sock} within {timeout} s: {self.stderr()}")
-            time.sleep(0.005)
+            time.sleep(every)
 
     def wait(self, timeout=30):
         """The exit status of a monitor that ends by itself."""

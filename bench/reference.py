@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Rows of bench/run that compare the monitor with another one that takes the same command line and requests. SNAPSAFE_REFERENCE
+is its program; Firecracker's release build is what the aims name.
+"""
+import os
+import pathlib
+import subprocess
+import time
+
+from snapsafe import Monitor
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+START = str(ROOT / "build" / "bench" / "bench" / "bench_start")
+IMAGE = ROOT / "build" / "image"
+MEM_MIB = 128
+ROUNDS = 41
+# A guest that says something all the time: what a clone says first is the moment from which it runs.
+TICKS = "while :; do echo tick; usleep 1000; done\n"
+
+
+def guests_run():
+    return any(flag in pathlib.Path("/proc/cpuinfo").read_text().split() for flag in ("vmx", "svm"))
+
+
+def started(binary):
+    """A machine of 128 MiB, by the requests that both take."""
+    m = Monitor(binary=binary)
+    m.wait_api()
+    m.api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": MEM_MIB})
+    m.api.put("/boot-source", {"kernel_image_path": str(IMAGE / "vmlinux-6.1-cloud"),
+                               "initrd_path": str(IMAGE / "initrd-6.1-cloud.img"),
+                               "boot_args": "panic=1 reboot=k console=ttyS0 quiet"})
+    m.api.put("/drives/rootfs", {"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs.ext4"), "is_root_device": True,
+                                 "is_read_only": True})
+    m.api.put("/entropy", {})
+    m.api.put("/actions", {"action_type": "InstanceStart"})
+    if guests_run():
+        m.console.login(timeout=300)
+        m.console.quiet()
+        m.console.send(TICKS)
+        m.console.expect("tick")
+    m.api.pause()
+    return m
+
+
+def snapshot_ms(m, pair):
+    for path in pair:
+        pathlib.Path(path).unlink(missing_ok=True)
+    start = time.monotonic()
+    m.api.snapshot(*pair)
+    return (time.monotonic() - start) * 1000
+
+
+def first_output_ms(binary, pair):
+    """From exec to what a restored guest says first."""
+    start = time.monotonic()
+    with Monitor(binary=binary) as m:
+        m.wait_api(every=0.0005)
+        m.api.load(*pair)
+        m.console.expect("tick")
+        return (time.monotonic() - start) * 1000
+
+
+def clones_a_second(binary, pair, number=8):
+    monitors, start = [], time.monotonic()
+    try:
+        for _ in range(number):
+            monitors.append(Monitor(binary=binary))
+            monitors[-1].wait_api(every=0.0005)
+            monitors[-1].api.load(*pair)
+        return number / (time.monotonic() - start)
+    finally:
+        for m in monitors:
+            m.stop()
+
+
+def against(row, name, unit, measure, binaries, rounds):
+    """measure(which) of both, in turns."""
+    values = {which: [] for which in binaries}
+    for _ in range(rounds):
+        for which in binaries:
+            values[which].append(measure(which))
+    row(name, values["ours"], unit)
+    row(f"{name}, theirs", values["theirs"], unit)
+    row(f"{name}, ratio", [100 * a / b for a, b in zip(values["ours"], values["theirs"])], "%")
+
+
+def compare(method, row, program, folder, binary):
+    binaries = {"ours": binary, "theirs": os.environ["SNAPSAFE_REFERENCE"]}
+    pairs = {which: (f"{folder}/{which}-state", f"{folder}/{which}-memory") for which in binaries}
+    version = subprocess.run([binaries["theirs"], "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
+    machines = {}
+    try:
+        for which, path in binaries.items():
+            machines[which] = started(path)
+        method(f"""Against {version}, {binaries["theirs"]}: a snapshot of a paused machine of 128 MiB, to new files in {folder};
+                   in turns. Aim: 10 %.""")
+        against(row, "snapshot/create", "ms", lambda which: snapshot_ms(machines[which], pairs[which]), binaries, ROUNDS)
+    finally:
+        for m in machines.values():
+            m.stop()
+    method("""A process and its API, and one that loads that snapshot and resumes it (bench/start.c), in turns. Aims: 50 % of the
+              times, of the processor's too; 30 % of the memory with the API alone, 50 % with the machine.""")
+    program([START, str(ROUNDS), "run", binaries["ours"], *pairs["ours"], binaries["theirs"], *pairs["theirs"]])
+    if not guests_run():
+        print("  (guests run in the testbed only: what they say first, and clones a second, are not measured)", flush=True)
+        return
+    method("""Guests of these snapshots: exec to their first output, in turns; 8 clones, one after the other, by the time from the first
+              exec to the last answer. Aims: 50 % and 200 %.""")
+    against(row, "exec to the first output of the guest", "ms", lambda which: first_output_ms(binaries[which], pairs[which]),
+            binaries, ROUNDS)
+    against(row, "clones a second", "1/s", lambda which: clones_a_second(binaries[which], pairs[which]), binaries, 5)

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What a monitor's process costs, against another monitor that takes the same
+ * requests: until its API answers, and until a snapshot is loaded.
+ *
+ * Usage: bench_start ROUNDS LOAD OURS STATE MEMORY THEIRS STATE MEMORY
+ *
+ * LOAD is "run" or "keep": whether loaded machines are resumed. Prints "name:
+ * median unit min max" a line, as bench/run wants it. Each round starts each
+ * monitor twice, in turns; both get the same requests in the same bytes, and
+ * this program tries to connect every 50 us.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "report.h"
+
+#define MAX_ROUNDS  1001u
+#define CONNECT_US  50u
+#define GUEST_KIB   65536u /* a mapping of that size or more is the guest's */
+#define NUM_FIGURES 7u
+
+enum figure { API_MS, API_CPU_MS, API_KIB, LOADED_MS, LOADED_CPU_MS, LOAD_MS, LOADED_KIB };
+
+static const char *const figures[NUM_FIGURES][2] = {
+	[API_MS] = { "exec to the API's first answer", "ms" },
+	[API_CPU_MS] = { "the same, processor time of all threads", "ms" },
+	[API_KIB] = { "private memory then", "KiB" },
+	[LOADED_MS] = { "exec to a loaded machine", "ms" },
+	[LOADED_CPU_MS] = { "the same, processor time of all threads", "ms" },
+	[LOAD_MS] = { "load request to its answer", "ms" },
+	[LOADED_KIB] = { "private memory then, beyond the guest's", "KiB" },
+};
+
+struct monitor {
+	char *binary;
+	const char *state, *memory;
+	pid_t pid;
+	int fd; /* connected */
+	double values[NUM_FIGURES][MAX_ROUNDS];
+};
+
+static char socket_path[64];
+
+static double ms_since(uint64_t start_ns)
+{
+	return (double)(clock_now_ns() - start_ns) / 1e6;
+}
+
+/* Returns when it has been started. */
+static uint64_t start(struct monitor *m)
+{
+	char option[] = "--api-sock", *argv[] = { m->binary, option, socket_path, NULL };
+	char *envp[] = { NULL };
+	posix_spawn_file_actions_t files;
+	uint64_t start_ns;
+
+	unlink(socket_path);
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_adddup2(&files, 1, 2);
+	start_ns = clock_now_ns();
+	errno = posix_spawn(&m->pid, m->binary, &files, NULL, argv, envp);
+	expect(errno == 0, m->binary);
+	posix_spawn_file_actions_destroy(&files);
+	return start_ns;
+}
+
+static void end(struct monitor *m)
+{
+	close(m->fd);
+	expect(kill(m->pid, SIGKILL) == 0 && waitpid(m->pid, NULL, 0) == m->pid, "the end of a monitor");
+}
+
+static void connect_to(struct monitor *m)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+	m->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	expect(m->fd >= 0, "socket");
+	while (connect(m->fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		expect(errno == ENOENT || errno == ECONNREFUSED, "connect");
+		expect(waitpid(m->pid, NULL, WNOHANG) == 0, m->binary);
+		usleep(CONNECT_US);
+	}
+}
+
+static void request(const struct monitor *m, const char *text, const char *status)
+{
+	char answer[4096];
+	size_t len = 0;
+
+	expect(send(m->fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text), "send");
+	do {
+		ssize_t n = recv(m->fd, answer + len, sizeof(answer) - 1 - len, 0);
+
+		expect(n > 0, "recv");
+		len += (size_t)n;
+		answer[len] = 0;
+	} while (!strstr(answer, "\r\n\r\n"));
+	if (strncmp(answer + strlen("HTTP/1.1 "), status, strlen(status)) != 0) {
+		fprintf(stderr, "bench: %s answered: %s\n", m->binary, answer);
+		exit(EXIT_FAILURE);
+	}
+}
+
+/* Of all threads that there are. */
+static double cpu_ms(pid_t pid)
+{
+	unsigned long long ns, total_ns = 0;
+	struct dirent *thread;
+	char path[128];
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	threads = opendir(path);
+	expect(threads != NULL, path);
+	while ((thread = readdir(threads))) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, thread->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue; /* "." and "..", and a thread that has ended */
+		if (fscanf(f, "%llu", &ns) == 1)
+			total_ns += ns;
+		fclose(f);
+	}
+	closedir(threads);
+	return (double)total_ns / 1e6;
+}
+
+/* Of all mappings but the guest's. */
+static double private_kib(pid_t pid)
+{
+	unsigned long long kib, total_kib = 0;
+	bool of_guest = false;
+	char line[512];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/%d/smaps", (int)pid);
+	f = fopen(line, "re");
+	expect(f != NULL, line);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "Size: %llu", &kib) == 1)
+			of_guest = kib >= GUEST_KIB;
+		if (!of_guest &&
+		    (sscanf(line, "Private_Clean: %llu", &kib) == 1 || sscanf(line, "Private_Dirty: %llu", &kib) == 1))
+			total_kib += kib;
+	}
+	fclose(f);
+	return (double)total_kib;
+}
+
+static void measure_api(struct monitor *m, size_t round)
+{
+	uint64_t start_ns = start(m);
+
+	connect_to(m);
+	request(m, "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n", "200");
+	m->values[API_MS][round] = ms_since(start_ns);
+	m->values[API_CPU_MS][round] = cpu_ms(m->pid);
+	m->values[API_KIB][round] = private_kib(m->pid);
+	end(m);
+}
+
+static void measure_load(struct monitor *m, size_t round, bool resumes)
+{
+	char body[1024], text[2048];
+	uint64_t start_ns, request_ns;
+
+	snprintf(body, sizeof(body),
+		 "{\"snapshot_path\": \"%s\", \"mem_backend\": {\"backend_type\": \"File\", \"backend_path\": \"%s\"}, "
+		 "\"resume_vm\": %s}",
+		 m->state, m->memory, resumes ? "true" : "false");
+	snprintf(text, sizeof(text),
+		 "PUT /snapshot/load HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+		 "%zu\r\n\r\n%s",
+		 strlen(body), body);
+	start_ns = start(m);
+	connect_to(m);
+	request_ns = clock_now_ns();
+	request(m, text, "204");
+	m->values[LOAD_MS][round] = ms_since(request_ns);
+	m->values[LOADED_MS][round] = ms_since(start_ns);
+	m->values[LOADED_CPU_MS][round] = cpu_ms(m->pid);
+	m->values[LOADED_KIB][round] = private_kib(m->pid);
+	end(m);
+}
+
+int main(int argc, char **argv)
+{
+	static struct monitor ours, theirs;
+	char folder[] = "/tmp/bench-start-XXXXXX";
+	size_t rounds;
+	bool resumes;
+
+	errno = EINVAL;
+	expect(argc == 9, "usage: bench_start ROUNDS run|keep OURS STATE MEMORY THEIRS STATE MEMORY");
+	rounds = strtoul(argv[1], NULL, 10);
+	expect(rounds > 0 && rounds <= MAX_ROUNDS, "rounds");
+	resumes = strcmp(argv[2], "run") == 0;
+	ours = (struct monitor){ .binary = argv[3], .state = argv[4], .memory = argv[5] };
+	theirs = (struct monitor){ .binary = argv[6], .state = argv[7], .memory = argv[8] };
+	expect(mkdtemp(folder) != NULL, folder);
+	snprintf(socket_path, sizeof(socket_path), "%s/sock", folder);
+	for (size_t i = 0; i < rounds; i++) {
+		measure_api(&ours, i);
+		measure_api(&theirs, i);
+		measure_load(&ours, i, resumes);
+		measure_load(&theirs, i, resumes);
+	}
+	unlink(socket_path);
+	rmdir(folder);
+	for (size_t f = 0; f < NUM_FIGURES; f++)
+		report_against(figures[f][0], ours.values[f], "theirs", theirs.values[f], rounds, figures[f][1]);
+	return EXIT_SUCCESS;
+}
