@@ -7,8 +7,9 @@
  *
  * LOAD is "run" or "keep": whether loaded machines are resumed. Prints "name:
  * median unit min max" a line, as bench/run wants it. Each round starts each
- * monitor twice, in turns; both get the same requests in the same bytes, and
- * this program tries to connect every 50 us.
+ * monitor twice, in turns, and every tenth one eight clones of each snapshot,
+ * one after the other, which all stay until the last one runs. Both get the same
+ * requests in the same bytes, and this program tries to connect every 50 us.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -26,10 +27,12 @@
 #include "base/clock.h"
 #include "report.h"
 
-#define MAX_ROUNDS  1001u
-#define CONNECT_US  50u
-#define GUEST_KIB   65536u /* a mapping of that size or more is the guest's */
-#define NUM_FIGURES 7u
+#define MAX_ROUNDS   1001u
+#define CONNECT_US   50u
+#define GUEST_KIB    65536u /* a mapping of that size or more is the guest's */
+#define NUM_FIGURES  7u
+#define NUM_CLONES   8u
+#define CLONES_EVERY 10u /* rounds */
 
 enum figure { API_MS, API_CPU_MS, API_KIB, LOADED_MS, LOADED_CPU_MS, LOAD_MS, LOADED_KIB };
 
@@ -49,6 +52,7 @@ struct monitor {
 	pid_t pid;
 	int fd; /* connected */
 	double values[NUM_FIGURES][MAX_ROUNDS];
+	double clones_per_s[MAX_ROUNDS / CLONES_EVERY + 1];
 };
 
 static char socket_path[64];
@@ -78,10 +82,10 @@ static uint64_t start(struct monitor *m)
 	return start_ns;
 }
 
-static void end(struct monitor *m)
+static void end(pid_t pid, int fd)
 {
-	close(m->fd);
-	expect(kill(m->pid, SIGKILL) == 0 && waitpid(m->pid, NULL, 0) == m->pid, "the end of a monitor");
+	close(fd);
+	expect(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid, "the end of a monitor");
 }
 
 static void connect_to(struct monitor *m)
@@ -174,13 +178,12 @@ static void measure_api(struct monitor *m, size_t round)
 	m->values[API_MS][round] = ms_since(start_ns);
 	m->values[API_CPU_MS][round] = cpu_ms(m->pid);
 	m->values[API_KIB][round] = private_kib(m->pid);
-	end(m);
+	end(m->pid, m->fd);
 }
 
-static void measure_load(struct monitor *m, size_t round, bool resumes)
+static void load(const struct monitor *m, bool resumes)
 {
 	char body[1024], text[2048];
-	uint64_t start_ns, request_ns;
 
 	snprintf(body, sizeof(body),
 		 "{\"snapshot_path\": \"%s\", \"mem_backend\": {\"backend_type\": \"File\", \"backend_path\": \"%s\"}, "
@@ -190,15 +193,41 @@ static void measure_load(struct monitor *m, size_t round, bool resumes)
 		 "PUT /snapshot/load HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
 		 "%zu\r\n\r\n%s",
 		 strlen(body), body);
-	start_ns = start(m);
+	request(m, text, "204");
+}
+
+static void measure_load(struct monitor *m, size_t round, bool resumes)
+{
+	uint64_t start_ns = start(m), request_ns;
+
 	connect_to(m);
 	request_ns = clock_now_ns();
-	request(m, text, "204");
+	load(m, resumes);
 	m->values[LOAD_MS][round] = ms_since(request_ns);
 	m->values[LOADED_MS][round] = ms_since(start_ns);
 	m->values[LOADED_CPU_MS][round] = cpu_ms(m->pid);
 	m->values[LOADED_KIB][round] = private_kib(m->pid);
-	end(m);
+	end(m->pid, m->fd);
+}
+
+static void measure_clones(struct monitor *m, size_t round, bool resumes)
+{
+	struct {
+		pid_t pid;
+		int fd;
+	} clones[NUM_CLONES];
+	uint64_t start_ns = clock_now_ns();
+
+	for (unsigned int i = 0; i < NUM_CLONES; i++) {
+		start(m);
+		connect_to(m);
+		load(m, resumes);
+		clones[i].pid = m->pid;
+		clones[i].fd = m->fd;
+	}
+	m->clones_per_s[round] = NUM_CLONES * 1000 / ms_since(start_ns);
+	for (unsigned int i = 0; i < NUM_CLONES; i++)
+		end(clones[i].pid, clones[i].fd);
 }
 
 int main(int argc, char **argv)
@@ -222,10 +251,16 @@ int main(int argc, char **argv)
 		measure_api(&theirs, i);
 		measure_load(&ours, i, resumes);
 		measure_load(&theirs, i, resumes);
+		if (i % CLONES_EVERY == 0) {
+			measure_clones(&ours, i / CLONES_EVERY, resumes);
+			measure_clones(&theirs, i / CLONES_EVERY, resumes);
+		}
 	}
 	unlink(socket_path);
 	rmdir(folder);
 	for (size_t f = 0; f < NUM_FIGURES; f++)
 		report_against(figures[f][0], ours.values[f], "theirs", theirs.values[f], rounds, figures[f][1]);
+	report_against("clones a second", ours.clones_per_s, "theirs", theirs.clones_per_s,
+		       (rounds - 1) / CLONES_EVERY + 1, "1/s");
 	return EXIT_SUCCESS;
 }
