@@ -34,6 +34,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/terminal.h"
+#include "base/thread.h"
 #include "sandbox/asan.h"
 #include "sandbox/crash.h"
 #include "sandbox/sandbox.h"
@@ -629,6 +630,24 @@ static void overflow(const void *arg)
 	_exit(use_up_stack(1 << 20) ? 1 : 0);
 }
 
+static void *overflow_thread(void *arg)
+{
+	struct err e;
+
+	if (sandbox_enter(SANDBOX_VCPU, &e) == 0)
+		overflow(arg);
+	return NULL;
+}
+
+static void overflow_in_a_thread(const void *arg)
+{
+	struct thread thread;
+
+	(void)arg;
+	if (thread_start(&thread, 256 * 1024, overflow_thread, NULL) == 0)
+		pthread_join(thread.id, NULL);
+}
+
 static void faults_are_reported_under_a_filter_and_without_a_stack(void **state)
 {
 	int fd = open(tmpdir_file(&dir, "empty"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -642,6 +661,8 @@ static void faults_are_reported_under_a_filter_and_without_a_stack(void **state)
 	assert_exit(run_child(VCPU, touch, beyond_file), CRASH_EXIT_SIGBUS, "SIGBUS");
 	assert_non_null(strstr(log_text(), "intercepting signal 7, code 2.\n"));
 	assert_exit(run_child(VCPU, overflow, NULL), CRASH_EXIT_SIGSEGV, "stack overflow");
+	assert_exit(run_child(SETUP, overflow_in_a_thread, NULL), CRASH_EXIT_SIGSEGV, "stack overflow in a thread");
+	assert_non_null(strstr(log_text(), "intercepting signal 11, code "));
 	munmap(beyond_file, 4096);
 	munmap(no_access, 4096);
 	close(fd);
