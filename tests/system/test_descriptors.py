@@ -18,7 +18,7 @@ import time
 import pytest
 
 from conftest import BINARY, ROOT
-from snapsafe import Api, is_emulated
+from snapsafe import Api, is_emulated, proc
 
 FLOOD = os.environ.get("SNAPSAFE_FLOOD", str(ROOT / "build" / "unit-gcc" / "tests" / "payload" / "guest_flood"))
 WITHIN = 1.0  # s; each answer
@@ -313,7 +313,7 @@ def test_a_job_that_comes_to_the_foreground_has_the_terminal(tmp_path):
         shell.background()
         time.sleep(0.5)
         api.pause()
-        job = int(subprocess.run(["pgrep", "-P", str(shell.pid)], capture_output=True, text=True, check=True).stdout)
+        [job] = proc.children(shell.pid)
         os.kill(job, signal.SIGTERM)  # from the background: it must not be stopped when it puts the terminal right
         assert os.waitstatus_to_exitcode(os.waitpid(shell.pid, 0)[1]) == -signal.SIGTERM & 0xff
     finally:

@@ -17,6 +17,11 @@ def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
+def children(pid):
+    """Processes that its main thread has started."""
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _each(folder, look):
     """look(path) of each entry; one that goes away meanwhile is not there."""
     found = []
