@@ -5,7 +5,9 @@ Snapshot files that are damaged, forged, cut, in the way or full: always a sente
 SNAPSAFE_TEST_MUTATIONS (default 300) and SNAPSAFE_TEST_KILLS (default 8) are the numbers of rounds, SNAPSAFE_TEST_SEED
 (default 1) chooses them; tests/long has the long forms.
 """
+import contextlib
 import ctypes
+import functools
 import http.client
 import json
 import os
@@ -16,20 +18,18 @@ import signal
 import socket
 import struct
 import subprocess
-import threading
 import time
 
 import pytest
 
 import snapshot_file
 from conftest import BINARY, BOOT_ARGS, Snapshot, mapped_counter, wait_handled
+from kills import KILLS, SEED, kill_while, moments
 from snapsafe import Monitor, proc
 from snapsafe.console import ConsoleTimeout
 from snapsafe.patience import Deadline
 
 MUTATIONS = int(os.environ.get("SNAPSAFE_TEST_MUTATIONS", 300))
-KILLS = int(os.environ.get("SNAPSAFE_TEST_KILLS", 8))
-SEED = int(os.environ.get("SNAPSAFE_TEST_SEED", 1))
 PLACES = 64
 
 # What docs/snapshot-format.md names: the guest ended by itself, KVM could not run it, its memory is gone.
@@ -373,30 +373,28 @@ def test_the_pair_on_disk_loads_after_every_kill(good, copy, kind):
     first one is not killed but measured, the last one only looks, and the one before it is killed when it has succeeded.
     Generations tell which pair was loaded.
     """
-    rng = random.Random(SEED)
     generations = [0]  # in the pair on disk
-    longest = None
-    for kill in range(KILLS + 3):
+
+    @contextlib.contextmanager
+    def loaded():
         with Monitor(binary=BINARY) as m:
             m.wait_api()
             m.api.load(copy.state, copy.mem)
             wait_handled(m, 1)
             generations.append(mapped_counter(m) - 1)
             assert generations[-1] - generations[-2] in (0, 1), generations
-            if kill == KILLS + 2:
-                break
             m.api.pause()
-            start = time.monotonic()
-            if longest is None:
-                create(m, copy, kind)
-                longest = time.monotonic() - start
-                continue
-            request = threading.Thread(target=create_quietly, args=(m, copy, kind))
-            request.start()
-            request.join(longest * 1.2 * (kill - 1 + rng.random()) / KILLS if kill <= KILLS else None)
-            m.process.send_signal(signal.SIGKILL)
-            assert m.process.wait() == -signal.SIGKILL
-            request.join()
+            yield m
+
+    with loaded() as m:
+        start = time.monotonic()
+        create(m, copy, kind)
+        longest = time.monotonic() - start
+    for seconds in [*moments(longest), None]:
+        with loaded() as m:
+            kill_while(m, functools.partial(create, m, copy, kind), seconds)
+    with loaded():
+        pass
     assert generations[-1] == generations[-2] + 1, "the last process had its answer before it was killed"
     assert sorted(os.listdir(copy.state.parent)) == ["mem", "state"]
     print(f"{KILLS} kills, generations {generations}")
@@ -405,13 +403,6 @@ def test_the_pair_on_disk_loads_after_every_kill(good, copy, kind):
 def create(m, snapshot, kind):
     m.api.put("/snapshot/create", {"snapshot_type": kind, "snapshot_path": str(snapshot.state),
                                    "mem_file_path": str(snapshot.mem)})
-
-
-def create_quietly(m, snapshot, kind):
-    try:
-        create(m, snapshot, kind)
-    except (OSError, http.client.HTTPException):
-        pass
 
 
 def test_the_pair_on_disk_loads_after_every_full_disk(good, tmp_path):

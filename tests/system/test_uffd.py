@@ -3,6 +3,7 @@
 Memory that a page-fault handler has (mem_backend Uffd). The handler is a process of its own that does what Firecracker's
 documentation says (page_handler.py). No guest has to run for most of it: what changes here is what the monitor writes.
 """
+import itertools
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import time
 import pytest
 
 from conftest import BINARY, long_form, wait_handled
+from kills import kill_while, moments
 from numbered_pages import PAGE, number_pages
 from page_handler import PageHandler
 from snapsafe import Monitor, proc
@@ -157,6 +159,35 @@ def test_a_diff_lies_on_what_the_handler_has(monitor, process, pair, handle, tmp
     backend = {"backend_type": "File", "backend_path": str(tmp_path / "diff.mem"), "layers": [str(pair / "mem")]}
     m.api.put("/snapshot/load", {"snapshot_path": str(tmp_path / "diff.state"), "mem_backend": backend})
     assert set(differences(save(m, tmp_path, "merged"), whole)) <= OWN | {RECORD - PAGE}
+
+
+def test_the_pair_on_disk_loads_after_every_kill(pair, tmp_path):
+    """Machines that have their pages from a handler are killed while they write over a pair."""
+    disk, times, numbers = tmp_path / "disk", [], itertools.count()
+    disk.mkdir()
+
+    def write(act):
+        with PageHandler(tmp_path, pair / "mem", name=f"handler{next(numbers)}") as h, Monitor(binary=BINARY) as m:
+            m.wait_api()
+            assert load(m, pair, h.path)[0] == 204
+            act(m)
+
+    def loads():
+        with Monitor(binary=BINARY) as m:
+            m.wait_api()
+            m.api.load(disk / "x.state", disk / "x.mem", True)
+
+    def timed(m):
+        start = time.monotonic()
+        save(m, disk, "x")
+        times.append(time.monotonic() - start)
+
+    write(timed)
+    for seconds in [*moments(*times), None]:
+        write(lambda m, seconds=seconds: kill_while(m, lambda: save(m, disk, "x"), seconds))
+        loads()
+        assert set(differences((disk / "x.mem").read_bytes(), (pair / "mem").read_bytes())) <= OWN
+    assert sorted(os.listdir(disk)) == ["x.mem", "x.state"]
 
 
 def test_the_api_answers_while_the_handler_thinks(process, pair, handle):

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from conftest import BINARY, machine_config, wait_handled
+from kills import kill_while, moments
 from numbered_pages import PAGE, number_pages
 from snapshot_file import checksum, sealed
 from snapsafe import Monitor
@@ -169,6 +170,31 @@ def test_a_process_that_ends_writes_nothing(pair, process):
     process.api.resume()
     process.stop()
     assert not list(pair.glob("*working-set*"))
+
+
+def test_the_file_is_whole_after_every_kill(pair):
+    def record(act):
+        with Monitor(binary=BINARY) as m:
+            m.wait_api()
+            assert load(m, pair, working_set="Record")[0] == 204
+            act(m)
+
+    def write(m):
+        m.api.pause()
+        while "runs were recorded" not in m.stderr() and m.process.poll() is None:
+            time.sleep(0.002)
+
+    def timed(m):
+        start = time.monotonic()
+        write(m)
+        times.append(time.monotonic() - start)
+
+    times = []
+    record(timed)
+    for seconds in [*moments(*times), None]:
+        record(lambda m, seconds=seconds: kill_while(m, lambda: write(m), seconds))
+        assert read_runs(default(pair))[0] == memory_id(pair)
+    assert sorted(os.listdir(pair)) == ["mem", "mem.working-set", "state"]
 
 
 def test_a_recording_replaces_a_working_set_and_nothing_else(pair, process, monitor):
