@@ -147,9 +147,13 @@ guest_update()
 	fi
 	say "updating the package lists of Debian $guest_codename"
 	guest_apt apt-get update -qq >&2 && return
-	grep -q "# guessed$" "$guest_lists/sources.list" || die "apt-get update for Debian $guest_codename failed"
-	sed -i '/# guessed$/d' "$guest_lists/sources.list"
-	guest_apt apt-get update -qq >&2 || die "apt-get update for Debian $guest_codename failed"
+	# Without what was guessed, if that is it: a network that is down is no reason to forget it.
+	sed -i.guessed '/# guessed$/d' "$guest_lists/sources.list"
+	if ! guest_apt apt-get update -qq >&2; then
+		mv "$guest_lists/sources.list.guessed" "$guest_lists/sources.list"
+		die "apt-get update for Debian $guest_codename failed"
+	fi
+	rm "$guest_lists/sources.list.guessed"
 }
 
 guest_update_if_unknown() # PACKAGE
