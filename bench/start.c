@@ -3,13 +3,13 @@
  * What a monitor's process costs, against another monitor that takes the same
  * requests: until its API answers, and until a snapshot is loaded.
  *
- * Usage: bench_start ROUNDS LOAD OURS STATE MEMORY THEIRS STATE MEMORY
+ * Usage: bench_start ROUNDS OURS STATE MEMORY THEIRS STATE MEMORY
  *
- * LOAD is "run" or "keep": whether loaded machines are resumed. Prints "name:
- * median unit min max" a line, as bench/run wants it. Each round starts each
- * monitor twice, in turns, and every tenth one eight clones of each snapshot,
- * one after the other, which all stay until the last one runs. Both get the same
- * requests in the same bytes, and this program tries to connect every 50 us.
+ * Prints "name: median unit min max" a line, as bench/run wants it. Each round
+ * starts each monitor twice, in turns, and every tenth one eight clones of each
+ * snapshot, one after the other, which all stay until the last one runs. Both
+ * get the same requests in the same bytes, and this program tries to connect
+ * every 50 us.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -30,11 +30,10 @@
 #define MAX_ROUNDS   1001u
 #define CONNECT_US   50u
 #define GUEST_KIB    65536u /* a mapping of that size or more is the guest's */
-#define NUM_FIGURES  7u
 #define NUM_CLONES   8u
 #define CLONES_EVERY 10u /* rounds */
 
-enum figure { API_MS, API_CPU_MS, API_KIB, LOADED_MS, LOADED_CPU_MS, LOAD_MS, LOADED_KIB };
+enum figure { API_MS, API_CPU_MS, API_KIB, LOADED_MS, LOADED_CPU_MS, LOAD_MS, LOADED_KIB, NUM_FIGURES };
 
 static const char *const figures[NUM_FIGURES][2] = {
 	[API_MS] = { "exec to the API's first answer", "ms" },
@@ -181,14 +180,14 @@ static void measure_api(struct monitor *m, size_t round)
 	end(m->pid, m->fd);
 }
 
-static void load(const struct monitor *m, bool resumes)
+static void load(const struct monitor *m)
 {
 	char body[1024], text[2048];
 
 	snprintf(body, sizeof(body),
 		 "{\"snapshot_path\": \"%s\", \"mem_backend\": {\"backend_type\": \"File\", \"backend_path\": \"%s\"}, "
-		 "\"resume_vm\": %s}",
-		 m->state, m->memory, resumes ? "true" : "false");
+		 "\"resume_vm\": true}",
+		 m->state, m->memory);
 	snprintf(text, sizeof(text),
 		 "PUT /snapshot/load HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
 		 "%zu\r\n\r\n%s",
@@ -196,13 +195,13 @@ static void load(const struct monitor *m, bool resumes)
 	request(m, text, "204");
 }
 
-static void measure_load(struct monitor *m, size_t round, bool resumes)
+static void measure_load(struct monitor *m, size_t round)
 {
 	uint64_t start_ns = start(m), request_ns;
 
 	connect_to(m);
 	request_ns = clock_now_ns();
-	load(m, resumes);
+	load(m);
 	m->values[LOAD_MS][round] = ms_since(request_ns);
 	m->values[LOADED_MS][round] = ms_since(start_ns);
 	m->values[LOADED_CPU_MS][round] = cpu_ms(m->pid);
@@ -210,7 +209,7 @@ static void measure_load(struct monitor *m, size_t round, bool resumes)
 	end(m->pid, m->fd);
 }
 
-static void measure_clones(struct monitor *m, size_t round, bool resumes)
+static void measure_clones(struct monitor *m, size_t round)
 {
 	struct {
 		pid_t pid;
@@ -221,7 +220,7 @@ static void measure_clones(struct monitor *m, size_t round, bool resumes)
 	for (unsigned int i = 0; i < NUM_CLONES; i++) {
 		start(m);
 		connect_to(m);
-		load(m, resumes);
+		load(m);
 		clones[i].pid = m->pid;
 		clones[i].fd = m->fd;
 	}
@@ -235,25 +234,23 @@ int main(int argc, char **argv)
 	static struct monitor ours, theirs;
 	char folder[] = "/tmp/bench-start-XXXXXX";
 	size_t rounds;
-	bool resumes;
 
 	errno = EINVAL;
-	expect(argc == 9, "usage: bench_start ROUNDS run|keep OURS STATE MEMORY THEIRS STATE MEMORY");
+	expect(argc == 8, "usage: bench_start ROUNDS OURS STATE MEMORY THEIRS STATE MEMORY");
 	rounds = strtoul(argv[1], NULL, 10);
 	expect(rounds > 0 && rounds <= MAX_ROUNDS, "rounds");
-	resumes = strcmp(argv[2], "run") == 0;
-	ours = (struct monitor){ .binary = argv[3], .state = argv[4], .memory = argv[5] };
-	theirs = (struct monitor){ .binary = argv[6], .state = argv[7], .memory = argv[8] };
+	ours = (struct monitor){ .binary = argv[2], .state = argv[3], .memory = argv[4] };
+	theirs = (struct monitor){ .binary = argv[5], .state = argv[6], .memory = argv[7] };
 	expect(mkdtemp(folder) != NULL, folder);
 	snprintf(socket_path, sizeof(socket_path), "%s/sock", folder);
 	for (size_t i = 0; i < rounds; i++) {
 		measure_api(&ours, i);
 		measure_api(&theirs, i);
-		measure_load(&ours, i, resumes);
-		measure_load(&theirs, i, resumes);
+		measure_load(&ours, i);
+		measure_load(&theirs, i);
 		if (i % CLONES_EVERY == 0) {
-			measure_clones(&ours, i / CLONES_EVERY, resumes);
-			measure_clones(&theirs, i / CLONES_EVERY, resumes);
+			measure_clones(&ours, i / CLONES_EVERY);
+			measure_clones(&theirs, i / CLONES_EVERY);
 		}
 	}
 	unlink(socket_path);
