@@ -35,10 +35,10 @@ static bool kernel_repeats, fork_clones, wipe_unsupported, vdso;
 static int kernel_error;
 static _Atomic uint64_t kernel_calls, vdso_calls, seconds_passed;
 
-/* The page with the number of the process, from before main(); the last pool. */
+/* The page with the number of the process, from before main(); the last pool, which threads may make at the same time. */
 static struct {
-	void *start;
-	size_t len;
+	void *_Atomic start;
+	_Atomic size_t len;
 } process_memory, secret_memory;
 
 void fake_page_init(struct fake_page *fake)
@@ -142,11 +142,14 @@ void *sns_sys_map_wiped(size_t len)
 
 void *sns_sys_map_secret(size_t len)
 {
+	void *p;
+
 	if (wipe_unsupported)
 		return NULL;
-	secret_memory.start = fork_clones ? map_kept(len) : real_map_secret(len);
+	p = fork_clones ? map_kept(len) : real_map_secret(len);
+	secret_memory.start = p;
 	secret_memory.len = len;
-	return secret_memory.start;
+	return p; /* not the last pool: another thread's may be that by now */
 }
 
 size_t fake_secret_pages(void)

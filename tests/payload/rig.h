@@ -35,9 +35,9 @@ struct rig {
 	struct counters mmio;
 	char text[4096]; /* what the guest has printed; NUL-terminated */
 	size_t text_len;
-	bool has_reset; /* by the reset port */
-	sem_t *hold;	/* not NULL: a write to the console waits for it, as for a disk that does not answer */
-	sem_t event;	/* posted at each line, reset and exit */
+	bool has_reset;	     /* by the reset port */
+	sem_t *_Atomic hold; /* not NULL: a write to the console waits for it, as for a disk that does not answer */
+	sem_t event;	     /* posted at each line, reset and exit */
 	_Atomic int exits;
 	enum vm_exit exit_why;
 };

@@ -28,10 +28,11 @@ static void device_free_nothing(struct device *dev)
 static void console_write(struct device *dev, uint64_t offset, const void *data, unsigned int len)
 {
 	struct rig *rig = container_of(dev, struct rig, console);
+	sem_t *hold = rig->hold; /* once: it may be NULL by the time that a kick has been slept through */
 
-	if (rig->hold) {
+	if (hold) {
 		sem_post(&rig->event);
-		while (sem_wait(rig->hold) < 0) /* nothing gets it out of there */
+		while (sem_wait(hold) < 0) /* nothing gets it out of there */
 			;
 	}
 	if (offset != 0 || len != 1)
