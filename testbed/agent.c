@@ -36,7 +36,7 @@ struct strings {
 
 static int port_fd = -1; /* for poll(); frames go through port.c */
 static struct strings arguments, variables;
-static char *folder;
+static char *directory;
 static bool want_terminal;
 static struct winsize window;
 
@@ -86,8 +86,8 @@ static void receive_task(void)
 		case FRAME_CLOCK:
 			clock_set(data);
 			break;
-		case FRAME_FOLDER:
-			folder = data;
+		case FRAME_DIRECTORY:
+			directory = data;
 			continue;
 		case FRAME_SCRATCH:
 			setup_scratch(data);
@@ -331,8 +331,8 @@ int main(void)
 	setup_kvm();
 	setup_processors();
 	receive_task();
-	if (chdir(folder ? folder : "/") < 0)
-		agent_fail("cannot enter the folder %s: %s", folder, strerror(errno));
+	if (chdir(directory ? directory : "/") < 0)
+		agent_fail("cannot enter the directory %s: %s", directory, strerror(errno));
 
 	beat_fd = beat_start();
 	signal(SIGPIPE, SIG_DFL); /* for the command */

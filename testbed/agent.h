@@ -11,12 +11,12 @@
  */
 enum frame {
 	/* from the host, before the command starts */
-	FRAME_CLOCK = 'T',    /* "seconds nanoseconds" of the wall clock */
-	FRAME_FOLDER = 'D',   /* working directory */
-	FRAME_SCRATCH = 'S',  /* where the scratch share is mounted */
-	FRAME_ARGUMENT = 'A', /* one a frame */
-	FRAME_VARIABLE = 'E', /* NAME=VALUE, one a frame */
-	FRAME_TERMINAL = 'P', /* the command gets a terminal */
+	FRAME_CLOCK = 'T',     /* "seconds nanoseconds" of the wall clock */
+	FRAME_DIRECTORY = 'D', /* working directory */
+	FRAME_SCRATCH = 'S',   /* where the scratch share is mounted */
+	FRAME_ARGUMENT = 'A',  /* one a frame */
+	FRAME_VARIABLE = 'E',  /* NAME=VALUE, one a frame */
+	FRAME_TERMINAL = 'P',  /* the command gets a terminal */
 	FRAME_GO = 'G',
 	/* from the host, at any time */
 	FRAME_WINDOW = 'W', /* "rows columns" */

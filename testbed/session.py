@@ -3,7 +3,7 @@
 command's streams. testbed/run is its only caller; testbed/agent.c is the other
 end and describes the frames.
 
-    session.py FOLDER MEMORY_MIB CPUS LIMIT_S SCRATCH COMMAND...
+    session.py DIRECTORY MEMORY_MIB CPUS LIMIT_S SCRATCH COMMAND...
 """
 
 import ctypes
@@ -49,7 +49,7 @@ def die_with_parent():
 
 
 def share(tag, path, access):
-    """qemu's arguments for a folder that the machine sees by 9p."""
+    """qemu's arguments for a directory that the machine sees by 9p."""
     path = path.replace(",", ",,")
     return ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{access}",
             "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
@@ -58,9 +58,9 @@ def share(tag, path, access):
 class Machine:
     """The qemu process and our socket to the agent in it."""
 
-    def __init__(self, folder, memory_mib, cpus, scratch):
+    def __init__(self, directory, memory_mib, cpus, scratch):
         # Appended to by qemu and by the machine's console; it has no name, so it is never left behind.
-        self.log = tempfile.TemporaryFile("a+b", dir=folder)
+        self.log = tempfile.TemporaryFile("a+b", dir=directory)
         self.sock, theirs = socket.socketpair()
         self.sock.setblocking(False)
         # The first processor is not the command's (setup_processors() in setup.c).
@@ -69,7 +69,7 @@ class Machine:
         argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi",
                 "-cpu", "max,la57=off", "-smp", str(int(cpus) + 1), "-m", memory_mib,
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-kernel", f"{folder}/vmlinux", "-initrd", f"{folder}/initramfs",
+                "-kernel", f"{directory}/vmlinux", "-initrd", f"{directory}/initramfs",
                 "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable maxcpus=1",
                 "-chardev", f"file,id=console,path=/dev/fd/{self.log.fileno()},append=on",
                 "-serial", "chardev:console",
@@ -227,11 +227,11 @@ def say(text):
     print(f"testbed/run: {text}", file=sys.stderr, flush=True)
 
 
-def run_in_machine(folder, memory_mib, cpus, limit, scratch, command):
+def run_in_machine(directory, memory_mib, cpus, limit, scratch, command):
     deadline = Deadline(limit) if limit else None
     os.environ[VARIABLE] = f"{slowness():.2f}"
     terminal = os.isatty(0) and os.isatty(1)
-    machine = Machine(folder, memory_mib, cpus, scratch)
+    machine = Machine(directory, memory_mib, cpus, scratch)
     saved = termios.tcgetattr(0) if terminal else None
     try:
         session = Session(machine, command, scratch, terminal)
@@ -256,11 +256,11 @@ def interrupted(number, _frame):
 
 
 def main(argv):
-    folder, memory_mib, cpus, limit, scratch = argv[1:6]
+    directory, memory_mib, cpus, limit, scratch = argv[1:6]
     for number in ENDING_SIGNALS:
         signal.signal(number, interrupted)
     try:
-        return run_in_machine(folder, memory_mib, cpus, int(limit), scratch, argv[6:])
+        return run_in_machine(directory, memory_mib, cpus, int(limit), scratch, argv[6:])
     except NotRun as why:
         say(why)
         return EXIT_NOT_RUN

@@ -115,14 +115,14 @@ static void setup_limits(void)
 
 /*
  * The overlay's writable layer and /dev/shm are in memory, as much as is used.
- * /tmp is the host's as any other folder: visible, and written to in memory.
+ * /tmp is the host's as any other directory: visible, and written to in memory.
  */
 void setup_root(void)
 {
 	make_mount("hostroot", "/lower", "9p", MS_RDONLY, ROOT_OPTIONS);
 	make_mount("tmpfs", "/upper", "tmpfs", 0, "mode=755,size=75%");
 	if (mkdir("/upper/data", 0755) < 0 || mkdir("/upper/work", 0755) < 0)
-		agent_fail("cannot make the overlay's folders: %s", strerror(errno));
+		agent_fail("cannot make the overlay's directories: %s", strerror(errno));
 	make_mount("overlay", "/root", "overlay", 0, "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
 	if (chdir("/root") < 0)
 		agent_fail("cannot enter the new root: %s", strerror(errno));

@@ -174,7 +174,7 @@ apt_depends() # META PATTERN
 	printf '%s\n' "$found"
 }
 
-# Fetch a package of Debian 12 and unpack it into build/cache/PACKAGE, nothing is installed. Prints the folder.
+# Fetch a package of Debian 12 and unpack it into build/cache/PACKAGE, nothing is installed. Prints the directory.
 deb_unpack() # PACKAGE
 {
 	local out=$SNAPSAFE_CACHE/$1 work
@@ -197,7 +197,7 @@ deb_unpack() # PACKAGE
 	printf '%s\n' "$out"
 }
 
-deb_download() # PACKAGE FOLDER
+deb_download() # PACKAGE DIRECTORY
 (
 	cd "$2" || return
 	[ -v guest_apt_options ] || set_guest_apt_options

@@ -109,12 +109,12 @@ def main():
     parser.add_argument("--interactive", action="store_true")
     args = parser.parse_args()
     config, what = KERNELS[args.kernel]
-    # Snapshot files go to a folder of their own, under the names that the commands show; links lead back to the rest.
+    # Snapshot files go to a directory of their own, under the names that the commands show; links lead back to the rest.
     root = os.getcwd()
-    with tempfile.TemporaryDirectory(prefix="snapsafe-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="snapsafe-demo-") as directory:
         for name in ("bin", "build", "share"):
-            os.symlink(os.path.join(root, name), os.path.join(folder, name))
-        os.chdir(folder)
+            os.symlink(os.path.join(root, name), os.path.join(directory, name))
+        os.chdir(directory)
         try:
             if args.network:
                 demo_network.demonstrate(config, what)

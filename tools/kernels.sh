@@ -36,7 +36,7 @@ patches_of() # VERSION
 }
 
 # Where image/build-kernel works: 6.1 was first.
-patched_kernel_folder() # VERSION
+patched_kernel_directory() # VERSION
 {
 	case $1 in
 	6.1) printf '%s\n' "$SNAPSAFE_BUILD/kernel" ;;

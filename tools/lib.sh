@@ -16,11 +16,11 @@ PATH=$PATH:/usr/sbin:/sbin
 # On stderr, with the name of the script as a person types it: testbed/run.
 say()
 {
-	local folder
+	local directory
 
-	folder=$(cd "${0%/*}" 2>/dev/null && pwd -P)
-	folder=${folder#"$SNAPSAFE_ROOT"}
-	printf '%s: %s\n' "${folder:+${folder#/}/}${0##*/}" "$*" >&2
+	directory=$(cd "${0%/*}" 2>/dev/null && pwd -P)
+	directory=${directory#"$SNAPSAFE_ROOT"}
+	printf '%s: %s\n' "${directory:+${directory#/}/}${0##*/}" "$*" >&2
 }
 
 die()
@@ -71,7 +71,7 @@ as_root()
 	fi
 }
 
-# The folder OUT is rebuilt only if the text on stdin differs from the one it was built from.
+# The directory OUT is rebuilt only if the text on stdin differs from the one it was built from.
 # Usage: stamp_matches FILE <<<"$inputs" || { build; stamp_write FILE <<<"$inputs"; }
 stamp_matches()
 {
@@ -84,15 +84,15 @@ stamp_write()
 	mv "$1.tmp.$$" "$1"
 }
 
-# One builder at a time in this folder; the lock goes when the calling shell ends.
-lock_folder()
+# One builder at a time in this directory; the lock goes when the calling shell ends.
+lock_directory()
 {
 	mkdir -p "$1"
 	exec {snapsafe_lock_fd}>"$1/.lock"
 	flock "$snapsafe_lock_fd"
 }
 
-unlock_folder()
+unlock_directory()
 {
 	exec {snapsafe_lock_fd}>&-
 }
@@ -125,8 +125,8 @@ module_files() # TREE RELEASE NAME
 	awk '$1 == "insmod" { print $2 }' <<<"$found"
 }
 
-# The folder's content as an initramfs that belongs to root.
-make_initramfs() # FOLDER FILE
+# The directory's content as an initramfs that belongs to root.
+make_initramfs() # DIRECTORY FILE
 {
 	(cd "$1" && find . -print0 | sort -z | cpio --quiet -0 -o -H newc -R 0:0 --reproducible) >"$2"
 }
@@ -168,8 +168,8 @@ kernel_compiler() # HEADERS
 	fi
 }
 
-# Copy a module to a folder; the kernel takes it uncompressed in any case.
-copy_module() # FILE.ko[.xz] FOLDER
+# Copy a module to a directory; the kernel takes it uncompressed in any case.
+copy_module() # FILE.ko[.xz] DIRECTORY
 {
 	local name=${1##*/}
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Whole transfers over read(2) and friends, and careful opening: whatever a
- * client names as a file may be a FIFO, a device or a folder, and must then
+ * client names as a file may be a FIFO, a device or a directory, and must then
  * give a sentence instead of a hang.
  */
 #include "base/fdio.h"
@@ -70,7 +70,7 @@ static const char *file_type_name(mode_t mode)
 {
 	switch (mode & S_IFMT) {
 	case S_IFDIR:
-		return "a folder";
+		return "a directory";
 	case S_IFIFO:
 		return "a FIFO";
 	case S_IFSOCK:
@@ -125,7 +125,7 @@ static int file_open(const char *what, const char *path, int flags, bool device,
 	bool is_device;
 	int r;
 
-	/* A folder refuses write access with EISDIR by itself; a FIFO without reader with ENXIO. */
+	/* A directory refuses write access with EISDIR by itself; a FIFO without reader with ENXIO. */
 	file = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (file < 0) {
 		int errnum = errno;
@@ -189,18 +189,18 @@ int file_read(const char *what, const char *path, size_t max, char **data, size_
 int fsync_parent(const char *path)
 {
 	_cleanup_close_ int fd = -1;
-	char folder[PATH_MAX];
+	char directory[PATH_MAX];
 	const char *slash = strrchr(path, '/');
 	size_t len = slash ? (size_t)(slash - path) : 0;
 
-	if (len >= sizeof(folder))
+	if (len >= sizeof(directory))
 		return -ENAMETOOLONG;
-	memcpy(folder, path, len);
-	folder[len] = '\0';
-	fd = open(!slash ? "." : len == 0 ? "/" : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	memcpy(directory, path, len);
+	directory[len] = '\0';
+	fd = open(!slash ? "." : len == 0 ? "/" : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	/* A file system without a way to sync folders says EINVAL; there is nothing more to be had there. */
+	/* A file system without a way to sync directories says EINVAL; there is nothing more to be had there. */
 	if (fsync(fd) < 0 && errno != EINVAL)
 		return -errno;
 	return 0;

@@ -27,7 +27,7 @@ int fd_size(int fd, uint64_t *size, bool *is_device) must_check;
 /* Reads a whole regular file of at most max bytes; *data is malloc'ed, NUL-terminated beyond *len, the caller frees it. */
 int file_read(const char *what, const char *path, size_t max, char **data, size_t *len, struct err *e) must_check;
 
-/* Makes a rename in the folder of path durable. -errno. */
+/* Makes a rename in the directory of path durable. -errno. */
 int fsync_parent(const char *path) must_check;
 
 #endif

@@ -245,7 +245,7 @@ static void log_put_escaped(struct log_line *line, const char *text)
 	}
 }
 
-/* As seen from the top of the source tree, wherever the build folder is. */
+/* As seen from the top of the source tree, wherever the build directory is. */
 static const char *log_origin(const char *file)
 {
 	const char *host = strstr(file, "host/");

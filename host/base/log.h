@@ -49,7 +49,7 @@ int log_set_path(const char *path, struct err *e) must_check;
 bool log_drain(unsigned int ms);
 void log_set_level(enum log_level level);
 /*
- * From here on only lines from that part of the source are logged: a folder of host/ ("virtio") or a file ("virtio/blk" or
+ * From here on only lines from that part of the source are logged: a directory of host/ ("virtio") or a file ("virtio/blk" or
  * "virtio::blk"), or one of Firecracker's crates: "api_server" (api/), "firecracker" (main.c), "vmm" (the rest). Copied.
  */
 void log_set_module(const char *module);

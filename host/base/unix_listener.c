@@ -2,9 +2,9 @@
 /*
  * A socket file outlives its process, so an existing one says nothing: it is
  * asked by connect(), which a dead socket refuses. Between bind() and listen()
- * a live one refuses as well; a lock on the folder keeps two starting monitors
+ * a live one refuses as well; a lock on the directory keeps two starting monitors
  * from seeing each other in that state. The lock is advisory and given up
- * after a second: a folder that somebody else keeps locked must not stop us.
+ * after a second: a directory that somebody else keeps locked must not stop us.
  */
 #include "base/unix_listener.h"
 
@@ -23,7 +23,7 @@
 #define LISTENER_BACKLOG  128
 #define LISTENER_LOCK_TRY 100 /* times, 10 ms apart */
 
-static int listener_lock_folder(const char *path)
+static int listener_lock_directory(const char *path)
 {
 	char copy[UNIX_PATH_MAX + 1]; /* dirname() writes into it */
 	int fd;
@@ -123,7 +123,7 @@ int unix_listener_open(struct unix_listener *l, const char *what, const char *pa
 	fd = listener_socket(what, path, e);
 	if (fd < 0)
 		return fd;
-	lock = listener_lock_folder(path);
+	lock = listener_lock_directory(path);
 	r = listener_bind_or_replace(fd, what, &addr, e);
 	if (lock >= 0)
 		close(lock);
@@ -153,16 +153,16 @@ int unix_listener_check(const char *what, const char *path, struct err *e)
 	char copy[UNIX_PATH_MAX + 1];
 	struct sockaddr_un addr;
 	int r = listener_address(what, path, &addr, e);
-	const char *folder;
+	const char *directory;
 	struct stat st;
 
 	if (r)
 		return r;
 	snprintf(copy, sizeof(copy), "%s", path);
-	folder = dirname(copy);
-	if (stat(folder, &st) < 0)
-		return err_errno(e, errno, "%s \"%s\": cannot examine the directory \"%s\"", what, path, folder);
+	directory = dirname(copy);
+	if (stat(directory, &st) < 0)
+		return err_errno(e, errno, "%s \"%s\": cannot examine the directory \"%s\"", what, path, directory);
 	if (!S_ISDIR(st.st_mode))
-		return err_set(e, ENOTDIR, "%s \"%s\": \"%s\" is not a directory", what, path, folder);
+		return err_set(e, ENOTDIR, "%s \"%s\": \"%s\" is not a directory", what, path, directory);
 	return listener_check_stale(what, &addr, e);
 }

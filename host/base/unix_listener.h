@@ -26,7 +26,7 @@ int unix_listener_open(struct unix_listener *l, const char *what, const char *pa
 /* Removes the file if it is still ours. */
 void unix_listener_close(struct unix_listener *l);
 
-/* Could it be opened now? The folder is there, and what has the name is nothing or the file of a process that is gone. */
+/* Could it be opened now? The directory is there, and what has the name is nothing or the file of a process that is gone. */
 int unix_listener_check(const char *what, const char *path, struct err *e) must_check;
 
 #endif

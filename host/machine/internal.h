@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of this folder share: the machine's parts and the order in which they are joined. */
+/* What the files of this directory share: the machine's parts and the order in which they are joined. */
 #ifndef MACHINE_INTERNAL_H
 #define MACHINE_INTERNAL_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of this folder share: addresses to regions, bitmaps of a region's pages. */
+/* What the files of this directory share: addresses to regions, bitmaps of a region's pages. */
 #ifndef MEM_INTERNAL_H
 #define MEM_INTERNAL_H
 

@@ -49,7 +49,7 @@ static int drive_examine(const void *config, struct err *e)
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return err_set(e, EINVAL,
 			       "drive \"%s\": path_on_host \"%s\" is %s, it must be a regular file or a block device",
-			       c->drive_id, c->path_on_host, S_ISDIR(st.st_mode) ? "a folder" : "a special file");
+			       c->drive_id, c->path_on_host, S_ISDIR(st.st_mode) ? "a directory" : "a special file");
 	fd = open(c->path_on_host, (c->is_read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, errno, "drive \"%s\": cannot open path_on_host \"%s\" for %s", c->drive_id,

@@ -47,7 +47,7 @@ static const struct field logger_fields[] = {
 	{ "show_log_origin", FIELD_BOOL, 0, FIELD_AT(logger_config, show_log_origin),
 	  FIELD_GIVEN(logger_config, has_show_log_origin), .help = "Show file and line in each line." },
 	{ "module", FIELD_STRING, 0, FIELD_AT(logger_config, module), .min = 1, .max = LOG_MODULE_MAX,
-	  .help = "Only lines from this folder or file of the source, or from this crate of Firecracker's." },
+	  .help = "Only lines from this directory or file of the source, or from this crate of Firecracker's." },
 };
 static const struct field_table logger_table = FIELD_TABLE(logger_config, logger_fields);
 

@@ -74,7 +74,7 @@ static int snapshot_follow_link(char path[PATH_MAX])
 {
 	char target[PATH_MAX];
 	const char *slash = strrchr(path, '/');
-	size_t folder = slash ? (size_t)(slash + 1 - path) : 0;
+	size_t directory = slash ? (size_t)(slash + 1 - path) : 0;
 	ssize_t n = readlink(path, target, sizeof(target));
 
 	if (n < 0)
@@ -82,11 +82,11 @@ static int snapshot_follow_link(char path[PATH_MAX])
 	if (n == 0)
 		return -ENOENT;
 	if (target[0] == '/')
-		folder = 0;
-	if ((size_t)n >= PATH_MAX - folder)
+		directory = 0;
+	if ((size_t)n >= PATH_MAX - directory)
 		return -ENAMETOOLONG;
-	memcpy(path + folder, target, (size_t)n);
-	path[folder + (size_t)n] = '\0';
+	memcpy(path + directory, target, (size_t)n);
+	path[directory + (size_t)n] = '\0';
 	return 0;
 }
 

@@ -97,11 +97,11 @@ static int pair_finish_commit(struct pair *pair, struct err *e)
 {
 	int r;
 
-	r = tmpfile_sync_folder(&pair->state, e);
+	r = tmpfile_sync_directory(&pair->state, e);
 	if (r == 0)
 		r = tmpfile_rename(&pair->mem, e);
 	if (r == 0)
-		r = tmpfile_sync_folder(&pair->mem, e);
+		r = tmpfile_sync_directory(&pair->mem, e);
 	return r;
 }
 
@@ -140,9 +140,9 @@ static int pair_write(struct pair *pair, const struct guest_mem *mem, struct err
 	if (r == 0)
 		r = tmpfile_sync(&pair->state, e);
 	if (r == 0)
-		r = tmpfile_sync_folder(&pair->mem, e);
+		r = tmpfile_sync_directory(&pair->mem, e);
 	if (r == 0)
-		r = tmpfile_sync_folder(&pair->state, e);
+		r = tmpfile_sync_directory(&pair->state, e);
 	return r;
 }
 

@@ -25,7 +25,7 @@ struct snapshot_order {
 /*
  * Writes the pair, with the mode that umask gives less all rights of others: the files hold the guest's secrets. Takes the
  * finished state map, snapshot_chain_save() included, from enc (which stays the caller's). On error nothing that could
- * be loaded before is lost, and temporary files are removed. A full disk, a folder in the way, the same path for both
+ * be loaded before is lost, and temporary files are removed. A full disk, a directory in the way, the same path for both
  * files, another process that is writing the same snapshot: one sentence each. *chain is the new snapshot's.
  *
  * A diff to the name of a memory file that it lies on becomes that file with the diff merged in, as Firecracker does it: all

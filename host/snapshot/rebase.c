@@ -121,7 +121,7 @@ static int rebase_replace(struct rebase *rebase, struct err *e)
 		tmpfile_remove(&rebase->out);
 		return r;
 	}
-	return tmpfile_sync_folder(&rebase->out, e);
+	return tmpfile_sync_directory(&rebase->out, e);
 }
 
 int memfile_rebase(const char *path, const char *diff_path, struct err *e)

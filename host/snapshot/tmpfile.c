@@ -35,7 +35,7 @@ static int tmpfile_check_target(const struct tmpfile *file, struct err *e)
 	if (stat(file->path, &st) < 0)
 		return errno == ENOENT ? 0 : err_errno(e, errno, "cannot examine %s \"%s\"", file->what, file->path);
 	if (S_ISDIR(st.st_mode))
-		return err_set(e, EISDIR, "%s \"%s\" is a folder, it must be a file or not exist", file->what,
+		return err_set(e, EISDIR, "%s \"%s\" is a directory, it must be a file or not exist", file->what,
 			       file->path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, EINVAL, "%s \"%s\" is not a regular file, it must be one or not exist", file->what,
@@ -155,41 +155,41 @@ int tmpfile_sync(struct tmpfile *file, struct err *e)
 	return 0;
 }
 
-int tmpfile_sync_folder(struct tmpfile *file, struct err *e)
+int tmpfile_sync_directory(struct tmpfile *file, struct err *e)
 {
 	int r = fsync_parent(file->path);
 
 	if (r < 0)
-		return err_errno(e, -r, "cannot write the folder of %s \"%s\" to its disk", file->what, file->path);
+		return err_errno(e, -r, "cannot write the directory of %s \"%s\" to its disk", file->what, file->path);
 	return 0;
 }
 
-static int tmpfile_stat_folder(const char *path, struct stat *st, struct err *e)
+static int tmpfile_stat_directory(const char *path, struct stat *st, struct err *e)
 {
-	char folder[PATH_MAX];
+	char directory[PATH_MAX];
 	const char *slash = strrchr(path, '/');
 
 	if (!slash)
-		snprintf(folder, sizeof(folder), ".");
+		snprintf(directory, sizeof(directory), ".");
 	else
-		snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	if (stat(folder, st) < 0)
-		return err_errno(e, errno, "cannot use the folder of \"%s\"", path);
+		snprintf(directory, sizeof(directory), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	if (stat(directory, st) < 0)
+		return err_errno(e, errno, "cannot use the directory of \"%s\"", path);
 	return 0;
 }
 
 int tmpfile_same_name(const char *a, const char *b, bool *same, struct err *e)
 {
-	struct stat folder_a, folder_b;
+	struct stat directory_a, directory_b;
 	int r;
 
-	r = tmpfile_stat_folder(a, &folder_a, e);
+	r = tmpfile_stat_directory(a, &directory_a, e);
 	if (r != 0)
 		return r;
-	r = tmpfile_stat_folder(b, &folder_b, e);
+	r = tmpfile_stat_directory(b, &directory_b, e);
 	if (r != 0)
 		return r;
-	*same = folder_a.st_dev == folder_b.st_dev && folder_a.st_ino == folder_b.st_ino &&
+	*same = directory_a.st_dev == directory_b.st_dev && directory_a.st_ino == directory_b.st_ino &&
 		strcmp(tmpfile_last_name(a), tmpfile_last_name(b)) == 0;
 	return 0;
 }

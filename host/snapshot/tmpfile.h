@@ -33,11 +33,11 @@ void tmpfile_remove(struct tmpfile *file);
 
 /* Gives it its target's name, and closes it. */
 int tmpfile_rename(struct tmpfile *file, struct err *e) must_check;
-/* Makes its contents, or the names in its folder, durable. */
+/* Makes its contents, or the names in its directory, durable. */
 int tmpfile_sync(struct tmpfile *file, struct err *e) must_check;
-int tmpfile_sync_folder(struct tmpfile *file, struct err *e) must_check;
+int tmpfile_sync_directory(struct tmpfile *file, struct err *e) must_check;
 
-/* Is the name a (of file) the same folder entry as the name b (of other)? Both folders exist. */
+/* Is the name a (of file) the same directory entry as the name b (of other)? Both directories exist. */
 int tmpfile_same_name(const char *a, const char *b, bool *same, struct err *e) must_check;
 
 #endif

@@ -26,7 +26,7 @@ extern const size_t num_constructors_of_parts;
 extern const struct constructor constructors_of_machines[];
 extern const size_t num_constructors_of_machines;
 
-/* The current folder is a scratch folder with these files. */
+/* The current directory is a scratch directory with these files. */
 #define KERNEL_FILE	"kernel"
 #define DISK_FILE	"disk"
 #define STATE_FILE	"state"

@@ -64,7 +64,7 @@ const char *failing_calls_name(void)
 /*
  * What the code does without:
  * - madvise: a core dump becomes larger.
- * - flock: the lock on the folder of a socket is advisory (base/unix_listener.c).
+ * - flock: the lock on the directory of a socket is advisory (base/unix_listener.c).
  * - copy_file_range: what cannot be copied in one way is copied in another (snapshot/memfile_write.c).
  * - /proc/self/pagemap: then all of the memory is read (snapshot/pagemap.c).
  * - USERFAULTFD_IOC_NEW: the system call is tried instead.

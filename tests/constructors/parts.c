@@ -328,7 +328,7 @@ MAKE(make_file_contents)
 	return file_read("text", TEXT_FILE, 100, (char **)out, &len, e);
 }
 
-MAKE(make_synced_folder)
+MAKE(make_synced_directory)
 {
 	int r = fsync_parent(TEXT_FILE);
 
@@ -1374,7 +1374,7 @@ const struct constructor constructors_of_parts[] = {
 	PLAIN("file_open_regular", make_open_file, unmake_fd),
 	PLAIN("file_open_storage", make_open_storage, unmake_fd),
 	PLAIN("file_read", make_file_contents, free),
-	PLAIN("fsync_parent", make_synced_folder, NULL),
+	PLAIN("fsync_parent", make_synced_directory, NULL),
 	PLAIN("sandbox_init, crash_init", make_sandbox, NULL),
 	/* What sandbox_custom_load() does after file_read(), which is above. */
 	PLAIN("sandbox_custom_compile, custom_json_parse", make_custom_filters, unmake_custom_filters),
@@ -1412,7 +1412,7 @@ const struct constructor constructors_of_parts[] = {
 	{ "memfile_open", before_pair_is_read, after_pair, make_open_memfile, unmake_fd, NULL, MEMFILE_IS_TRIED_AGAIN,
 	  false },
 	WITH("tmpfile_init, tmpfile_create", NULL, after_tmpfile, make_tmpfile, unmake_tmpfile),
-	/* The lock on the folder is advisory. */
+	/* The lock on the directory is advisory. */
 	{ "unix_listener_open", NULL, NULL, make_socket, unmake_socket, NULL, "open ", false },
 	PLAIN("exec_file_open", make_exec_file, unmake_exec_file),
 	PLAIN("tree_open_base", make_base, unmake_base),
@@ -1440,7 +1440,7 @@ const struct constructor constructors_of_parts[] = {
 	/* Whether there is such an interface it need not know beforehand. */
 	{ "net_new, net_new_over, net_tap_new", before_platform, after_platform, make_net, unmake_vdev, NULL,
 	  "open malloc ", false },
-	/* The lock on the folder is advisory. */
+	/* The lock on the directory is advisory. */
 	{ "vsock_new", before_platform, after_platform, make_vsock, unmake_vdev, NULL, "open ", false },
 	WITH("vsock_add, vsock_stream_open", before_stream, after_stream, make_stream, unmake_stream),
 	ON_PLATFORM("virtio_mmio_new", make_mmio, unmake_device),

@@ -86,8 +86,8 @@ static void write_kernel(void)
 	assert_int_equal(tmpdir_write(KERNEL_FILE, &kernel, sizeof(kernel)), 0);
 }
 
-/* Goes to a folder, with the files that constructors.h names, and a log so that another one takes the place of a descriptor. */
-static void enter_folder(const char *path)
+/* Goes to a directory, with the files that constructors.h names, and a log so that another one takes the place of a descriptor. */
+static void enter_directory(const char *path)
 {
 	static const char disk[1 << 16];
 	static const char text[] = "some text\n";
@@ -230,7 +230,7 @@ static int setup(void **state)
 		return -1;
 	failing_calls_init();
 	log_set_level(LOG_LEVEL_OFF);
-	enter_folder(dir.path);
+	enter_directory(dir.path);
 	return 0;
 }
 

@@ -19,7 +19,7 @@
 #define SERVER_PORT 1u /* of the host */
 #define RX_LEN	    4096u
 
-static char folder[] = "/tmp/snapsafe-fuzz-XXXXXX";
+static char directory[] = "/tmp/snapsafe-fuzz-XXXXXX";
 static char uds_path[64], server_path[80];
 
 /* Of the input that runs. */
@@ -27,18 +27,18 @@ static int fds[NUM_FDS];
 static int server;
 static struct sockaddr_un addr;
 
-static void remove_folder(void)
+static void remove_directory(void)
 {
-	rmdir(folder);
+	rmdir(directory);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	fuzz_expect(mkdtemp(folder));
-	atexit(remove_folder);
-	snprintf(uds_path, sizeof(uds_path), "%s/v", folder);
+	fuzz_expect(mkdtemp(directory));
+	atexit(remove_directory);
+	snprintf(uds_path, sizeof(uds_path), "%s/v", directory);
 	snprintf(server_path, sizeof(server_path), "%s_%u", uds_path, SERVER_PORT);
 	return 0;
 }

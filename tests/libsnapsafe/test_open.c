@@ -16,14 +16,14 @@
 #include "snapsafe_inline.h"
 #include "vmclock_page.h"
 
-static char folder[] = "/tmp/snapsafe-test-XXXXXX";
+static char directory[] = "/tmp/snapsafe-test-XXXXXX";
 
 static const char *file_with(const char *name, const void *content, size_t len)
 {
 	static char path[128];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	unlink(path);
 	fd = open(path, O_CREAT | O_WRONLY, 0644);
 	assert_true(fd >= 0);
@@ -71,10 +71,10 @@ static void things_that_are_not_files_are_einval(void **state)
 	char path[64];
 
 	(void)state;
-	assert_int_equal(open_path(folder), -EINVAL);
+	assert_int_equal(open_path(directory), -EINVAL);
 	assert_int_equal(open_path("/dev/null"), -EINVAL);
 	assert_int_equal(open_path("/dev/zero"), -EINVAL);
-	snprintf(path, sizeof(path), "%s/pipe", folder);
+	snprintf(path, sizeof(path), "%s/pipe", directory);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_int_equal(open_path(path), -EINVAL);
 	unlink(path);
@@ -98,7 +98,7 @@ static void a_file_without_permission_is_eacces(void **state)
 
 	(void)state;
 	chmod(path, 0);
-	chmod(folder, 0755);
+	chmod(directory, 0755);
 	pid = fork();
 	if (pid == 0) {
 		if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
@@ -397,10 +397,10 @@ int main(void)
 	int r;
 
 	setenv("SNAPSAFE_DEVICE", "none", 1);
-	if (!mkdtemp(folder))
+	if (!mkdtemp(directory))
 		return 1;
 	r = cmocka_run_group_tests_name("open", tests, NULL, NULL);
 	unlink(file_with("f", "", 0));
-	rmdir(folder);
+	rmdir(directory);
 	return r;
 }

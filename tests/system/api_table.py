@@ -3,14 +3,14 @@
 Every endpoint of the API, in the right and the wrong phase, with right and wrong bodies: one row each.
 
 A row is (phase, method, path, body, status, pattern). body: None for none, a str as it stands, else it is sent as JSON;
-"{kernel}", "{initrd}", "{disk}" and "{folder}" inside strings stand for paths. pattern: a regular
+"{kernel}", "{initrd}", "{disk}" and "{directory}" inside strings stand for paths. pattern: a regular
 expression that is searched in fault_message (400) or in the body (200); None for 204. The rows of a phase are carried
 out in order:
 
   new      one process that never starts its machine
   fresh    a process of its own for each row
   running  one machine that runs: BOOT, MACHINE and DRIVE
-  paused   the same machine, paused; makes {folder}/state and {folder}/mem
+  paused   the same machine, paused; makes {directory}/state and {directory}/mem
   load     a process of its own for each row, with these files
 
 The phase of a machine is the same after each row.
@@ -24,9 +24,9 @@ BOOT = {"kernel_image_path": "{kernel}", "initrd_path": "{initrd}", "boot_args":
 DRIVE = {"drive_id": "rootfs", "path_on_host": "{disk}", "is_root_device": True, "is_read_only": True}
 MACHINE = {"vcpu_count": 1, "mem_size_mib": 128}
 BUCKET = {"size": 1000000, "one_time_burst": 5000, "refill_time": 100}
-CREATE = {"snapshot_path": "{folder}/state", "mem_file_path": "{folder}/mem"}
-LOAD = {"snapshot_path": "{folder}/state", "mem_file_path": "{folder}/mem"}
-BACKEND = {"snapshot_path": "{folder}/state", "mem_backend": {"backend_path": "{folder}/mem", "backend_type": "File"}}
+CREATE = {"snapshot_path": "{directory}/state", "mem_file_path": "{directory}/mem"}
+LOAD = {"snapshot_path": "{directory}/state", "mem_file_path": "{directory}/mem"}
+BACKEND = {"snapshot_path": "{directory}/state", "mem_backend": {"backend_path": "{directory}/mem", "backend_type": "File"}}
 
 AFTER = r"^The requested operation is not supported after starting the microVM\.$"
 BEFORE = r"^The requested operation is not supported before starting the microVM\.$"
@@ -101,7 +101,7 @@ PATHS = [
         ("GET", "/hotplug/memory"), ("DELETE", "/drives/rootfs"))
 ]
 
-VSOCK_BODY = {"guest_cid": 3, "uds_path": "{folder}/v"}
+VSOCK_BODY = {"guest_cid": 3, "uds_path": "{directory}/v"}
 
 VSOCK = [
     ("new", "PUT", "/vsock", VSOCK_BODY, 204, None),
@@ -111,7 +111,7 @@ VSOCK = [
     *missing("new", "PUT", "/vsock", VSOCK_BODY, "guest_cid", "uds_path"),
     *wrong_values("new", "PUT", "/vsock", VSOCK_BODY, "guest_cid", [None, 0, 1, 2, -1, 4294967295, "3", 2 ** 40]),
     *wrong_values("new", "PUT", "/vsock", VSOCK_BODY, "uds_path", [None, "", 1, "/" + "v" * 107]),
-    ("new", "PUT", "/vsock", {**VSOCK_BODY, "uds_path": "{folder}/none/v"}, 400,
+    ("new", "PUT", "/vsock", {**VSOCK_BODY, "uds_path": "{directory}/none/v"}, 400,
      '^Vsock config error: uds_path ".*/none/v": cannot examine the directory .*No such file or directory'),
     ("new", "PUT", "/vsock", {**VSOCK_BODY, "uds_path": "{disk}"}, 400,
      "^Vsock config error: uds_path .* a file of that name exists and is not a socket; it was left alone"),
@@ -167,10 +167,10 @@ CPU_CONFIG = [
 BOOT_SOURCE = [
     ("new", "PUT", "/boot-source", BOOT, 204, None),
     ("new", "PUT", "/boot-source", {"kernel_image_path": "{kernel}", "initrd_path": None, "boot_args": None}, 204, None),
-    ("new", "PUT", "/boot-source", {"kernel_image_path": "{folder}/none"}, 400,
+    ("new", "PUT", "/boot-source", {"kernel_image_path": "{directory}/none"}, 400,
      '^Boot source error: .*kernel_image_path ".*/none".*No such file or directory'),
-    ("new", "PUT", "/boot-source", {"kernel_image_path": "{folder}"}, 400, "must be a regular file"),
-    ("new", "PUT", "/boot-source", {**BOOT, "initrd_path": "{folder}/none"}, 400, "initrd_path .*No such file"),
+    ("new", "PUT", "/boot-source", {"kernel_image_path": "{directory}"}, 400, "must be a regular file"),
+    ("new", "PUT", "/boot-source", {**BOOT, "initrd_path": "{directory}/none"}, 400, "initrd_path .*No such file"),
     ("new", "PUT", "/boot-source", {**BOOT, "boot_args": "a\nb"}, 400, "boot_args.*0x0a"),
     ("new", "PUT", "/boot-source", {**BOOT, "boot_args": "a" * 2048}, 400, '"boot_args".*2047'),
     *missing("new", "PUT", "/boot-source", BOOT, "kernel_image_path"),
@@ -231,9 +231,9 @@ DRIVES = [
     ("new", "PUT", "/drives/rootfs", DRIVE, 204, None),
     ("new", "PUT", "/drives/second", {**DRIVE, "drive_id": "second"}, 400,
      "^Drive config error: A root block device already exists!"),
-    ("new", "PUT", "/drives/none", {**DRIVE, "drive_id": "none", "is_root_device": False, "path_on_host": "{folder}/none"},
+    ("new", "PUT", "/drives/none", {**DRIVE, "drive_id": "none", "is_root_device": False, "path_on_host": "{directory}/none"},
      400, '^Drive config error: drive "none": .*path_on_host ".*/none".*No such file or directory'),
-    ("new", "PUT", "/drives/dir", {**DRIVE, "drive_id": "dir", "is_root_device": False, "path_on_host": "{folder}"}, 400,
+    ("new", "PUT", "/drives/dir", {**DRIVE, "drive_id": "dir", "is_root_device": False, "path_on_host": "{directory}"}, 400,
      "must be a regular file or a block device"),
     ("new", "PUT", "/drives/tty", {**DRIVE, "drive_id": "tty", "is_root_device": False, "path_on_host": "/dev/null"}, 400,
      "must be a regular file or a block device"),
@@ -266,9 +266,9 @@ DRIVES = [
         (phase, "GET", "/vm/config", None, 200, '"rate_limiter":null'),
         (phase, "PATCH", "/drives/other", {"drive_id": "other", "path_on_host": "{disk}"}, 400,
          '^Unable to patch the block device: drive "other" does not exist'),
-        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{folder}/none"}, 400,
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{directory}/none"}, 400,
          "^Unable to patch the block device: .*No such file or directory"),
-        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{folder}"}, 400,
+        (phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs", "path_on_host": "{directory}"}, 400,
          "^Unable to patch the block device: "),
         *wrong_values(phase, "PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, "path_on_host", ["", 1]),
         *bad_bodies("PATCH", "/drives/rootfs", {"drive_id": "rootfs"}, phase))],
@@ -377,17 +377,17 @@ BALLOONS = [
 ]
 
 SERIAL = [
-    ("new", "PUT", "/serial", {"serial_out_path": "{folder}/serial", "rate_limiter": BUCKET}, 204, None),
+    ("new", "PUT", "/serial", {"serial_out_path": "{directory}/serial", "rate_limiter": BUCKET}, 204, None),
     ("new", "PUT", "/serial", {}, 204, None),
     *wrong_values("new", "PUT", "/serial", {}, "serial_out_path", ["", 1]),
     ("new", "PUT", "/serial", {"rate_limiter": {"bandwidth": BUCKET}}, 400, 'unknown field "bandwidth"'),
-    ("new", "PUT", "/serial", {"serial_socket_path": "{folder}/console"}, 204, None),
+    ("new", "PUT", "/serial", {"serial_socket_path": "{directory}/console"}, 204, None),
     ("new", "PUT", "/serial", {}, 204, None),
     *wrong_values("new", "PUT", "/serial", {}, "serial_socket_path", ["", 1, "x" * 108]),
-    ("new", "PUT", "/serial", {"serial_socket_path": "{folder}/nowhere/console"}, 400,
+    ("new", "PUT", "/serial", {"serial_socket_path": "{directory}/nowhere/console"}, 400,
      '^Serial config error: serial_socket_path ".*/nowhere/console": cannot examine the directory ".*/nowhere": '),
     ("new", "PUT", "/serial", {"serial_socket_path": "{kernel}"}, 400, "exists and is not a socket; it was left alone$"),
-    ("new", "PUT", "/serial", {"serial_socket_path": "{folder}/console", "serial_out_path": "{folder}/serial"}, 400,
+    ("new", "PUT", "/serial", {"serial_socket_path": "{directory}/console", "serial_out_path": "{directory}/serial"}, 400,
      'fields "serial_out_path" and "serial_socket_path": only one of them may be given'),
     *bad_bodies("PUT", "/serial", {}),
     ("running", "PUT", "/serial", {}, 400, AFTER),
@@ -396,10 +396,10 @@ SERIAL = [
 
 LOGGER = [
     ("new", "PUT", "/logger", {}, 204, None),
-    ("new", "PUT", "/logger", {"log_path": "{folder}/log", "level": "Info", "show_level": True, "show_log_origin": True,
+    ("new", "PUT", "/logger", {"log_path": "{directory}/log", "level": "Info", "show_level": True, "show_log_origin": True,
                                "module": None}, 204, None),
     ("new", "PUT", "/logger", {"level": "warning"}, 204, None),
-    ("new", "PUT", "/logger", {"log_path": "{folder}/no/log"}, 400, "^Logger error: .*No such file or directory"),
+    ("new", "PUT", "/logger", {"log_path": "{directory}/no/log"}, 400, "^Logger error: .*No such file or directory"),
     *wrong_values("new", "PUT", "/logger", {}, "level", ["Loud", 1]),
     *wrong_values("new", "PUT", "/logger", {}, "show_level", [1, "yes"]),
     *wrong_values("new", "PUT", "/logger", {}, "show_log_origin", [1, "yes"]),
@@ -411,15 +411,15 @@ LOGGER = [
 ]
 
 METRICS = [
-    ("new", "PUT", "/metrics", {"metrics_path": "{folder}/no/metrics"}, 400, "^Metrics error: .*No such file or directory"),
-    *missing("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, "metrics_path"),
-    *wrong_values("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, "emit_id", [1, "yes"]),
-    *wrong_values("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, "properties", [1, [], {"a": 1}]),
-    *bad_bodies("PUT", "/metrics", {"metrics_path": "{folder}/metrics"}),
-    ("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics", "emit_id": True, "properties": {"a": "b"}}, 204, None),
-    ("new", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, 400,
+    ("new", "PUT", "/metrics", {"metrics_path": "{directory}/no/metrics"}, 400, "^Metrics error: .*No such file or directory"),
+    *missing("new", "PUT", "/metrics", {"metrics_path": "{directory}/metrics"}, "metrics_path"),
+    *wrong_values("new", "PUT", "/metrics", {"metrics_path": "{directory}/metrics"}, "emit_id", [1, "yes"]),
+    *wrong_values("new", "PUT", "/metrics", {"metrics_path": "{directory}/metrics"}, "properties", [1, [], {"a": 1}]),
+    *bad_bodies("PUT", "/metrics", {"metrics_path": "{directory}/metrics"}),
+    ("new", "PUT", "/metrics", {"metrics_path": "{directory}/metrics", "emit_id": True, "properties": {"a": "b"}}, 204, None),
+    ("new", "PUT", "/metrics", {"metrics_path": "{directory}/metrics"}, 400,
      r"^Metrics error: Reinitialization of metrics not allowed\.$"),
-    ("running", "PUT", "/metrics", {"metrics_path": "{folder}/metrics"}, 400, AFTER),
+    ("running", "PUT", "/metrics", {"metrics_path": "{directory}/metrics"}, 400, AFTER),
 ]
 
 ACTIONS = [
@@ -459,11 +459,11 @@ SNAPSHOT_CREATE = [
     *wrong_values("paused", "PUT", "/snapshot/create", CREATE, "mem_file_path", [None, "", 1]),
     *wrong_values("paused", "PUT", "/snapshot/create", CREATE, "snapshot_type", ["full", "diff", 1]),
     *bad_bodies("PUT", "/snapshot/create", CREATE, "paused"),
-    ("paused", "PUT", "/snapshot/create", {**CREATE, "mem_file_path": "{folder}/state"}, 400, "two different files"),
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "mem_file_path": "{directory}/state"}, 400, "two different files"),
     ("paused", "PUT", "/snapshot/create", {**CREATE, "version": "1.0.0"}, 400, 'unknown field "version"'),
-    ("paused", "PUT", "/snapshot/create", {**CREATE, "snapshot_path": "{folder}/no/state"}, 400,
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "snapshot_path": "{directory}/no/state"}, 400,
      "^Create snapshot error: .*No such file or directory"),
-    ("paused", "PUT", "/snapshot/create", {**CREATE, "mem_file_path": "{folder}/no/mem"}, 400,
+    ("paused", "PUT", "/snapshot/create", {**CREATE, "mem_file_path": "{directory}/no/mem"}, 400,
      "^Create snapshot error: .*No such file or directory"),
     ("paused", "PUT", "/snapshot/create", CREATE, 204, None),
     ("paused", "PUT", "/snapshot/create", {**CREATE, "snapshot_type": "Full"}, 204, None),
@@ -493,11 +493,11 @@ SNAPSHOT_LOAD = [
     ("fresh", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {}}, 400, 'missing field "vsock_override.uds_path"'),
     ("fresh", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {"uds_path": "/" + "v" * 107}}, 400,
      '"vsock_override.uds_path".*is not allowed: expected'),
-    ("load", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {"uds_path": "{folder}/v"}}, 400,
+    ("load", "PUT", "/snapshot/load", {**LOAD, "vsock_override": {"uds_path": "{directory}/v"}}, 400,
      "^Load snapshot error: vsock_override: the snapshot's machine has no vsock device"),
     *wrong_values("fresh", "PUT", "/snapshot/load", LOAD, "huge_pages", ["1G", False]),
-    ("fresh", "PUT", "/snapshot/load", {"snapshot_path": "{folder}/state"}, 400, "either `mem_backend` or `mem_file_path`"),
-    ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_file_path": "{folder}/mem"}, 400, "^too many fields"),
+    ("fresh", "PUT", "/snapshot/load", {"snapshot_path": "{directory}/state"}, 400, "either `mem_backend` or `mem_file_path`"),
+    ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_file_path": "{directory}/mem"}, 400, "^too many fields"),
     ("load", "PUT", "/snapshot/load", {**BACKEND, "mem_backend": {"backend_path": "/u", "backend_type": "Uffd"}}, 400,
      "^Load snapshot error: mem_backend: cannot connect to the page-fault handler at ./u.: No such file or directory"),
     ("fresh", "PUT", "/snapshot/load", {**BACKEND, "mem_backend": {"backend_path": "/u", "backend_type": "Uffd",
@@ -511,10 +511,10 @@ SNAPSHOT_LOAD = [
                              ({"working_set": "Ignore", "working_set_path": "/w"}, "is not allowed with working_set Ignore"),
                              ({"backend_type": "Uffd", "working_set": "Use"}, "is not allowed with Uffd"))],
     *bad_bodies("PUT", "/snapshot/load", LOAD, "fresh"),
-    ("fresh", "PUT", "/snapshot/load", {**LOAD, "snapshot_path": "{folder}/none"}, 400,
+    ("fresh", "PUT", "/snapshot/load", {**LOAD, "snapshot_path": "{directory}/none"}, 400,
      "^Load snapshot error: .*No such file or directory"),
     ("fresh", "PUT", "/snapshot/load", {**LOAD, "snapshot_path": "{disk}"}, 400, "^Load snapshot error: "),
-    ("load", "PUT", "/snapshot/load", {**LOAD, "mem_file_path": "{folder}/none"}, 400,
+    ("load", "PUT", "/snapshot/load", {**LOAD, "mem_file_path": "{directory}/none"}, 400,
      "^Load snapshot error: .*No such file or directory"),
     ("load", "PUT", "/snapshot/load", {**LOAD, "mem_file_path": "{disk}"}, 400, "^Load snapshot error: "),
     ("load", "PUT", "/snapshot/load", LOAD, 204, None),

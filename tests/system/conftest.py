@@ -117,9 +117,9 @@ def boot(monitor, tmp_path):
 class Snapshot:
     """A pair of files, and the guest in it: logged in, console quiet, generation 0."""
 
-    def __init__(self, folder):
-        self.state = folder / "state"
-        self.mem = folder / "mem"
+    def __init__(self, directory):
+        self.state = directory / "state"
+        self.mem = directory / "mem"
 
 
 @pytest.fixture(scope="session")
@@ -130,13 +130,13 @@ def snapshot_of(tmp_path_factory):
     def make(**kind):
         key = json.dumps(kind, sort_keys=True)
         if key not in made:
-            folder = tmp_path_factory.mktemp("snapshot")
-            (folder / "config.json").write_text(json.dumps(machine_config(**kind)))
-            with Monitor("--config-file", str(folder / "config.json"), binary=BINARY) as m:
+            directory = tmp_path_factory.mktemp("snapshot")
+            (directory / "config.json").write_text(json.dumps(machine_config(**kind)))
+            with Monitor("--config-file", str(directory / "config.json"), binary=BINARY) as m:
                 m.console.login()
                 m.console.quiet()
                 m.api.pause()
-                snapshot = Snapshot(folder)
+                snapshot = Snapshot(directory)
                 m.api.snapshot(snapshot.state, snapshot.mem)
             made[key] = snapshot
         return made[key]

@@ -29,11 +29,11 @@ MESSAGE_SIZE = 32
 
 
 class PageHandler:
-    """`with PageHandler(folder, memory, ...) as h`: h.path is the socket."""
+    """`with PageHandler(directory, memory, ...) as h`: h.path is the socket."""
 
-    def __init__(self, folder, memory, *options, name="handler"):
-        self.path = str(folder / f"{name}.sock")
-        self.log_path = folder / f"{name}.log"
+    def __init__(self, directory, memory, *options, name="handler"):
+        self.path = str(directory / f"{name}.sock")
+        self.log_path = directory / f"{name}.log"
         self.log_path.write_text("")
         self.process = subprocess.Popen([sys.executable, __file__, self.path, str(memory), str(self.log_path), *options])
         deadline = time.monotonic() + 60

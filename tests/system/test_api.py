@@ -16,7 +16,7 @@ def files(tmp_path_factory):
         "kernel": IMAGE / "vmlinuz-6.1-cloud",
         "initrd": IMAGE / "initrd-6.1-cloud.img",
         "disk": IMAGE / "rootfs.ext4",
-        "folder": tmp_path_factory.mktemp("api"),
+        "directory": tmp_path_factory.mktemp("api"),
     }
 
 
@@ -49,11 +49,11 @@ def new():
 @pytest.fixture(scope="module")
 def machine(files):
     """Its guest only halts: what answers is the monitor."""
-    halting_kernel(files["folder"] / "halting")
+    halting_kernel(files["directory"] / "halting")
     with start() as m:
         for path, body in (("/boot-source", api_table.BOOT), ("/machine-config", api_table.MACHINE),
                            ("/drives/rootfs", api_table.DRIVE), ("/entropy", {})):
-            m.api.put(path, api_table.fill(body, {**files, "kernel": files["folder"] / "halting"}))
+            m.api.put(path, api_table.fill(body, {**files, "kernel": files["directory"] / "halting"}))
         m.api.put("/actions", {"action_type": "InstanceStart"})
         yield m
 

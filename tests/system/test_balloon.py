@@ -160,8 +160,8 @@ def test_reported_memory_goes_back(clone, kernel):
     fill(m)
 
 
-def snapshot_and_stop(m, folder):
-    snapshot = Snapshot(folder)
+def snapshot_and_stop(m, directory):
+    snapshot = Snapshot(directory)
     m.api.pause()
     m.api.snapshot(snapshot.state, snapshot.mem)
     m.stop()

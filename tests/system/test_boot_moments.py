@@ -78,11 +78,11 @@ def check_booted(m, generation_id, boot_time):
                   "/proc/interrupts && break; sleep 1; [ $i -lt 5 ]; done")
 
 
-def snapshots_of_a_boot(original, folder, begin, boot_time, shares):
+def snapshots_of_a_boot(original, directory, begin, boot_time, shares):
     """The original runs on after each."""
     for i, share in enumerate(shares):
         time.sleep(max(0, begin + share * boot_time - time.monotonic()))
-        snapshot = Snapshot(folder / str(i))
+        snapshot = Snapshot(directory / str(i))
         snapshot.state.parent.mkdir(parents=True)
         original.api.pause()
         original.api.snapshot(snapshot.state, snapshot.mem)
@@ -96,7 +96,7 @@ def emulator_failed(m):
     return STALE_CODE in m.console.log or any(int(flags, 16) & FLAGS_ALWAYS_0 for flags in FLAGS.findall(m.console.log))
 
 
-def try_boot(folder, boot_time, kernel, generation_id, vcpus, shares):
+def try_boot(directory, boot_time, kernel, generation_id, vcpus, shares):
     """What went wrong: a list of sentences."""
     failed = []
 
@@ -115,7 +115,7 @@ def try_boot(folder, boot_time, kernel, generation_id, vcpus, shares):
     def run_original(attempt):
         with Monitor(binary=BINARY) as m:
             start(m, kernel, generation_id, vcpus)
-            taken = list(snapshots_of_a_boot(m, folder / str(attempt), time.monotonic(), boot_time, shares))
+            taken = list(snapshots_of_a_boot(m, directory / str(attempt), time.monotonic(), boot_time, shares))
             return taken if check(f"original of {shares}", m, attempt) else None
 
     def run_clone(share, snapshot, attempt):

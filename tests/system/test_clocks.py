@@ -49,20 +49,20 @@ class Clocks:
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
-    """The state file's bytes, and a folder with the memory file."""
-    folder = tmp_path_factory.mktemp("clocks")
-    halting_kernel(folder / "kernel")
-    (folder / "config").write_text(json.dumps({
-        "boot-source": {"kernel_image_path": str(folder / "kernel")},
+    """The state file's bytes, and a directory with the memory file."""
+    directory = tmp_path_factory.mktemp("clocks")
+    halting_kernel(directory / "kernel")
+    (directory / "config").write_text(json.dumps({
+        "boot-source": {"kernel_image_path": str(directory / "kernel")},
         "machine-config": {"vcpu_count": VCPUS, "mem_size_mib": 32},
     }))
-    with Monitor("--config-file", str(folder / "config"), binary=BINARY) as m:
+    with Monitor("--config-file", str(directory / "config"), binary=BINARY) as m:
         m.wait_api()
         m.api.pause()
-        m.api.snapshot(folder / "made", folder / "mem")
-    data = (folder / "made").read_bytes()
+        m.api.snapshot(directory / "made", directory / "mem")
+    data = (directory / "made").read_bytes()
     assert dict(dict(snapshot_file.tree(data))["vm"])["has_realtime"], "this host's KVM cannot tell the wall clock"
-    return data, folder
+    return data, directory
 
 
 def edited(data, vm=(), vcpu=lambda i, fields: {}):

@@ -15,8 +15,8 @@ def write_report(path, **cases):
         for name, verdicts in cases.items() for verdict in verdicts.split()) + "</testsuite></testsuites>")
 
 
-def count(folder):
-    done = subprocess.run([PROGRAM, folder], capture_output=True, text=True, check=False)
+def count(directory):
+    done = subprocess.run([PROGRAM, directory], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines()
 
 

@@ -27,15 +27,15 @@ KINDS = ["socket", "full pipe", "another user's pipe", "FIFO without reader", "c
 
 
 @contextlib.contextmanager
-def full_disk(folder):
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=True)
+def full_disk(directory):
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(directory)], check=True)
     try:
         with contextlib.suppress(OSError):
-            (folder / "fill").write_bytes(b"x" * (1 << 20))
-        yield folder / "file"
+            (directory / "fill").write_bytes(b"x" * (1 << 20))
+        yield directory / "file"
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def fill(fd):

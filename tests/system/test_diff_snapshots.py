@@ -52,16 +52,16 @@ def ram(path):
     return data[:MONITORS_OWN.start], data[MONITORS_OWN.stop:]
 
 
-def create(api, folder, name, kind="Diff"):
-    api.put("/snapshot/create", {"snapshot_type": kind, "snapshot_path": str(folder / f"{name}.state"),
-                                 "mem_file_path": str(folder / f"{name}.mem")})
+def create(api, directory, name, kind="Diff"):
+    api.put("/snapshot/create", {"snapshot_type": kind, "snapshot_path": str(directory / f"{name}.state"),
+                                 "mem_file_path": str(directory / f"{name}.mem")})
 
 
-def load(api, folder, state, mem, layers=None, **more):
-    backend = {"backend_type": "File", "backend_path": str(folder / f"{mem}.mem")}
+def load(api, directory, state, mem, layers=None, **more):
+    backend = {"backend_type": "File", "backend_path": str(directory / f"{mem}.mem")}
     if layers is not None:
-        backend["layers"] = [str(folder / f"{name}.mem") for name in layers]
-    return api.raw("PUT", "/snapshot/load", {"snapshot_path": str(folder / f"{state}.state"), "mem_backend": backend, **more})
+        backend["layers"] = [str(directory / f"{name}.mem") for name in layers]
+    return api.raw("PUT", "/snapshot/load", {"snapshot_path": str(directory / f"{state}.state"), "mem_backend": backend, **more})
 
 
 def sentence(answer):
@@ -364,23 +364,23 @@ def test_memory_on_a_block_device(chain, process, loop_device, larger):
 @pytest.mark.parametrize("place", ["/dev/shm", "/var/tmp"])
 def test_a_chain_over_several_file_systems(chain, process, place):
     """tmpfs, and whatever else there is; the copy keeps the holes."""
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory(dir=place) as directory:
+        directory = pathlib.Path(directory)
         for name in ("full", "d2"):
-            with open(folder / f"{name}.mem", "wb") as f:  # cp would make holes of pages of zeroes
+            with open(directory / f"{name}.mem", "wb") as f:  # cp would make holes of pages of zeroes
                 f.truncate(SIZE)
-            merge(folder / f"{name}.mem", chain / f"{name}.mem")
+            merge(directory / f"{name}.mem", chain / f"{name}.mem")
             (chain / f"{name}.mem").unlink()
-            os.symlink(folder / f"{name}.mem", chain / f"{name}.mem")
+            os.symlink(directory / f"{name}.mem", chain / f"{name}.mem")
         p, api = process()
         answer = load(api, chain, "d3", "d3", ["full", "d1", "d2"])
         assert answer[0] == 204, answer
         api.resume()
         api.pause()
-        for where in (chain, folder):
+        for where in (chain, directory):
             create(api, where, "d4")
             create(api, where, "again", "Full")
-        assert ram(chain / "again.mem") == ram(folder / "again.mem")
+        assert ram(chain / "again.mem") == ram(directory / "again.mem")
         end(p)
         for name in ("full", "d1", "d2", "d3"):
             assert tool("info", chain / f"{name}.mem")[0] == 0

@@ -21,15 +21,15 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root's rights")
 FORK = ROOT / "tools" / "fork"
 
 
-def command(folder, count, *options):
-    return [FORK, str(count), folder / "state", folder / "mem", "--monitor", BINARY, "--directory", folder / "clones",
+def command(directory, count, *options):
+    return [FORK, str(count), directory / "state", directory / "mem", "--monitor", BINARY, "--directory", directory / "clones",
             *map(str, options)]
 
 
 @contextlib.contextmanager
-def fork(folder, count, *options):
+def fork(directory, count, *options):
     """The clones, once all are there."""
-    p = subprocess.Popen(command(folder, count, *options), stdout=subprocess.PIPE, text=True)
+    p = subprocess.Popen(command(directory, count, *options), stdout=subprocess.PIPE, text=True)
     try:
         yield [json.loads(p.stdout.readline()) for _ in range(count)]
         assert p.poll() is None
@@ -38,17 +38,17 @@ def fork(folder, count, *options):
         assert p.wait(stretch(60)) == 0
 
 
-def refused(folder, *arguments):
+def refused(directory, *arguments):
     """What it says, once nothing of the clones is left."""
-    ran = subprocess.run(command(folder, *arguments), capture_output=True, text=True, timeout=stretch(60))
-    assert ran.returncode in (1, 2) and not alive(folder)
+    ran = subprocess.run(command(directory, *arguments), capture_output=True, text=True, timeout=stretch(60))
+    assert ran.returncode in (1, 2) and not alive(directory)
     return ran.stderr.splitlines()[-1]
 
 
-def alive(folder):
+def alive(directory):
     """Sockets on which a monitor answers."""
     found = []
-    for path in folder.glob("clones/*/api.sock"):
+    for path in directory.glob("clones/*/api.sock"):
         with socket.socket(socket.AF_UNIX) as s:
             if s.connect_ex(str(path)) == 0:
                 found.append(path)

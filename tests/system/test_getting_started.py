@@ -18,18 +18,18 @@ from snapsafe.patience import Deadline
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the guide makes taps")
 
 
-def blocks(folder):
-    """(shell, commands) as in the guide, with its files in a folder of the test's."""
+def blocks(directory):
+    """(shell, commands) as in the guide, with its files in a directory of the test's."""
     text = (ROOT / "docs" / "getting-started.md").read_text()
     found = re.findall(r"^```sh (first|second|guest)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [(shell, commands.replace("/tmp/", f"{folder}/")) for shell, commands in found]
+    return [(shell, commands.replace("/tmp/", f"{directory}/")) for shell, commands in found]
 
 
 class Shells:
     """The reader's two shells; the first one is the guest's console, too."""
 
-    def __init__(self, folder):
-        self.folder, self.namespace, self.first, self.before = folder, Namespace(), None, ""
+    def __init__(self, directory):
+        self.directory, self.namespace, self.first, self.before = directory, Namespace(), None, ""
 
     def shell(self, commands):
         return {"args": ["bash", "-euo", "pipefail", "-c", commands], "cwd": ROOT, "preexec_fn": self.namespace.enter}
@@ -42,7 +42,7 @@ class Shells:
         os.close(other)
         self.console = Console(terminal)
         deadline = Deadline(20)
-        while not (self.folder / "firecracker.socket").exists():
+        while not (self.directory / "firecracker.socket").exists():
             assert self.first.poll() is None and deadline.left() > 0, self.console.log
 
     def type_second(self, commands):

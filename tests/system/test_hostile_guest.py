@@ -25,26 +25,26 @@ NET_GUEST = GUESTS / "guest_hostile_net"
 VERDICT = r"^hostile: (\d+) rounds, (\d+) resets needed, (\d+) buffers used: (.*)\n"
 
 
-def hostile_machine(folder, seed, rounds):
+def hostile_machine(directory, seed, rounds):
     assert GUEST.exists(), f"{GUEST} is not there: meson setup build/unit-gcc && ninja -C build/unit-gcc"
-    (folder / "disk").write_bytes(bytes(1 << 20))
-    config = folder / "config.json"
+    (directory / "disk").write_bytes(bytes(1 << 20))
+    config = directory / "config.json"
     config.write_text(json.dumps({
         "boot-source": {"kernel_image_path": str(GUEST), "boot_args": f"seed={seed} rounds={rounds}"},
-        "drives": [{"drive_id": "disk", "path_on_host": str(folder / "disk"), "is_root_device": False,
+        "drives": [{"drive_id": "disk", "path_on_host": str(directory / "disk"), "is_root_device": False,
                     "is_read_only": False, "cache_type": "Writeback"}],
         "machine-config": {"vcpu_count": 1, "mem_size_mib": 32},
         "balloon": {"amount_mib": 8, "deflate_on_oom": False, "stats_polling_interval_s": 1, "free_page_hinting": True,
                     "free_page_reporting": True},
         "entropy": {},
-        "metrics": {"metrics_path": str(folder / "metrics")},
+        "metrics": {"metrics_path": str(directory / "metrics")},
     }))
     return str(config)
 
 
-def counted(folder, group, name):
+def counted(directory, group, name):
     """The sum over all lines: counters are differences."""
-    lines = (folder / "metrics").read_text().splitlines()
+    lines = (directory / "metrics").read_text().splitlines()
     return sum(json.loads(line)[group][name] for line in lines)
 
 
@@ -98,16 +98,16 @@ def test_leaks_pauses_and_snapshots_of_a_hostile_guest(monitor, restore, tmp_pat
         assert clone.wait() == 0
 
 
-def hostile_net_machine(folder, seed, rounds):
+def hostile_net_machine(directory, seed, rounds):
     assert NET_GUEST.exists(), f"{NET_GUEST} is not there: meson setup build/unit-gcc && ninja -C build/unit-gcc"
-    config = folder / "config.json"
+    config = directory / "config.json"
     config.write_text(json.dumps({
         "boot-source": {"kernel_image_path": str(NET_GUEST), "boot_args": f"seed={seed} rounds={rounds}"},
         "drives": [],
         "machine-config": {"vcpu_count": 1, "mem_size_mib": 32},
         "network-interfaces": [{"iface_id": "eth0", "host_dev_name": "tap0"}],
-        "vsock": {"guest_cid": 3, "uds_path": str(folder / "v")},
-        "metrics": {"metrics_path": str(folder / "metrics")},
+        "vsock": {"guest_cid": 3, "uds_path": str(directory / "v")},
+        "metrics": {"metrics_path": str(directory / "metrics")},
     }))
     return str(config)
 

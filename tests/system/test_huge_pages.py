@@ -26,20 +26,20 @@ PAGES = SIZE // HUGE
 DIFF_RECORDS = set(range(0xCE000, RECORD, PAGE))  # of a diff
 
 
-def boot(m, folder, huge_pages, **more):
-    (folder / "kernel").write_bytes(kernel())
+def boot(m, directory, huge_pages, **more):
+    (directory / "kernel").write_bytes(kernel())
     m.wait_api()
-    m.api.put("/boot-source", {"kernel_image_path": str(folder / "kernel")})
+    m.api.put("/boot-source", {"kernel_image_path": str(directory / "kernel")})
     m.api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": SIZE >> 20, "huge_pages": huge_pages, **more})
     m.api.put("/entropy", {})
     return m.api.raw("PUT", "/actions", {"action_type": "InstanceStart"})
 
 
-def load_body(folder, huge_pages, name="", layers=None, **more):
-    backend = {"backend_type": "File", "backend_path": str(folder / f"{name}mem")}
+def load_body(directory, huge_pages, name="", layers=None, **more):
+    backend = {"backend_type": "File", "backend_path": str(directory / f"{name}mem")}
     if layers:
-        backend["layers"] = [str(folder / f"{layer}mem") for layer in layers]
-    return {"snapshot_path": str(folder / f"{name}state"), "mem_backend": backend, "huge_pages": huge_pages, **more}
+        backend["layers"] = [str(directory / f"{layer}mem") for layer in layers]
+    return {"snapshot_path": str(directory / f"{name}state"), "mem_backend": backend, "huge_pages": huge_pages, **more}
 
 
 def load(m, *args, **more):
@@ -47,14 +47,14 @@ def load(m, *args, **more):
     return m.api.raw("PUT", "/snapshot/load", load_body(*args, **more))
 
 
-def make_pair(folder, huge_pages):
+def make_pair(directory, huge_pages):
     """A snapshot of a machine of such pages, with something to see in each page of its memory."""
     with Monitor(binary=BINARY) as m:
-        assert boot(m, folder, huge_pages) == (204, "")
+        assert boot(m, directory, huge_pages) == (204, "")
         m.api.pause()
-        m.api.snapshot(folder / "state", folder / "mem")
-    number_pages(folder / "mem", 0x100)
-    return folder
+        m.api.snapshot(directory / "state", directory / "mem")
+    number_pages(directory / "mem", 0x100)
+    return directory
 
 
 @pytest.fixture(scope="module")

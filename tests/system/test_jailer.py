@@ -82,14 +82,14 @@ def refused(result, *texts):
         assert text in result.stderr, result.stderr
 
 
-def everything(folder):
+def everything(directory):
     """What is in a directory: names, kinds, owners, contents."""
     found = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(directory.rglob("*")):
         st = path.lstat()
-        found[str(path.relative_to(folder))] = (st.st_mode, st.st_uid, st.st_gid,
+        found[str(path.relative_to(directory))] = (st.st_mode, st.st_uid, st.st_gid,
                                                 path.read_bytes() if stat.S_ISREG(st.st_mode) else None)
-    return found, folder.lstat().st_uid, folder.lstat().st_mode
+    return found, directory.lstat().st_uid, directory.lstat().st_mode
 
 
 # The table: what the jailed process is, sees and may do.
@@ -473,11 +473,11 @@ def test_what_a_try_that_failed_has_left_is_replaced(jails):
 
 @pytest.fixture
 def victim(tmp_path):
-    folder = tmp_path / "victim"
-    (folder / "inside").mkdir(parents=True)
-    (folder / "file").write_text("precious")
-    (folder / "kvm").write_text("precious")
-    return folder
+    directory = tmp_path / "victim"
+    (directory / "inside").mkdir(parents=True)
+    (directory / "file").write_text("precious")
+    (directory / "kvm").write_text("precious")
+    return directory
 
 
 @pytest.mark.parametrize("place", ["probe", "probe/a", "probe/a/root", "probe/a/root/dev", "probe/a/root/dev/net",
@@ -584,8 +584,8 @@ def kernel_and_disk(root):
 @pytest.fixture
 def short_path():
     """The name of a socket has 107 bytes at most."""
-    with tempfile.TemporaryDirectory(prefix="jail-") as folder:
-        yield pathlib.Path(folder)
+    with tempfile.TemporaryDirectory(prefix="jail-") as directory:
+        yield pathlib.Path(directory)
 
 
 @pytest.mark.parametrize("args", [[], ["--daemonize", "--new-pid-ns"]])

@@ -70,19 +70,19 @@ ODD = {
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     """The socket of a monitor without a machine."""
-    folder = tmp_path_factory.mktemp("incorrect")
-    sock = folder / "sock"
-    with open(folder / "log", "w") as log:
+    directory = tmp_path_factory.mktemp("incorrect")
+    sock = directory / "sock"
+    with open(directory / "log", "w") as log:
         p = subprocess.Popen([BINARY, "--api-sock", str(sock), "--level", "Debug"], stdin=subprocess.DEVNULL, stdout=log,
                              stderr=subprocess.STDOUT)
     deadline = Deadline(10)
     while not sock.exists():
-        assert p.poll() is None and deadline.left() > 0, (folder / "log").read_text()
+        assert p.poll() is None and deadline.left() > 0, (directory / "log").read_text()
         time.sleep(0.01)
     yield sock
     running = p.poll() is None
     p.terminate()
-    assert running and p.wait(stretch(10)) in (0, -signal.SIGTERM), (folder / "log").read_text()[-2000:]
+    assert running and p.wait(stretch(10)) in (0, -signal.SIGTERM), (directory / "log").read_text()[-2000:]
 
 
 def connect(path, timeout=10):

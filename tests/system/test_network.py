@@ -69,11 +69,11 @@ def fetch(ns, path, name="data", timeout=120):
 
 
 @contextlib.contextmanager
-def host_server(ns, folder, port=8000):
-    folder.mkdir(exist_ok=True)
-    server = ns.start("httpd", "-f", "-p", f"{HOST}:{port}", "-h", str(folder))
+def host_server(ns, directory, port=8000):
+    directory.mkdir(exist_ok=True)
+    server = ns.start("httpd", "-f", "-p", f"{HOST}:{port}", "-h", str(directory))
     try:
-        yield folder
+        yield directory
     finally:
         server.kill()
         server.wait()
@@ -89,10 +89,10 @@ def test_linux_uses_the_interface_in_both_directions(namespace, monitor, tmp_pat
     ns.answers(10)
     assert "bytes from" in m.console.run(f"ping -c 2 -s 1372 -W 5 {HOST}")
     assert fetch(ns, tmp_path / "got") == checksum
-    with host_server(ns, tmp_path / "www") as folder:
-        (folder / "data").write_bytes(os.urandom(MEGABYTES << 20))
+    with host_server(ns, tmp_path / "www") as directory:
+        (directory / "data").write_bytes(os.urandom(MEGABYTES << 20))
         assert m.console.run(f"wget -q -O - http://{HOST}:8000/data | md5sum", timeout=120).split()[0] == subprocess.run(
-            ["md5sum", str(folder / "data")], check=True, capture_output=True, text=True).stdout.split()[0]
+            ["md5sum", str(directory / "data")], check=True, capture_output=True, text=True).stdout.split()[0]
     # Offloads: what the guest sends is cut into packets by nobody.
     counters = ns.counters("tap0")
     assert counters["from_guest"] / counters["frames_from_guest"] > 2 * 1400
@@ -155,8 +155,8 @@ def test_a_limit_holds_and_can_be_changed(namespace, monitor, tmp_path):
                 assert process.wait(stretch(120)) == 0
 
         measure("tx", download)
-    with host_server(ns, tmp_path / "www") as folder:
-        (folder / "data").write_bytes(bytes(MEGABYTES << 20))
+    with host_server(ns, tmp_path / "www") as directory:
+        (directory / "data").write_bytes(bytes(MEGABYTES << 20))
         command = f"wget -q -O /dev/null http://{HOST}:8000/data >/dev/null 2>&1"
         measure("rx", lambda to_the_end: m.console.run(command, 120) if to_the_end else m.console.send(f"({command} &)\n"))
 
@@ -195,11 +195,11 @@ def traffic(ns, m):
         thread.join()
 
 
-def load(monitor, ns, folder, tap):
+def load(monitor, ns, directory, tap):
     m = monitor(preexec=ns.enter)
     m.wait_api()
     m.api.request("PUT", "/snapshot/load", {
-        "snapshot_path": str(folder / "state"), "mem_backend": {"backend_path": str(folder / "mem"), "backend_type": "File"},
+        "snapshot_path": str(directory / "state"), "mem_backend": {"backend_path": str(directory / "mem"), "backend_type": "File"},
         "network_overrides": [{"iface_id": "eth0", "host_dev_name": tap}], "resume_vm": True})
     return m
 
@@ -210,8 +210,8 @@ def test_two_clones_of_a_snapshot_under_traffic_answer_within_a_second(namespace
     ns = namespace("tap0")
     m = start(ns, monitor, tmp_path, kernel)
     checksum = set_up_guest(m)
-    with host_server(ns, tmp_path / "www") as folder:
-        (folder / "data").write_bytes(os.urandom(1 << 20))
+    with host_server(ns, tmp_path / "www") as directory:
+        (directory / "data").write_bytes(os.urandom(1 << 20))
         with traffic(ns, m):
             time.sleep(1)
             m.api.pause()
@@ -240,8 +240,8 @@ def test_snapshots_at_any_moment_of_traffic_are_restored(namespace, monitor, tmp
     m = start(ns, monitor, tmp_path)
     set_up_guest(m)
     times = []
-    with host_server(ns, tmp_path / "www") as folder:
-        (folder / "data").write_bytes(os.urandom(1 << 20))
+    with host_server(ns, tmp_path / "www") as directory:
+        (directory / "data").write_bytes(os.urandom(1 << 20))
         with traffic(ns, m):
             for moment in range(MOMENTS):
                 time.sleep(0.05 + 0.07 * moment)

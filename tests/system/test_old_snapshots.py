@@ -25,16 +25,16 @@ LACKING = "lacks features that the snapshot's guest was given"
 NOT_HERE = re.compile(LACKING + "|physical addresses of|made on a processor of|KVM cannot convert it")
 
 
-def unpack(name, folder):
+def unpack(name, directory):
     for part in ("state", "mem"):
-        (folder / part).write_bytes(lzma.decompress((FILES / f"{name}.{part}.xz").read_bytes()))
-    MAKE["make_disks"](folder)
-    return Snapshot(folder)
+        (directory / part).write_bytes(lzma.decompress((FILES / f"{name}.{part}.xz").read_bytes()))
+    MAKE["make_disks"](directory)
+    return Snapshot(directory)
 
 
 @pytest.fixture
 def loader(tmp_path):
-    """loader(state, mem) -> a monitor with the machine, paused, or ApiError; its folder is the snapshot's."""
+    """loader(state, mem) -> a monitor with the machine, paused, or ApiError; its directory is the snapshot's."""
     monitors = []
 
     def load(snapshot, **more):

@@ -50,12 +50,12 @@ def boot_with(boot, tmp_path):
     """boot_with(*files) -> a guest with the patched kernel and two processors that has these files in /mnt."""
 
     def start(*files):
-        folder = tmp_path / "files"
-        folder.mkdir()
+        directory = tmp_path / "files"
+        directory.mkdir()
         for file in files:
-            shutil.copy(file, folder)
+            shutil.copy(file, directory)
         image = tmp_path / "files.ext4"
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, image, "8M"], check=True)
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", directory, image, "8M"], check=True)
         config = machine_config(kernel="patched", vcpus=2, boot_args=ARGS)
         config["drives"].append({"drive_id": "files", "path_on_host": str(image), "is_root_device": False,
                                  "is_read_only": True})

@@ -23,14 +23,14 @@ pytestmark = pytest.mark.skipif(not KERNEL.exists(), reason="image/build-kernel 
 @pytest.fixture(scope="module")
 def drive(tmp_path_factory):
     """A drive with the programs, and the series' own where they are."""
-    folder = tmp_path_factory.mktemp("files")
+    directory = tmp_path_factory.mktemp("files")
     subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-I", ROOT / "bench",
-                    "-o", folder / "vdso_draw", PROGRAM, ROOT / "bench" / "vdso.c"], check=True)
+                    "-o", directory / "vdso_draw", PROGRAM, ROOT / "bench" / "vdso.c"], check=True)
     for name in ("test_random_epoch.ko", "vm_gen_counter"):
         if (TESTS / name).exists():
-            shutil.copy(TESTS / name, folder)
+            shutil.copy(TESTS / name, directory)
     image = tmp_path_factory.mktemp("drive") / "files.ext4"
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, image, "8M"], check=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", directory, image, "8M"], check=True)
     return image
 
 
@@ -48,11 +48,11 @@ def boot_with_drive(boot, made):
     return m
 
 
-def draw_in_clones(m, restore, folder):
+def draw_in_clones(m, restore, directory):
     """What vdso_draw got in two clones of that machine, from the first instruction on: each a dict of name and results."""
     m.console.run(f"/mnt/vdso_draw {COUNTER} >/tmp/out 2>&1 &")
     m.console.run("until grep -q ready /tmp/out; do usleep 10000; done", 30)
-    snapshot = Snapshot(folder)
+    snapshot = Snapshot(directory)
     m.api.pause()
     m.api.snapshot(snapshot.state, snapshot.mem)
     clones = []

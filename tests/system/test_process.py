@@ -110,7 +110,7 @@ def test_a_mistake_in_the_config_file_is_one_sentence_and_status_1(run_config, c
 
 @pytest.mark.guest
 def test_the_seeds_config_file_is_accepted_as_it_stands(monitor, tmp_path):
-    """With files at its paths: relative to the working folder, as Firecracker takes them."""
+    """With files at its paths: relative to the working directory, as Firecracker takes them."""
     for name, target in (("bin/vmlinux-6.1-snapsafe", "vmlinux-6.1-cloud"), ("share/al2.img", "rootfs.ext4")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to(IMAGE / target)
@@ -170,24 +170,24 @@ def kvm_elsewhere():
     """kvm_elsewhere(shell command) -> the finished monitor, which sees another /dev/kvm: the host's stays as it is."""
     if os.geteuid() != 0:
         pytest.skip("only root may make a mount namespace")
-    with tempfile.TemporaryDirectory(prefix="snapsafe-") as folder:
-        os.chmod(folder, 0o755)
+    with tempfile.TemporaryDirectory(prefix="snapsafe-") as directory:
+        os.chmod(directory, 0o755)
         for name, source in (("monitor", BINARY), ("kernel", IMAGE / "vmlinuz-6.1-cloud")):
-            shutil.copy(source, f"{folder}/{name}")
-        config = {"boot-source": {"kernel_image_path": f"{folder}/kernel"}, "drives": []}
-        with open(f"{folder}/config.json", "w") as f:
+            shutil.copy(source, f"{directory}/{name}")
+        config = {"boot-source": {"kernel_image_path": f"{directory}/kernel"}, "drives": []}
+        with open(f"{directory}/config.json", "w") as f:
             json.dump(config, f)
 
         def start(mount, run_as=""):
-            script = f"{mount} && exec {run_as} {folder}/monitor --no-api --config-file {folder}/config.json"
-            return subprocess.run(["unshare", "--mount", "sh", "-c", script.format(folder=folder)], capture_output=True,
+            script = f"{mount} && exec {run_as} {directory}/monitor --no-api --config-file {directory}/config.json"
+            return subprocess.run(["unshare", "--mount", "sh", "-c", script.format(directory=directory)], capture_output=True,
                                   text=True, timeout=30, stdin=subprocess.DEVNULL)
 
         yield start
 
 
 def test_no_permission_on_kvm_is_one_sentence(kvm_elsewhere):
-    result = kvm_elsewhere("mknod -m 600 {folder}/kvm c 10 232 && mount --bind {folder}/kvm /dev/kvm",
+    result = kvm_elsewhere("mknod -m 600 {directory}/kvm c 10 232 && mount --bind {directory}/kvm /dev/kvm",
                            "setpriv --reuid 65534 --regid 65534 --clear-groups")
     assert result.returncode == 1, result.stderr
     assert "/dev/kvm" in sentences(result)[0] and "permission" in sentences(result)[0]

@@ -17,21 +17,21 @@ from test_beside import Request, assert_answers, kernel
 WAIT_MS = 3000
 
 
-def boot(m, folder, entropy):
-    (folder / "kernel").write_bytes(kernel())
+def boot(m, directory, entropy):
+    (directory / "kernel").write_bytes(kernel())
     m.wait_api()
-    m.api.put("/boot-source", {"kernel_image_path": str(folder / "kernel")})
+    m.api.put("/boot-source", {"kernel_image_path": str(directory / "kernel")})
     m.api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": 32})
     if entropy is not None:
         m.api.put("/entropy", entropy)
     m.api.put("/actions", {"action_type": "InstanceStart"})
 
 
-def snapshot(folder, entropy):
+def snapshot(directory, entropy):
     with Monitor(binary=BINARY) as m:
-        boot(m, folder, entropy)
+        boot(m, directory, entropy)
         m.api.pause()
-        m.api.snapshot(folder / "state", folder / "mem")
+        m.api.snapshot(directory / "state", directory / "mem")
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def clone(tmp_path):
         yield m, tmp_path
 
 
-def load(api, folder, ms=WAIT_MS):
+def load(api, directory, ms=WAIT_MS):
     return api.raw("PUT", "/snapshot/load", {
-        "snapshot_path": str(folder / "state"), "mem_backend": {"backend_type": "File", "backend_path": str(folder / "mem")},
+        "snapshot_path": str(directory / "state"), "mem_backend": {"backend_type": "File", "backend_path": str(directory / "mem")},
         "resume_vm": True, "reseed_timeout_ms": ms})
 
 
@@ -58,10 +58,10 @@ SILENT = (r"has not reseeded within {} ms \(it has no driver for the entropy dev
 
 
 def test_a_guest_that_says_nothing_is_paused_again_and_the_load_fails(clone):
-    m, folder = clone
+    m, directory = clone
     answers = []
     start = time.monotonic()
-    request = Request(m, lambda api: answers.append(load(api, folder)))
+    request = Request(m, lambda api: answers.append(load(api, directory)))
     time.sleep(0.7)
     # Others are answered meanwhile; what changes something has its turn afterwards.
     assert_answers(m)
@@ -77,7 +77,7 @@ def test_a_guest_that_says_nothing_is_paused_again_and_the_load_fails(clone):
     assert status == 400 and re.search("Load snapshot error: the guest " + SILENT.format(WAIT_MS), text), text
     assert m.api.get("/")["state"] == "Paused"
     # The machine is there: what to do with it is the client's.
-    m.api.snapshot(folder / "state2", folder / "mem2")
+    m.api.snapshot(directory / "state2", directory / "mem2")
     status, text = m.api.raw("PATCH", "/vm", {"state": "Resumed", "reseed_timeout_ms": 50})
     assert status == 400 and re.search("Internal VMM error: the guest " + SILENT.format(50), text), text
     assert m.api.get("/")["state"] == "Paused"
@@ -112,8 +112,8 @@ def test_a_machine_that_nobody_can_ask_does_not_run(tmp_path, entropy):
 
 
 def test_sigterm_does_not_wait(clone):
-    m, folder = clone
-    request = Request(m, lambda api: load(api, folder, 60000))
+    m, directory = clone
+    request = Request(m, lambda api: load(api, directory, 60000))
     time.sleep(0.5)
     start = time.monotonic()
     assert m.stop(timeout=10) == -signal.SIGTERM
@@ -124,12 +124,12 @@ def test_sigterm_does_not_wait(clone):
 
 def test_a_client_that_goes_away_changes_nothing(clone):
     """The machine is paused all the same: nobody may take it for one that has reseeded."""
-    m, folder = clone
+    m, directory = clone
 
     def give_up(api):
         api.timeout = 0.3
         with pytest.raises(OSError):
-            load(api, folder, 1500)
+            load(api, directory, 1500)
 
     Request(m, give_up).result()
     assert m.api.get("/")["state"] == "Running"

@@ -12,8 +12,8 @@ import pytest
 
 from conftest import ROOT
 
-FOLDER = ROOT / "guest" / "integration"
-UNITS = sorted(p.name for p in FOLDER.glob("snapsafe-*.service") if "[Install]" in p.read_text())
+DIRECTORY = ROOT / "guest" / "integration"
+UNITS = sorted(p.name for p in DIRECTORY.glob("snapsafe-*.service") if "[Install]" in p.read_text())
 IDENTITY = "00112233445566778899aabbccddeeff"
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounts over /etc and /run, in a mount namespace")
 # Its words are what counts, and that it goes on when who started it has ended.
@@ -21,7 +21,7 @@ DAEMON = '#include <unistd.h>\nint main(void) { if (fork()) return 0; setsid(); 
 
 
 def test_preset_and_package_agree():
-    preset = dict(reversed(line.split()) for line in (FOLDER / "90-snapsafe.preset").read_text().splitlines() if line[0] != "#")
+    preset = dict(reversed(line.split()) for line in (DIRECTORY / "90-snapsafe.preset").read_text().splitlines() if line[0] != "#")
     assert sorted(preset) == UNITS
     rules = (ROOT / "debian" / "rules").read_text().split("override_dh_installsystemd:")[1].replace("\\\n", " ")
     for name, choice in preset.items():
@@ -34,14 +34,14 @@ def test_the_units_are_well_formed(tmp_path):
         pytest.skip("there is no systemd here")
     shutil.copytree("/lib/systemd/system", tmp_path / "lib/systemd/system", symlinks=True)
     for name in [*UNITS, "snapsafe-restored.target"]:
-        shutil.copy(FOLDER / name, tmp_path / "lib/systemd/system")
-    for path in re.findall(r"^ExecStart\w*=-?(\S+)", "".join((FOLDER / name).read_text() for name in UNITS), re.MULTILINE):
+        shutil.copy(DIRECTORY / name, tmp_path / "lib/systemd/system")
+    for path in re.findall(r"^ExecStart\w*=-?(\S+)", "".join((DIRECTORY / name).read_text() for name in UNITS), re.MULTILINE):
         program = tmp_path / path.lstrip("/")
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
         if path.startswith("/usr/lib/snapsafe/"):
-            assert os.access(FOLDER / os.path.basename(path), os.X_OK)
+            assert os.access(DIRECTORY / os.path.basename(path), os.X_OK)
     result = subprocess.run(["systemd-analyze", "verify", "--man=no", f"--root={tmp_path}",
                              *(tmp_path / "lib/systemd/system" / name for name in UNITS)], capture_output=True, text=True)
     assert result.returncode == 0 and "snapsafe" not in result.stderr, result.stderr
@@ -53,13 +53,13 @@ def clone(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/snapsafe").write_text(f"#!/bin/sh\necho {IDENTITY}\n")
     (tmp_path / "bin/snapsafe").chmod(0o755)
-    shutil.copytree("/etc", tmp_path / "etc", symlinks=True, ignore=lambda folder, names: [
-        n for n in names if folder != "/etc" or n not in ("passwd", "group", "nsswitch.conf", "ld.so.cache")])
+    shutil.copytree("/etc", tmp_path / "etc", symlinks=True, ignore=lambda directory, names: [
+        n for n in names if directory != "/etc" or n not in ("passwd", "group", "nsswitch.conf", "ld.so.cache")])
     (tmp_path / "etc/ssh").mkdir()
 
     def run(commands):
         script = f"set -e; export PATH={tmp_path}/bin:$PATH; mkdir -p /var/lib/dhcp; mount --bind {tmp_path}/etc /etc; " \
-                 f"mount -t tmpfs none /run; mount -t tmpfs none /var/lib/dhcp; cd {FOLDER}; {commands}"
+                 f"mount -t tmpfs none /run; mount -t tmpfs none /var/lib/dhcp; cd {DIRECTORY}; {commands}"
         result = subprocess.run(["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", script], capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, result.stderr
         return result.stdout.split("\n")

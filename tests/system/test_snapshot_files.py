@@ -267,16 +267,16 @@ def test_files_of_different_snapshots_are_refused(good, copy):
 
 
 def test_what_is_no_file_is_refused_at_once(good, tmp_path):
-    """A folder, a FIFO, a socket, a device, links to them, to nothing and to themselves, in place of either file."""
-    (tmp_path / "folder").mkdir()
+    """A directory, a FIFO, a socket, a device, links to them, to nothing and to themselves, in place of either file."""
+    (tmp_path / "directory").mkdir()
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "to-nothing").symlink_to(tmp_path / "nothing")
-    for name in ("folder", "fifo"):
+    for name in ("directory", "fifo"):
         (tmp_path / f"to-{name}").symlink_to(tmp_path / name)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
-        names = [tmp_path / n for n in ("folder", "fifo", "loop", "to-nothing", "to-folder", "to-fifo", "nothing", "socket")]
+        names = [tmp_path / n for n in ("directory", "fifo", "loop", "to-nothing", "to-directory", "to-fifo", "nothing", "socket")]
         names += ["/dev/zero", "/dev/full", "", "relative", tmp_path / ("x" * 300), "/" + "y" * 5000]
         with Loader() as loader:
             for name in names:

@@ -30,13 +30,13 @@ BOUND_S = 10
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """A snapshot with something to see in each page, and its files."""
-    folder = tmp_path_factory.mktemp("uffd")
+    directory = tmp_path_factory.mktemp("uffd")
     with Monitor(binary=BINARY) as m:
-        boot(m, folder, {})
+        boot(m, directory, {})
         m.api.pause()
-        m.api.snapshot(folder / "state", folder / "mem")
-    number_pages(folder / "mem", 0x100)
-    return folder
+        m.api.snapshot(directory / "state", directory / "mem")
+    number_pages(directory / "mem", 0x100)
+    return directory
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ def sentence(answer):
     return json.loads(text)["fault_message"]
 
 
-def save(m, folder, name, kind="Full"):
-    m.api.put("/snapshot/create", {"snapshot_type": kind, "snapshot_path": str(folder / f"{name}.state"),
-                                   "mem_file_path": str(folder / f"{name}.mem")})
-    return (folder / f"{name}.mem").read_bytes()
+def save(m, directory, name, kind="Full"):
+    m.api.put("/snapshot/create", {"snapshot_type": kind, "snapshot_path": str(directory / f"{name}.state"),
+                                   "mem_file_path": str(directory / f"{name}.mem")})
+    return (directory / f"{name}.mem").read_bytes()
 
 
 def differences(a, b):

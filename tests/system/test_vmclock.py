@@ -38,9 +38,9 @@ def sees(m, generation):
     assert said == (f"generation {generation} marker {generation} seq {2 * generation}, with the leak queue, interrupt")
 
 
-def taken(m, folder):
-    folder.mkdir()
-    snapshot = Snapshot(folder)
+def taken(m, directory):
+    directory.mkdir()
+    snapshot = Snapshot(directory)
     m.api.pause()
     m.api.snapshot(snapshot.state, snapshot.mem)
     m.api.resume()

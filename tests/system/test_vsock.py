@@ -85,24 +85,24 @@ def start_servers(m):
 
 
 @contextlib.contextmanager
-def booted(kernel, folder, *args):
-    """A machine whose guest has the servers, with its socket at folder/v."""
-    config = folder / "config.json"
-    config.write_text(json.dumps(machine_config(kernel, vsock={"guest_cid": 3, "uds_path": str(folder / "v")})))
+def booted(kernel, directory, *args):
+    """A machine whose guest has the servers, with its socket at directory/v."""
+    config = directory / "config.json"
+    config.write_text(json.dumps(machine_config(kernel, vsock={"guest_cid": 3, "uds_path": str(directory / "v")})))
     with Monitor("--config-file", str(config), *args, binary=BINARY) as m:
         m.console.login()
         m.console.quiet()
         start_servers(m)
-        connect_when_there(folder / "v", DEAF).close()
+        connect_when_there(directory / "v", DEAF).close()
         yield m
 
 
 @pytest.fixture(scope="module", params=["6.1", "6.12"])
 def machine(request, tmp_path_factory):
     """A machine that runs, and the path of its socket."""
-    folder = tmp_path_factory.mktemp("vsock")
-    with booted(request.param, folder) as m:
-        yield m, folder / "v"
+    directory = tmp_path_factory.mktemp("vsock")
+    with booted(request.param, directory) as m:
+        yield m, directory / "v"
 
 
 @contextlib.contextmanager

@@ -28,18 +28,18 @@ PRESENT, FILE = 1 << 63, 1 << 61
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A snapshot with something to see in each page above its guest, which stands at one mebibyte."""
-    folder = tmp_path_factory.mktemp("working-set")
+    directory = tmp_path_factory.mktemp("working-set")
     with Monitor(binary=BINARY) as m:
-        boot_nothing(m, folder, {})
+        boot_nothing(m, directory, {})
         m.api.pause()
-        m.api.snapshot(folder / "state", folder / "mem")
-    number_pages(folder / "mem", 0x200)
-    return folder
+        m.api.snapshot(directory / "state", directory / "mem")
+    number_pages(directory / "mem", 0x200)
+    return directory
 
 
 @pytest.fixture
 def pair(made, tmp_path):
-    """The same with a folder of the test's own, in which working sets can lie."""
+    """The same with a directory of the test's own, in which working sets can lie."""
     for name in ("state", "mem"):
         os.link(made / name, tmp_path / name)
     return tmp_path
@@ -323,9 +323,9 @@ def read_data(m):
     return said, sum(vcpu_faults(m)) - before
 
 
-def guest_load(m, folder, **backend):
+def guest_load(m, directory, **backend):
     m.wait_api()
-    status, text = load(m, folder, **backend)
+    status, text = load(m, directory, **backend)
     assert status == 204, text
     wait_handled(m, 1)
     m.console.quiet()

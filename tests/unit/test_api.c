@@ -53,7 +53,7 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static int make_folder(void **state)
+static int make_directory(void **state)
 {
 	(void)state;
 	assert_int_equal(tmpdir_make(&dir), 0);
@@ -66,7 +66,7 @@ static int make_folder(void **state)
 	return 0;
 }
 
-static int remove_folder(void **state)
+static int remove_directory(void **state)
 {
 	(void)state;
 	tmpdir_remove(&dir);
@@ -871,5 +871,5 @@ int main(void)
 		TEST(a_second_server_on_the_socket_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

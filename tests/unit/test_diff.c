@@ -316,7 +316,7 @@ static void a_snapshot_that_fails_loses_no_change(void **state)
 	save_full(&mem, "full");
 	scramble(&mem, 20);
 	before = chain;
-	assert_true(try_save(&mem, "no/such/folder", &before, &e) < 0);
+	assert_true(try_save(&mem, "no/such/directory", &before, &e) < 0);
 	chain = before;
 	scramble(&mem, 5);
 	save(&mem, "d1", &chain);

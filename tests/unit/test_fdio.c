@@ -81,8 +81,8 @@ static void what_is_not_a_regular_file_gets_a_sentence(void **state)
 
 	(void)state;
 	assert_refused(tmpdir_file(&dir, "nothing"), O_RDONLY, -ENOENT, "No such file or directory");
-	assert_refused(dir.path, O_RDONLY, -EINVAL, "is a folder");
-	assert_refused(dir.path, O_RDWR, -EINVAL, "is a folder");
+	assert_refused(dir.path, O_RDONLY, -EINVAL, "is a directory");
+	assert_refused(dir.path, O_RDWR, -EINVAL, "is a directory");
 	snprintf(fifo, sizeof(fifo), "%s", tmpdir_file(&dir, "fifo"));
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_refused(fifo, O_RDONLY, -EINVAL, "is a FIFO");
@@ -113,13 +113,13 @@ static void an_opened_file_has_plain_flags(void **state)
 	close(fd);
 }
 
-static void folders_can_be_synced(void **state)
+static void directories_can_be_synced(void **state)
 {
 	(void)state;
 	assert_int_equal(fsync_parent(tmpdir_file(&dir, "x")), 0);
 	assert_int_equal(fsync_parent("x"), 0);
 	assert_int_equal(fsync_parent("/x"), 0);
-	assert_int_equal(fsync_parent("/no/such/folder"), -ENOENT);
+	assert_int_equal(fsync_parent("/no/such/directory"), -ENOENT);
 }
 
 static void random_bytes_fill_the_buffer(void **state)
@@ -141,7 +141,7 @@ int main(void)
 		cmocka_unit_test(a_file_is_read_whole_with_a_limit),
 		cmocka_unit_test(what_is_not_a_regular_file_gets_a_sentence),
 		cmocka_unit_test(an_opened_file_has_plain_flags),
-		cmocka_unit_test(folders_can_be_synced),
+		cmocka_unit_test(directories_can_be_synced),
 		cmocka_unit_test(random_bytes_fill_the_buffer),
 	};
 

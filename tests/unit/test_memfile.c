@@ -607,7 +607,7 @@ static void what_is_not_a_file_gets_a_sentence_at_once(void **state)
 	snprintf(path, sizeof(path), "%s", tmpdir_file(&dir, "fifo"));
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_open_refused(path, &mark, "is a FIFO");
-	assert_open_refused(dir.path, &mark, "is a folder");
+	assert_open_refused(dir.path, &mark, "is a directory");
 	assert_open_refused(tmpdir_file(&dir, "nothing"), &mark, "No such file or directory");
 	snprintf(path, sizeof(path), "%s", tmpdir_file(&dir, "dangling"));
 	assert_int_equal(symlink("/no/such/file", path), 0);

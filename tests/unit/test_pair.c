@@ -2,7 +2,7 @@
 /*
  * snapshot/pair: the old pair or the new one, whole, whatever happens. Writes
  * pairs whose state and memory carry the same generation number, and disturbs
- * them: killed writers, full disks, folders in the way, two writers at once.
+ * them: killed writers, full disks, directories in the way, two writers at once.
  *
  * SNAPSAFE_TEST_ROUNDS is the number of kills (default 40).
  */
@@ -156,9 +156,9 @@ static uint64_t must_load(void)
 	return generation;
 }
 
-static int count_files(const char *folder)
+static int count_files(const char *directory)
 {
-	DIR *d = opendir(folder);
+	DIR *d = opendir(directory);
 	int n = 0;
 
 	assert_non_null(d);
@@ -243,7 +243,7 @@ static void a_running_clone_keeps_the_memory_that_it_maps(void **state)
 	mem_fini(&clone);
 }
 
-static void paths_may_be_relative_and_in_different_folders(void **state)
+static void paths_may_be_relative_and_in_different_directories(void **state)
 {
 	uint64_t generation;
 	char shm[64];
@@ -409,8 +409,8 @@ static void what_is_in_the_way_is_named(void **state)
 	must_write(1);
 	assert_refused("", mem_path, "path of the snapshot state file is empty");
 	assert_refused(state_path, "", "path of the snapshot memory file is empty");
-	assert_refused(dir.path, mem_path, "is a folder");
-	assert_refused(state_path, dir.path, "is a folder");
+	assert_refused(dir.path, mem_path, "is a directory");
+	assert_refused(state_path, dir.path, "is a directory");
 	assert_refused(state_path, "/dev/null", "is not a regular file");
 	snprintf(other, sizeof(other), "%s/no/such", dir.path);
 	assert_refused(other, mem_path, "No such file or directory");
@@ -734,7 +734,7 @@ int main(void)
 		TEST(a_second_snapshot_replaces_the_first),
 		TEST(ids_are_never_the_same),
 		TEST(a_running_clone_keeps_the_memory_that_it_maps),
-		TEST(paths_may_be_relative_and_in_different_folders),
+		TEST(paths_may_be_relative_and_in_different_directories),
 		TEST(a_link_stays_and_its_target_is_replaced),
 		TEST(a_link_to_nothing_makes_its_target),
 		TEST(files_without_a_name_are_loaded_and_not_replaced),

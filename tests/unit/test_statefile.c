@@ -250,7 +250,7 @@ static void what_is_not_a_file_gets_a_sentence_at_once(void **state)
 
 	(void)state;
 	assert_path_refused(tmpdir_file(&dir, "nothing"), "No such file or directory");
-	assert_path_refused(dir.path, "is a folder, it must be a regular file");
+	assert_path_refused(dir.path, "is a directory, it must be a regular file");
 	snprintf(fifo, sizeof(fifo), "%s", tmpdir_file(&dir, "fifo"));
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_path_refused(fifo, "is a FIFO, it must be a regular file");
@@ -259,7 +259,7 @@ static void what_is_not_a_file_gets_a_sentence_at_once(void **state)
 	assert_path_refused(link, "is a FIFO");
 	snprintf(link, sizeof(link), "%s", tmpdir_file(&dir, "to-dir"));
 	assert_int_equal(symlink(dir.path, link), 0);
-	assert_path_refused(link, "is a folder");
+	assert_path_refused(link, "is a directory");
 	assert_path_refused("/dev/zero", "is a character device");
 }
 

@@ -22,14 +22,14 @@
 static struct tmpdir dir;
 static struct err e;
 
-static int make_folder(void **state)
+static int make_directory(void **state)
 {
 	(void)state;
 	assert_int_equal(tmpdir_make(&dir), 0);
 	return chdir(dir.path);
 }
 
-static int remove_folder(void **state)
+static int remove_directory(void **state)
 {
 	(void)state;
 	tmpdir_remove(&dir);
@@ -157,7 +157,7 @@ static void bad_paths_are_refused_with_a_sentence(void **state)
 	assert_int_equal(unix_listener_open(&s, "socket", path, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "the path has 108 bytes; a socket's path has 1 to 107"));
 	assert_int_equal(unix_listener_open(&s, "socket", "", &e), -EINVAL);
-	assert_int_equal(unix_listener_open(&s, "socket", "no/such/folder", &e), -ENOENT);
+	assert_int_equal(unix_listener_open(&s, "socket", "no/such/directory", &e), -ENOENT);
 	assert_non_null(strstr(e.text, "No such file or directory"));
 }
 
@@ -219,5 +219,5 @@ int main(void)
 		cmocka_unit_test(a_path_can_be_judged_without_being_taken),
 	};
 
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

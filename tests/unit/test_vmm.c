@@ -33,7 +33,7 @@ static void make_file(const char *name, const char *text)
 	close(fd);
 }
 
-static int make_folder(void **state)
+static int make_directory(void **state)
 {
 	(void)state;
 	assert_int_equal(tmpdir_make(&dir), 0);
@@ -48,7 +48,7 @@ static int make_folder(void **state)
 	return 0;
 }
 
-static int remove_folder(void **state)
+static int remove_directory(void **state)
 {
 	(void)state;
 	tmpdir_remove(&dir);
@@ -393,14 +393,14 @@ static const struct {
 } refused[] = {
 	{ "PUT boot-source", "{'kernel_image_path':'nowhere'}",
 	  "Boot source error: cannot open kernel_image_path \"nowhere\": No such file or directory" },
-	{ "PUT boot-source", "{'kernel_image_path':'sub'}", "\"sub\" is a folder" },
+	{ "PUT boot-source", "{'kernel_image_path':'sub'}", "\"sub\" is a directory" },
 	{ "PUT boot-source", "{'kernel_image_path':'fifo'}", "kernel_image_path \"fifo\" is" },
 	{ "PUT boot-source", "{'kernel_image_path':'kernel','initrd_path':'nowhere'}",
 	  "initrd_path \"nowhere\": No such file" },
 	{ "PUT boot-source", "{'kernel_image_path':'kernel','initrd_path':'sub'}", "initrd_path \"sub\" is" },
 	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'nowhere','is_root_device':true}",
 	  "Drive config error: drive \"a\": cannot open path_on_host \"nowhere\": No such file or directory" },
-	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'sub','is_root_device':true}", "\"sub\" is a folder" },
+	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'sub','is_root_device':true}", "\"sub\" is a directory" },
 	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'fifo','is_root_device':true}",
 	  "\"fifo\" is a special file, it must be a regular file or a block device" },
 	{ "PUT drives/{id}", "{'drive_id':'a','path_on_host':'/dev/null','is_root_device':true}", "special file" },
@@ -899,5 +899,5 @@ int main(void)
 		TEST(what_waits_for_files_goes_on_beside_the_loop),
 	};
 
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

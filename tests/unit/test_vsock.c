@@ -1201,7 +1201,7 @@ static void a_path_that_is_taken_is_refused(void **state)
 	assert_int_equal(vsock_new(&f->config, &f->fp.p, &vdev, &e), -EADDRINUSE);
 	assert_non_null(strstr(e.text, "vsock: uds_path"));
 	assert_int_equal(lstat(f->path, &st), 0);
-	f->config.uds_path = (char[]){ "/no/such/folder/v" };
+	f->config.uds_path = (char[]){ "/no/such/directory/v" };
 	assert_int_equal(vsock_new(&f->config, &f->fp.p, &vdev, &e), -ENOENT);
 	f->config.uds_path = f->path;
 }

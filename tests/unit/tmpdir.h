@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A folder of a test's own, that goes away with everything in it. */
+/* A directory of a test's own, that goes away with everything in it. */
 #ifndef TESTS_UNIT_TMPDIR_H
 #define TESTS_UNIT_TMPDIR_H
 
@@ -38,7 +38,7 @@ static inline void tmpdir_remove(struct tmpdir *dir)
 	nftw(dir->path, tmpdir_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* "<folder>/<name>", valid until the next call. */
+/* "<directory>/<name>", valid until the next call. */
 static inline const char *tmpdir_file(struct tmpdir *dir, const char *name)
 {
 	snprintf(dir->file, sizeof(dir->file), "%s/%s", dir->path, name);

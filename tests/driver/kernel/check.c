@@ -2,7 +2,7 @@
 /*
  * Checks the driver on a real kernel against the entropy device of fake_rng.c.
  * Runs as root, once, in a machine made for it: ./run starts one. The modules
- * are in the current folder.
+ * are in the current directory.
  *
  * Prints "ok" or "not ok" with the promise for each check, a summary, and ends
  * with status 0 only if all were kept.
@@ -87,7 +87,7 @@ static void check_reading(void)
 	promise(pread(fd, &byte, 1, 0) == 1 && byte == 1, "a short read gives the first bytes");
 	promise(becomes(DIR_0 "generation", 1), "generation is for people");
 	promise(open(COUNTER, O_RDWR) < 0 && errno == EACCES, "the file cannot be opened for writing");
-	promise(access(DIR_0 "device/vendor", R_OK) == 0, "the folder leads to the virtio device");
+	promise(access(DIR_0 "device/vendor", R_OK) == 0, "the directory leads to the virtio device");
 	close(fd);
 	no_device();
 }

@@ -3,7 +3,7 @@
  * Checks the patched kernel, whose generator looks at the counter itself, against devices that misbehave: whatever they
  * do, everybody gets random bytes, none of them twice, and the next device is served as if nothing had been. The driver
  * is built in. Runs as root, once, in a machine made for it: ./run patched starts one. The modules are in the current
- * folder.
+ * directory.
  */
 #define _GNU_SOURCE
 #include <sched.h>

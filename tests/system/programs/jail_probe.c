@@ -56,9 +56,9 @@ static void outcome(const char *name, long long result)
 	number(name, result < 0 ? errno : 0);
 }
 
-static void tree(const char *folder)
+static void tree(const char *directory)
 {
-	DIR *d = opendir(*folder ? folder : "/");
+	DIR *d = opendir(*directory ? directory : "/");
 	struct dirent *entry;
 
 	while (d && (entry = readdir(d))) {
@@ -67,7 +67,7 @@ static void tree(const char *folder)
 
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		snprintf(path, sizeof(path), "%s/%.255s", folder, entry->d_name);
+		snprintf(path, sizeof(path), "%s/%.255s", directory, entry->d_name);
 		if (lstat(path, &st) < 0 || strcmp(path, "/report.json") == 0)
 			continue;
 		string(path);

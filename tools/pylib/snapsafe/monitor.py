@@ -24,11 +24,11 @@ class Monitor:
 
     def __init__(self, *args, binary="bin/snapsafe-vmm", api_sock=None, echo=None, cwd=None, env=None, preexec=None,
                  prefix=()):
-        self.folder = tempfile.TemporaryDirectory(prefix="snapsafe-")
-        self.api_sock = str(api_sock or os.path.join(self.folder.name, "api.sock"))
+        self.directory = tempfile.TemporaryDirectory(prefix="snapsafe-")
+        self.api_sock = str(api_sock or os.path.join(self.directory.name, "api.sock"))
         self.api = Api(self.api_sock)
-        self.log_file = open(os.path.join(self.folder.name, "stderr"), "w+b")
-        self.last_log = None  # once the process has ended and its folder is gone
+        self.log_file = open(os.path.join(self.directory.name, "stderr"), "w+b")
+        self.last_log = None  # once the process has ended and its directory is gone
         master, slave = pty.openpty()
 
         def own_terminal():
@@ -41,7 +41,7 @@ class Monitor:
         if "--log-path" in args:
             self.log_path = os.path.join(cwd or "", args[args.index("--log-path") + 1])
         else:
-            self.log_path = os.path.join(self.folder.name, "log")
+            self.log_path = os.path.join(self.directory.name, "log")
             command += ["--log-path", self.log_path]
         if "--no-api" not in args and not any(a.startswith("--api-sock") for a in args):
             command += ["--api-sock", self.api_sock]
@@ -112,4 +112,4 @@ class Monitor:
             self.console.fd = -1
         self.last_log = self.stderr()
         self.log_file.close()
-        self.folder.cleanup()
+        self.directory.cleanup()

@@ -22,10 +22,10 @@ def children(pid):
     return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _each(folder, look):
+def _each(directory, look):
     """look(path) of each entry; one that goes away meanwhile is not there."""
     found = []
-    for entry in pathlib.Path(folder).iterdir():
+    for entry in pathlib.Path(directory).iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found.append(look(entry))
     return found
