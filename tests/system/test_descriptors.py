@@ -7,11 +7,13 @@ import contextlib
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 
@@ -19,6 +21,7 @@ import pytest
 
 from conftest import BINARY, ROOT
 from snapsafe import Api, is_emulated, proc
+from snapsafe.patience import within
 
 FLOOD = os.environ.get("SNAPSAFE_FLOOD", str(ROOT / "build" / "unit-gcc" / "tests" / "payload" / "guest_flood"))
 WITHIN = 1.0  # s; each answer
@@ -119,7 +122,7 @@ class Answers:
 
     def late(self):
         limit = WITHIN * (3 if is_emulated() else 1)  # seconds of a processor that is emulated in software
-        return {name: f"{took:.2f} s" for name, took in self.took.items() if took > limit}
+        return {name: f"{took:.2f} s" for name, took in self.took.items() if not within(took, limit)}
 
 
 def start(place, fd, tmp_path):

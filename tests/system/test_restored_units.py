@@ -32,9 +32,11 @@ def test_preset_and_package_agree():
 def test_the_units_are_well_formed(tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("there is no systemd here")
-    shutil.copytree("/lib/systemd/system", tmp_path / "lib/systemd/system", symlinks=True)
+    (tmp_path / "lib").symlink_to("usr/lib")  # systemd 252 looks here, 257 only there
+    units = tmp_path / "usr/lib/systemd/system"
+    shutil.copytree("/lib/systemd/system", units, symlinks=True)
     for name in [*UNITS, "snapsafe-restored.target"]:
-        shutil.copy(DIRECTORY / name, tmp_path / "lib/systemd/system")
+        shutil.copy(DIRECTORY / name, units)
     for path in re.findall(r"^ExecStart\w*=-?(\S+)", "".join((DIRECTORY / name).read_text() for name in UNITS), re.MULTILINE):
         program = tmp_path / path.lstrip("/")
         program.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,7 @@ def test_the_units_are_well_formed(tmp_path):
         if path.startswith("/usr/lib/snapsafe/"):
             assert os.access(DIRECTORY / os.path.basename(path), os.X_OK)
     result = subprocess.run(["systemd-analyze", "verify", "--man=no", f"--root={tmp_path}",
-                             *(tmp_path / "lib/systemd/system" / name for name in UNITS)], capture_output=True, text=True)
+                             *(units / name for name in UNITS)], capture_output=True, text=True)
     assert result.returncode == 0 and "snapsafe" not in result.stderr, result.stderr
 
 
