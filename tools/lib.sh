@@ -160,7 +160,7 @@ kernel_compiler() # HEADERS
 {
 	local own
 
-	own=$(sed -nE 's/^CC = .*(gcc-[0-9]+)$/\1/p' "$1/.kernelvariables")
+	own=$(sed -nE 's/^CC = .*(gcc-[0-9]+)$/\1/p' "$1/.kernelvariables" 2>/dev/null) || true # a kernel of ours has none
 	if [ -n "$own" ] && command -v "$own" >/dev/null; then
 		printf '%s\n' "$own"
 	else

@@ -34,7 +34,7 @@ static int open_mount(const char *controller, int *fd, struct err *e)
 	struct mntent *found;
 	struct mntent entry;
 	char line[LINE_MAX_LEN];
-	int r = -ENOENT;
+	int opened = -1, r = -ENOENT;
 
 	if (!mounts)
 		return err_errno(e, errno, "cgroups cannot be found, since /proc/self/mounts cannot be read");
@@ -42,10 +42,12 @@ static int open_mount(const char *controller, int *fd, struct err *e)
 		if (strcmp(found->mnt_type, controller ? "cgroup" : "cgroup2") != 0 ||
 		    (controller && !hasmntopt(found, controller)))
 			continue;
-		*fd = open(found->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = *fd < 0 ? err_errno(e, errno, "cgroup mount \"%s\" cannot be opened", found->mnt_dir) : 0;
+		opened = open(found->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		r = opened < 0 ? err_errno(e, errno, "cgroup mount \"%s\" cannot be opened", found->mnt_dir) : 0;
 	}
 	endmntent(mounts);
+	if (opened >= 0)
+		*fd = opened;
 	return r;
 }
 

@@ -45,19 +45,23 @@ static int layers_alloc(struct guest_mem *mem)
 	return 0;
 }
 
+static size_t layers_count(const struct mem_run *runs, size_t num_runs, uint64_t least)
+{
+	size_t num = 0;
+
+	for (size_t i = 0; i < num_runs; i++)
+		num += runs[i].len >= least;
+	return num;
+}
+
 /* The shortest run that is mapped, so that there are not too many. */
 static uint64_t layers_shortest(const struct mem_run *runs, size_t num_runs, size_t allowed)
 {
-	uint64_t shortest = MEM_PAGE_SIZE;
+	uint64_t shortest = MEM_PAGE_SIZE; /* no run is shorter */
 
-	for (;; shortest *= 2) {
-		size_t num = 0;
-
-		for (size_t i = 0; i < num_runs; i++)
-			num += runs[i].len >= shortest;
-		if (num <= allowed)
-			return shortest;
-	}
+	for (size_t num = num_runs; num > allowed; num = layers_count(runs, num_runs, shortest))
+		shortest *= 2;
+	return shortest;
 }
 
 static int layers_map(const struct mem_region *region, uint64_t offset, uint64_t len, int fd)

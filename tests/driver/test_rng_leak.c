@@ -443,6 +443,8 @@ static void a_short_fill_is_a_seed_and_no_identity(void **state)
 
 static void who_does_not_report_leaks_has_no_identity(void **state)
 {
+	struct virtio_device vdev = { 0 };
+
 	(void)state;
 	model_start(false);
 	model_settle();
@@ -453,7 +455,7 @@ static void who_does_not_report_leaks_has_no_identity(void **state)
 	rng_leak_stop(&m.driver);
 	rng_leak_fini(&m.driver);
 	assert_int_equal(m.identity[0] | m.identity[1], 0);
-	assert_int_equal(rng_leak_init(&m.driver, NULL, (struct rng_gen *)(void *)&m), 0);
+	assert_int_equal(rng_leak_init(&m.driver, &vdev, (struct rng_gen *)(void *)&m), 0);
 }
 
 static void waking_up_is_no_leak(void **state)
