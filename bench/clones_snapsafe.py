@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machines of the clone experiment that are our monitor's."""
+import json
+import os
+import pathlib
+import sys
+
+from clones_guest import UPTIME_S
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools" / "pylib"))
+from snapsafe import Monitor, is_emulated  # noqa: E402
+
+BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
+IMAGE = ROOT / "build" / "image"
+DRIVER = "/sys/virtio-rng/virtio_rng.0"
+BOOT_ARGS = "panic=1 reboot=k tsc=reliable console=ttyS0 quiet ipv6.disable=1 i8042.noaux i8042.nokbd i8042.nopnp"
+
+DEBIAN_61 = {"kernel_image_path": "vmlinuz-6.1-cloud", "initrd_path": "initrd-6.1-cloud.img"}
+DEBIAN_612 = {"kernel_image_path": "vmlinuz-6.12-cloud", "initrd_path": "initrd-6.12-cloud.img"}
+PATCHED = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.1-snapsafe")}
+PATCHED_612 = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.12-snapsafe")}
+
+
+class Machine(Monitor):
+    def load(self, state, memory):
+        self.wait_api()
+        self.api.load(state, memory)
+
+    def save(self, state, memory):
+        self.api.pause()
+        self.api.snapshot(state, memory)
+
+    def resume(self):
+        self.api.resume()
+
+
+class Variant:
+    """Which kernel, and which of the two sources of news about a snapshot it listens to."""
+
+    scratch = None  # the folder for temporary files: Python's choice
+
+    def __init__(self, boot, reseed, vmgenid):
+        self.boot = {key: str(IMAGE / path) for key, path in boot.items()}  # an absolute path stays what it is
+        self.reseed = reseed
+        self.vmgenid = vmgenid
+
+    def is_emulated(self):
+        return is_emulated()
+
+    def config(self, drive):
+        return {
+            "boot-source": {**self.boot, "boot_args": f"{BOOT_ARGS} virtio_rng.reseed={int(self.reseed)}"},
+            "drives": [
+                {"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs.ext4"), "is_root_device": True,
+                 "is_read_only": True},
+                {"drive_id": "reader", "path_on_host": drive, "is_root_device": False, "is_read_only": True},
+            ],
+            "machine-config": {"vcpu_count": 2, "mem_size_mib": 128, "vm_generation_id": self.vmgenid},
+            "entropy": {},
+        }
+
+    def new(self, folder, work):
+        """A machine that boots; `folder` has what bench/clones has built."""
+        with open(f"{work}/config.json", "w") as file:
+            json.dump(self.config(f"{folder}/reader.ext4"), file)
+        return Machine("--config-file", f"{work}/config.json", binary=BINARY)
+
+    def empty(self, work):
+        """A machine that waits for load()."""
+        return Machine(binary=BINARY)
+
+    def start_readers(self, machine):
+        """Once the guest is old enough. Returns its kernel."""
+        console = machine.console
+        console.login()
+        console.quiet()
+        self.check(console)
+        kernel = console.run("uname -r").strip()
+        console.run("mount -t ext4 -o ro /dev/vdb /mnt")
+        console.run(f"while [ $(cut -d. -f1 /proc/uptime) -lt {UPTIME_S} ]; do sleep 1; done", 120)
+        console.send(f"/mnt/clones_reader {DRIVER}/vm_gen_counter\n")
+        console.expect(r"^ready\n")
+        return kernel
+
+    def check(self, console):
+        """The guest is what its variant says: a protection that was not switched off would look like a good result."""
+        reseed = console.run("cat /sys/module/virtio_rng/parameters/reseed").strip()
+        if reseed != "NY"[self.reseed]:
+            sys.exit(f"clones_run: the driver's reseed is {reseed}, wanted {'NY'[self.reseed]}")
+        bound = console.run("ls -d /sys/bus/*/drivers/vmgenid/*:* 2>/dev/null | wc -l").strip() != "0"
+        if bound != self.vmgenid:
+            sys.exit(f"clones_run: VM Generation ID is {'on' if bound else 'off'} in the guest, and should not be")
+
+
+VARIANTS = {
+    "none": Variant(DEBIAN_61, reseed=False, vmgenid=False),
+    "vmgenid": Variant(DEBIAN_612, reseed=False, vmgenid=True),
+    "module": Variant(DEBIAN_61, reseed=True, vmgenid=False),
+    "patched": Variant(PATCHED, reseed=True, vmgenid=True),
+    "patched-6.12": Variant(PATCHED_612, reseed=True, vmgenid=True),
+}
