@@ -20,3 +20,11 @@ def find_counter(path):
     if len(found) != 1:
         sys.exit(f"clones_run: {len(found)} counter pages in {path}, wanted one")
     return found.popitem()
+
+
+def count_up(path):
+    """The next generation. For a machine that does not run now, and whose memory is this file."""
+    at, generation = find_counter(path)
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(at)
+        file.write(struct.pack("<Q", generation + 1))

@@ -12,7 +12,8 @@ set border 3 linecolor rgb "#666666"
 set tics nomirror
 set multiplot layout 1,2
 set bmargin 5
-colour(variant) = variant eq "none" ? 0xb2182b : variant eq "vmgenid" ? 0xd6804d : variant eq "module" ? 0x8073ac : 0x1b7837
+kind(variant) = variant[1:5] eq "qemu-" ? variant[6:] : variant
+colour(variant) = kind(variant) eq "none" ? 0xb2182b : kind(variant) eq "vmgenid" || kind(variant) eq "same-id" ? 0xd6804d : kind(variant) eq "module" ? 0x8073ac : 0x1b7837
 
 set nonlinear y via log10(1 + y) inverse 10**y - 1
 set title "Results that another machine got, too, for each vCPU"

@@ -15,6 +15,11 @@
  * time; the scheduler makes it wait for as long.
  *
  * Usage: clones_reader COUNTER
+ *
+ * COUNTER is the driver's file vm_gen_counter. "-", for guests without the driver,
+ * makes a page like the driver's, which whoever runs the machine finds in its
+ * memory and counts up while the machine is stopped; and there /dev/hwrng is not
+ * read, as it may have no device.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -33,6 +38,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "../abi/snapsafe_page.h"
 #include "clones_ring.h"
 #include "vdso.h"
 
@@ -51,7 +57,8 @@ struct reader {
 	uint32_t full;	     /* the last generation that filled the ring, for the main thread */
 };
 
-static const unsigned long *counter;
+static const uint64_t *counter;
+static bool has_driver;
 static struct reader readers[MAX_VCPUS * NUM_SOURCES];
 static unsigned int num_readers;
 
@@ -190,6 +197,8 @@ static void add_reader(unsigned int vcpu, enum ring_source source, uint32_t tsc_
 	static const char *const paths[NUM_SOURCES] = { NULL, "/dev/urandom", "/dev/hwrng", NULL };
 	struct reader *r = &readers[num_readers];
 
+	if (source == SOURCE_HWRNG && !has_driver)
+		return;
 	if (source == SOURCE_VDSO) {
 		r->vdso = vdso_getrandom_new();
 		if (!r->vdso && errno == ENOSYS)
@@ -251,6 +260,19 @@ static void map_counter(const char *path)
 	if (page == MAP_FAILED)
 		die("cannot map %s: %s", path, strerror(errno));
 	counter = page;
+	has_driver = true;
+}
+
+static void make_counter(void)
+{
+	struct snapsafe_page *page = mmap(NULL, RING_PAGE_LEN, PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
+
+	if (page == MAP_FAILED)
+		die("no memory for a counter: %s", strerror(errno));
+	page->magic = SNAPSAFE_PAGE_MAGIC;
+	page->version = SNAPSAFE_PAGE_VERSION;
+	counter = (const uint64_t *)&page->generation;
 }
 
 int main(int argc, char **argv)
@@ -259,10 +281,13 @@ int main(int argc, char **argv)
 	uint32_t said = 0, tsc_khz;
 
 	if (argc != 2)
-		die("needs one argument, the counter's file");
+		die("needs one argument, the counter's file or -");
 	if (vcpus > MAX_VCPUS)
 		die("%ld processors; up to %d are allowed", vcpus, MAX_VCPUS);
-	map_counter(argv[1]);
+	if (strcmp(argv[1], "-") == 0)
+		make_counter();
+	else
+		map_counter(argv[1]);
 	tsc_khz = measure_tsc_khz();
 	for (unsigned int vcpu = 0; vcpu < (unsigned int)vcpus; vcpu++)
 		for (unsigned int source = 0; source < NUM_SOURCES; source++)

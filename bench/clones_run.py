@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-One variant of the clone experiment, where KVM works. Started by bench/clones.
+One variant of the clone experiment, where KVM works; those with QEMU anywhere. Started by bench/clones.
 
-    clones_run.py VARIANT SNAPSHOTS CLONES FOLDER NAME
+    clones_run.py VARIANT SNAPSHOTS CLONES DIRECTORY NAME
 
-FOLDER has what bench/clones has built. The results go to $SNAPSAFE_SCRATCH/NAME.json.
+DIRECTORY has what bench/clones has built. The results go to $SNAPSAFE_SCRATCH/NAME.json.
 
 A machine runs, is stopped at a random moment, and a snapshot is made. The machine itself, the original, and each clone
 runs on until its rings are full; another snapshot brings them out.
@@ -13,11 +13,13 @@ import json
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+import clones_qemu
 import clones_snapsafe
 from clones_guest import find_counter
 
@@ -26,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tools" / "pylib"))
 from snapsafe import ConsoleTimeout  # noqa: E402
 
 FULL_TIMEOUT_S = 30  # a machine whose rings are not full by then is taken as it is
-VARIANTS = clones_snapsafe.VARIANTS
+VARIANTS = {**clones_snapsafe.VARIANTS, **clones_qemu.VARIANTS}
 
 
 def run_until_full(machine, generation):
@@ -44,13 +46,13 @@ def run_until_full(machine, generation):
 
 
 class Experiment:
-    """All machines of one variant, and the folder of their files."""
+    """All machines of one variant, and the directory of their files."""
 
-    def __init__(self, variant, clones, folder, work):
+    def __init__(self, variant, clones, directory, work):
         self.variant = variant
         self.clones = clones
-        self.folder = folder
-        self.compare = f"{folder}/clones_compare"
+        self.directory = directory
+        self.compare = f"{directory}/clones_compare"
         self.work = work
         self.machines = set()
         self.kernel = None
@@ -75,7 +77,7 @@ class Experiment:
             self.stop(machine)
 
     def boot(self):
-        machine = self.keep(self.variant.new(self.folder, self.work))
+        machine = self.keep(self.variant.new(self.directory, self.work))
         self.kernel = self.variant.start_readers(machine)
         return machine
 
@@ -150,10 +152,12 @@ class Experiment:
 
 
 def main():
-    variant, folder, name = sys.argv[1], sys.argv[4], sys.argv[5]
+    variant, directory, name = sys.argv[1], sys.argv[4], sys.argv[5]
     snapshots, clones = int(sys.argv[2]), int(sys.argv[3])
+    # Who takes too long is told so: the machines and their files must not stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("clones_run: told to end"))
     with tempfile.TemporaryDirectory(prefix="snapsafe-clones-", dir=VARIANTS[variant].scratch) as work:
-        experiment = Experiment(VARIANTS[variant], clones, folder, work)
+        experiment = Experiment(VARIANTS[variant], clones, directory, work)
         try:
             experiment.run(snapshots)
         finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machines of the clone experiment that are our monitor's."""
+"""The machines of the clone experiment that are our monitor's. clones_qemu.py has the same for QEMU."""
 import json
 import os
 import pathlib
@@ -38,7 +38,7 @@ class Machine(Monitor):
 class Variant:
     """Which kernel, and which of the two sources of news about a snapshot it listens to."""
 
-    scratch = None  # the folder for temporary files: Python's choice
+    scratch = None  # the directory for temporary files: Python's choice
 
     def __init__(self, boot, reseed, vmgenid):
         self.boot = {key: str(IMAGE / path) for key, path in boot.items()}  # an absolute path stays what it is
@@ -60,10 +60,10 @@ class Variant:
             "entropy": {},
         }
 
-    def new(self, folder, work):
-        """A machine that boots; `folder` has what bench/clones has built."""
+    def new(self, directory, work):
+        """A machine that boots; `directory` has what bench/clones has built."""
         with open(f"{work}/config.json", "w") as file:
-            json.dump(self.config(f"{folder}/reader.ext4"), file)
+            json.dump(self.config(f"{directory}/reader.ext4"), file)
         return Machine("--config-file", f"{work}/config.json", binary=BINARY)
 
     def empty(self, work):
