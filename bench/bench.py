@@ -23,7 +23,7 @@ import reference  # noqa: E402
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 DEVICES = str(ROOT / "build" / "bench" / "bench" / "bench_devices")
 WAITS = str(ROOT / "build" / "bench" / "bench" / "bench_waits")
-DISK_FOLDER = os.environ.get("SNAPSAFE_BENCH_DISK", "/var/tmp")  # a disk's file system
+DISK_DIRECTORY = os.environ.get("SNAPSAFE_BENCH_DISK", "/var/tmp")  # a disk's file system
 DISK = str(ROOT / "build" / "bench" / "bench" / "bench_disk")
 NETWORK = str(ROOT / "build" / "bench" / "bench" / "bench_network")
 VSOCK = str(ROOT / "build" / "bench" / "bench" / "bench_vsock")
@@ -54,8 +54,8 @@ def calls_a_request(command, rest):
     return (many - few) / 2000
 
 
-def config(mem_mib, folder, boot_args="panic=1 reboot=k console=ttyS0 quiet"):
-    path = pathlib.Path(folder) / f"config-{mem_mib}.json"
+def config(mem_mib, directory, boot_args="panic=1 reboot=k console=ttyS0 quiet"):
+    path = pathlib.Path(directory) / f"config-{mem_mib}.json"
     path.write_text(json.dumps({
         "boot-source": {
             "kernel_image_path": str(IMAGE / "vmlinuz-6.1-cloud"),
@@ -91,25 +91,25 @@ def startup(_):
     row("/bin/true from exec to its end", reference, "ms")
 
 
-def memory(folder):
+def memory(directory):
     method("""Private memory (smaps: Private_Clean + Private_Dirty) of the monitor's process without the mapping that is the
               guest's RAM, with a machine of 128 MiB running. Aim: below 5 MiB (5120 KiB).""")
-    with Monitor("--config-file", config(128, folder), binary=BINARY) as m:
+    with Monitor("--config-file", config(128, directory), binary=BINARY) as m:
         m.console.login()
         row("running, after boot", [proc.own_kib(m.process.pid, 128)], "KiB")
         m.api.pause()
-        m.api.snapshot(f"{folder}/state", f"{folder}/mem")
+        m.api.snapshot(f"{directory}/state", f"{directory}/mem")
         row("after a snapshot", [proc.own_kib(m.process.pid, 128)], "KiB")
     with Monitor(binary=BINARY) as m:
         m.wait_api()
         row("API ready, no machine", [proc.own_kib(m.process.pid, 128)], "KiB")
-        m.api.load(f"{folder}/state", f"{folder}/mem")
+        m.api.load(f"{directory}/state", f"{directory}/mem")
         row("restored and running", [proc.own_kib(m.process.pid, 128)], "KiB")
 
 
-def make_snapshot(folder, mem_mib):
-    state, mem = f"{folder}/state-{mem_mib}", f"{folder}/mem-{mem_mib}"
-    with Monitor("--config-file", config(mem_mib, folder), binary=BINARY) as m:
+def make_snapshot(directory, mem_mib):
+    state, mem = f"{directory}/state-{mem_mib}", f"{directory}/mem-{mem_mib}"
+    with Monitor("--config-file", config(mem_mib, directory), binary=BINARY) as m:
         m.console.login()
         m.console.send(f"./test_mmap {COUNTER}\n")
         m.console.drain(1)
@@ -118,11 +118,11 @@ def make_snapshot(folder, mem_mib):
     return state, mem
 
 
-def restore(folder):
+def restore(directory):
     method("""A new process gets PUT /snapshot/load with resume_vm; time to its answer (the vCPUs run by then), and to the line
               that test_mmap prints in the guest. The same guest with 128 MiB and with 4096 MiB, in turns. Aim: ratio of the
               medians below 1.3: nothing on that path grows with memory.""")
-    pairs = {size: make_snapshot(folder, size) for size in (128, 4096)}
+    pairs = {size: make_snapshot(directory, size) for size in (128, 4096)}
     answers = {size: [] for size in pairs}
     changes = {size: [] for size in pairs}
     for _ in range(15):
@@ -142,16 +142,16 @@ def restore(folder):
     row("ratio 4096 / 128 MiB", [statistics.median(changes[4096]) / statistics.median(changes[128])], "")
 
 
-def leak(folder):
+def leak(directory):
     method("""The leak event at the resume edge (metric latencies_us.leak_event) of a Linux guest with our driver: one fill of 64
               bytes, one copy of 8, the VM Generation ID; against the whole PATCH /vm Resumed as a client sees it.""")
-    metrics = pathlib.Path(folder) / "metrics"
+    metrics = pathlib.Path(directory) / "metrics"
     events, resumes = [], []
-    with Monitor("--config-file", config(128, folder), "--metrics-path", str(metrics), binary=BINARY) as m:
+    with Monitor("--config-file", config(128, directory), "--metrics-path", str(metrics), binary=BINARY) as m:
         m.console.login()
         for _ in range(20):
             m.api.pause()
-            m.api.snapshot(f"{folder}/leak-state", f"{folder}/leak-mem")
+            m.api.snapshot(f"{directory}/leak-state", f"{directory}/leak-mem")
             start = time.monotonic()
             m.api.resume()
             resumes.append((time.monotonic() - start) * 1e6)
@@ -177,8 +177,8 @@ def requests(_):
     program([DEVICES, "leak"])
 
 
-def disk(folder):
-    path = f"{DISK_FOLDER}/snapsafe-bench-disk-{os.getpid()}"
+def disk(directory):
+    path = f"{DISK_DIRECTORY}/snapsafe-bench-disk-{os.getpid()}"
     try:
         method("""Requests of 4 KiB at random places of a file of 64 MiB, 32 in flight, from the doorbell to the used ring, by
                   each engine of the block device (bench/disk.c, no machine; the guest is a thread that sleeps until its
@@ -199,14 +199,14 @@ def disk(folder):
         pathlib.Path(path).unlink(missing_ok=True)
 
 
-def entropy(folder):
+def entropy(directory):
     method("""The entropy queue against getrandom(2): requests of 64 KiB, 32 at a time, from the doorbell to the used ring, in
               turns with getrandom(2) of 64 KiB into the same memory (bench/devices.c, no machine), 201 rounds.
               Aim: 80 %.""")
     program([DEVICES, "entropy"])
     method("""The same as a guest sees it: dd from /dev/hwrng in blocks of 64 KiB. Linux asks its drivers for 64 bytes at a
               time, and keeps to that whatever the device could do.""")
-    with Monitor("--config-file", config(128, folder), binary=BINARY) as m:
+    with Monitor("--config-file", config(128, directory), binary=BINARY) as m:
         m.console.login()
         m.console.quiet()
         m.console.run("head -c 65536 /dev/hwrng >/dev/null")
@@ -233,7 +233,7 @@ def vsock(_):
 
 
 def working_set(_):
-    path = f"{DISK_FOLDER}/snapsafe-bench-memory-{os.getpid()}"
+    path = f"{DISK_DIRECTORY}/snapsafe-bench-memory-{os.getpid()}"
     try:
         method("""A thread touches 64 MiB of a memory of 512 MiB through the private mapping of its file, as a vCPU's faults do, from a
                   cold page cache: with its working set mapped ahead, from the same moment on, and plain; each in a process of its own, in
@@ -245,12 +245,12 @@ def working_set(_):
             pathlib.Path(name).unlink(missing_ok=True)
 
 
-def create(folder):
+def create(directory):
     method("""PUT /snapshot/create against `cp --sparse=always` of the memory file that it makes, to a new file beside it, in
               turns. A machine of 1024 MiB, as booted and with 300 MiB of random bytes in a tmpfs. The monitor syncs both
-              files and their folder and cp does not, but in memory (where the testbed has /tmp) that is free.
+              files and their directory and cp does not, but in memory (where the testbed has /tmp) that is free.
               Aim: not slower; and a mostly empty guest costs what it uses.""")
-    with Monitor("--config-file", config(1024, folder), binary=BINARY) as m:
+    with Monitor("--config-file", config(1024, directory), binary=BINARY) as m:
         m.console.login()
         m.console.quiet()
         for name in ("as booted", "with 300 MiB more"):
@@ -260,14 +260,14 @@ def create(folder):
             ours, theirs = [], []
             for _ in range(7):
                 start = time.monotonic()
-                m.api.snapshot(f"{folder}/state", f"{folder}/mem")
+                m.api.snapshot(f"{directory}/state", f"{directory}/mem")
                 ours.append((time.monotonic() - start) * 1000)
                 start = time.monotonic()
-                subprocess.run(["cp", "--sparse=always", f"{folder}/mem", f"{folder}/copy"], check=True)
+                subprocess.run(["cp", "--sparse=always", f"{directory}/mem", f"{directory}/copy"], check=True)
                 theirs.append((time.monotonic() - start) * 1000)
-                os.unlink(f"{folder}/copy")
+                os.unlink(f"{directory}/copy")
             m.api.resume()
-            row(f"snapshot/create, {name}", ours, "ms", f"file {os.stat(folder + '/mem').st_blocks >> 11} MiB")
+            row(f"snapshot/create, {name}", ours, "ms", f"file {os.stat(directory + '/mem').st_blocks >> 11} MiB")
             row(f"cp --sparse=always, {name}", theirs, "ms")
             row("ratio", [statistics.median(ours) / statistics.median(theirs)], "")
 
@@ -278,12 +278,12 @@ def anonymous_kib(pid):
                if line.startswith("Private_Dirty:"))
 
 
-def clones(folder):
+def clones(directory):
     method("""Clones from one snapshot: processes are started one after the other, each loads the pair and resumes; all stay.
               Rate: clones by the time from the first exec to the last answer. Private memory: Private_Dirty of the whole
               process (the guest's changed pages included), 2 s after the last. The same guest with 128 MiB and with 4096 MiB:
               the aim is that nothing grows with memory.""")
-    pairs = {size: make_snapshot(folder, size) for size in (128, 4096)}
+    pairs = {size: make_snapshot(directory, size) for size in (128, 4096)}
     rates, own = {}, {}
     for size, (state, mem) in pairs.items():
         monitors = []
@@ -305,11 +305,11 @@ def clones(folder):
     row("ratio of rates, 128 / 4096 MiB", [rates[128] / rates[4096]], "")
 
 
-def boot(folder):
+def boot(directory):
     method("""From the exec of the monitor with a config file to the prompt of init=/bin/sh on the console: kernel, initrd,
               mounting the root file system. 128 MiB, 1 vCPU, Debian's stock kernel.""")
     values = []
-    path = config(128, folder, "panic=1 reboot=k console=ttyS0 quiet init=/bin/sh")
+    path = config(128, directory, "panic=1 reboot=k console=ttyS0 quiet init=/bin/sh")
     for _ in range(5):
         start = time.monotonic()
         with Monitor("--config-file", path, binary=BINARY) as m:
@@ -318,9 +318,9 @@ def boot(folder):
     row("boot to init", values, "ms")
 
 
-def against_reference(folder):
+def against_reference(directory):
     if "SNAPSAFE_REFERENCE" in os.environ:
-        reference.compare(method, row, program, folder, BINARY)
+        reference.compare(method, row, program, directory, BINARY)
     else:
         method("reference: not measured; SNAPSAFE_REFERENCE names no other monitor's program")
 
@@ -336,8 +336,8 @@ def main():
     if unknown:
         sys.exit(f"bench: no benchmark is called {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     for name in names:
-        with tempfile.TemporaryDirectory(prefix="snapsafe-bench-") as folder:
-            BENCHMARKS[name](folder)
+        with tempfile.TemporaryDirectory(prefix="snapsafe-bench-") as directory:
+            BENCHMARKS[name](directory)
 
 
 main()

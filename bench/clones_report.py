@@ -2,9 +2,9 @@
 """
 The table, the picture and the verdict of the clone experiment. Started by bench/clones.
 
-    clones_report.py FOLDER PICTURE VARIANT...
+    clones_report.py DIRECTORY PICTURE VARIANT...
 
-FOLDER has VARIANT.N.json for each part of it, as clones_run.py writes it.
+DIRECTORY has VARIANT.N.json for each part of it, as clones_run.py writes it.
 """
 import json
 import pathlib
@@ -94,8 +94,8 @@ def print_table(results):
         print("Measured in emulated machines: their times can be compared with each other, and with nothing else.")
 
 
-def draw(results, folder, picture):
-    data = folder / "vcpus.tsv"
+def draw(results, directory, picture):
+    data = directory / "vcpus.tsv"
     with open(data, "w") as file:
         file.write("variant\tx\tcalls\tms\n")
         for column, result in enumerate(results):
@@ -137,12 +137,12 @@ def judge(results):
 
 
 def main():
-    folder, picture, *variants = sys.argv[1:]
-    folder = pathlib.Path(folder)
-    results = [Result(variant, [json.loads(path.read_text()) for path in sorted(folder.glob(f"{variant}.*.json"))])
+    directory, picture, *variants = sys.argv[1:]
+    directory = pathlib.Path(directory)
+    results = [Result(variant, [json.loads(path.read_text()) for path in sorted(directory.glob(f"{variant}.*.json"))])
                for variant in variants]
     print_table(results)
-    draw(results, folder, picture)
+    draw(results, directory, picture)
     print(f"Picture: {picture}")
     failure = judge(results)
     if failure:

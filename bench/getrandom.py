@@ -58,10 +58,10 @@ def measure(path, results):
 def main():
     rounds = int(sys.argv[1])
     results = {name: {what: [] for what in [*CALLS, INTEGER]} for name in MACHINES}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         for i in range(rounds):
             for name, (kernel, devices) in MACHINES.items():
-                path = pathlib.Path(folder) / "config.json"
+                path = pathlib.Path(directory) / "config.json"
                 path.write_text(json.dumps(config(kernel, devices)))
                 measure(path, results[name])
             print(f"round {i + 1} of {rounds}", file=sys.stderr, flush=True)

@@ -73,15 +73,15 @@ def against(row, name, unit, measure, binaries, rounds):
     row(f"{name}, ratio", [100 * a / b for a, b in zip(values["ours"], values["theirs"])], "%")
 
 
-def compare(method, row, program, folder, binary):
+def compare(method, row, program, directory, binary):
     binaries = {"ours": binary, "theirs": os.environ["SNAPSAFE_REFERENCE"]}
-    pairs = {which: (f"{folder}/{which}-state", f"{folder}/{which}-memory") for which in binaries}
+    pairs = {which: (f"{directory}/{which}-state", f"{directory}/{which}-memory") for which in binaries}
     version = subprocess.run([binaries["theirs"], "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
     machines = {}
     try:
         for which, path in binaries.items():
             machines[which] = started(path)
-        method(f"""Against {version}, {binaries["theirs"]}: a snapshot of a paused machine of 128 MiB, to new files in {folder};
+        method(f"""Against {version}, {binaries["theirs"]}: a snapshot of a paused machine of 128 MiB, to new files in {directory};
                    in turns. Aim: 10 %.""")
         against(row, "snapshot/create", "ms", lambda which: snapshot_ms(machines[which], pairs[which]), binaries, ROUNDS)
     finally:

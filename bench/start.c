@@ -232,7 +232,7 @@ static void measure_clones(struct monitor *m, size_t round)
 int main(int argc, char **argv)
 {
 	static struct monitor ours, theirs;
-	char folder[] = "/tmp/bench-start-XXXXXX";
+	char directory[] = "/tmp/bench-start-XXXXXX";
 	size_t rounds;
 
 	errno = EINVAL;
@@ -241,8 +241,8 @@ int main(int argc, char **argv)
 	expect(rounds > 0 && rounds <= MAX_ROUNDS, "rounds");
 	ours = (struct monitor){ .binary = argv[2], .state = argv[3], .memory = argv[4] };
 	theirs = (struct monitor){ .binary = argv[5], .state = argv[6], .memory = argv[7] };
-	expect(mkdtemp(folder) != NULL, folder);
-	snprintf(socket_path, sizeof(socket_path), "%s/sock", folder);
+	expect(mkdtemp(directory) != NULL, directory);
+	snprintf(socket_path, sizeof(socket_path), "%s/sock", directory);
 	for (size_t i = 0; i < rounds; i++) {
 		measure_api(&ours, i);
 		measure_api(&theirs, i);
@@ -254,7 +254,7 @@ int main(int argc, char **argv)
 		}
 	}
 	unlink(socket_path);
-	rmdir(folder);
+	rmdir(directory);
 	for (size_t f = 0; f < NUM_FIGURES; f++)
 		report_against(figures[f][0], ours.values[f], "theirs", theirs.values[f], rounds, figures[f][1]);
 	report_against("clones a second", ours.clones_per_s, "theirs", theirs.clones_per_s,

@@ -259,7 +259,7 @@ int main(void)
 
 	log_set_level(LOG_LEVEL_ERROR);
 	if (!b || tmpdir_make(&b->dir)) {
-		perror("a folder for temporary files");
+		perror("a directory for temporary files");
 		return EXIT_FAILURE;
 	}
 	expect(snprintf(b->path, sizeof(b->path), "%s/v", b->dir.path) < (int)sizeof(b->path), "a path");
