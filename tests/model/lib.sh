@@ -23,7 +23,7 @@ verify() # SPIN_OPTION...
 (
 	rm -rf "$work/search"
 	mkdir "$work/search"
-	cd "$work/search"
+	cd "$work/search" || exit
 	cp "$model" .
 	spin "$@" -a "$name.pml" >spin.log || { cat spin.log >&2; exit 1; }
 	gcc -O2 -w -DSAFETY -DCOLLAPSE -DMEMLIM=4096 -o pan pan.c
@@ -33,7 +33,7 @@ verify() # SPIN_OPTION...
 # What led to the error, step by step, or in the lines that the model prints.
 story() # SPIN_OPTION...
 (
-	cd "$work/search"
+	cd "$work/search" || exit
 	[ ! -e "$name.pml.trail" ] || spin "$@" -t -p "$name.pml" | tail -n 80
 )
 
