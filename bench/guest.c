@@ -49,7 +49,7 @@ static int inline_next(struct virtq *q, struct virtq_chain *chain)
 static int inline_notify(struct virtio_dev *vdev, unsigned int queue)
 {
 	struct blk *blk = blk_from_vdev(vdev);
-	struct blk_request *req = blk->unused;
+	struct blk_request *req = blk->pool; /* one at a time: always the same */
 	struct virtq *q = &vdev->queues[queue];
 	struct virtq_chain chain;
 	eventfd_t ignored;
