@@ -420,6 +420,6 @@ void log_crash(const char *text)
 	buf[line.len++] = '\n';
 	if (!log_outlet)
 		log_write_now(buf, line.len);
-	else if (outlet_put_crash(log_outlet, buf, line.len) == 0)
+	else if (outlet_put(log_outlet, buf, line.len) == 0)
 		(void)outlet_drain(log_outlet, LOG_CRASH_WAIT_MS);
 }

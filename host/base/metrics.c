@@ -315,7 +315,7 @@ static int metrics_settle(unsigned int ms)
 	return r; /* if lost, its counters go out with the next line */
 }
 
-static int metrics_flush_locked(int put(struct outlet *o, const void *data, size_t len))
+static int metrics_flush_locked(void)
 {
 	int r;
 
@@ -323,7 +323,7 @@ static int metrics_flush_locked(int put(struct outlet *o, const void *data, size
 		return 0;
 	if (metrics_settle(0) == -EAGAIN)
 		return -EAGAIN;
-	r = put(metrics_outlet, metrics_line, metrics_format());
+	r = outlet_put(metrics_outlet, metrics_line, metrics_format());
 	if (r < 0)
 		return r;
 	metrics_under_way = true;
@@ -336,7 +336,7 @@ int metrics_flush(struct err *e)
 	int r;
 
 	pthread_mutex_lock(&metrics_lock);
-	r = metrics_flush_locked(outlet_put);
+	r = metrics_flush_locked();
 	pthread_mutex_unlock(&metrics_lock);
 	if (r == -EAGAIN) {
 		metric_inc(logger, missed_metrics_count);
@@ -354,7 +354,7 @@ void metrics_flush_crash(void)
 	/* Whoever holds the lock is half-way through a line, and may be the very thread that failed. */
 	if (pthread_mutex_trylock(&metrics_lock) != 0)
 		return;
-	(void)metrics_flush_locked(outlet_put_crash);
+	(void)metrics_flush_locked();
 	pthread_mutex_unlock(&metrics_lock);
 }
 

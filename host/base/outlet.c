@@ -7,20 +7,22 @@
  * line to a terminal; a regular file may lie on a server that has gone. So the
  * one who writes is a thread for whom nobody waits, whatever the descriptor is.
  *
- * The thread copies a chunk out of the ring under the lock and writes it
- * without. used counts the bytes that are not yet written, those of the chunk
- * included. Where lines are put, a chunk is a line: one write(2) appends it
- * whole, whoever else writes to the file.
+ * There is no lock: a vCPU that prints, and a handler of a fatal signal, wait
+ * for nobody either. The ring has a slot a byte. Who puts something reserves
+ * slots by moving the span's end, and then fills them; the thread takes them
+ * from the span's beginning, as far as they are filled, empties them when they
+ * are written, and moves the beginning then. So used counts the bytes that are
+ * not yet written, those of the thread's chunk included. Where lines are put, a
+ * chunk is a line: one write(2) appends it whole, whoever else writes to the file.
  *
- * idle is set by the thread, under the lock, when it has found nothing to do;
- * who puts something then takes idle away and posts. So there is one post for
- * a burst, not one for each byte.
+ * idle is set by the thread before it looks for the last time and waits; who has
+ * put something takes idle away and posts. So there is one post for a burst, not
+ * one for each byte. Both exchange it: the one who comes second knows of the other.
  */
 #include "base/outlet.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,24 +34,33 @@
 
 #define OUTLET_CHUNK	4096u /* for bytes; a page, which is also what a pipe takes at once */
 #define OUTLET_RETRY_MS 100
-#define OUTLET_CRASH_MS 100
+#define OUTLET_FULL	0x100u /* of a slot that has a byte; else it is 0 */
 
 struct outlet {
 	struct outlet_config config;
 	struct io_thread thread;
 	int fd; /* owned */
 	sem_t work;
-	pthread_mutex_t lock; /* guards ring, head and idle; held for a copy at most */
-	size_t head;
-	bool idle;
-	_Atomic size_t used; /* changed under the lock; an atomic for outlet_drain(), which takes none */
+	_Atomic uint64_t span; /* slots that are reserved: where they begin, and in the lower half how many (used) */
+	_Atomic bool idle;
 	_Atomic bool ending;
 	_Atomic int error;
 	bool said;	   /* thread only, as is the chunk */
 	char *chunk;	   /* behind the ring */
 	size_t chunk_size; /* as many as the ring has, for lines */
-	char ring[];
+	_Atomic uint16_t ring[];
 };
+
+static size_t outlet_used(const struct outlet *o)
+{
+	return (uint32_t)atomic_load(&o->span);
+}
+
+/* Slot number n of those that begin at head. */
+static _Atomic uint16_t *outlet_slot(struct outlet *o, size_t head, size_t n)
+{
+	return &o->ring[head + n < o->config.size ? head + n : head + n - o->config.size];
+}
 
 static void outlet_count_lost(struct outlet *o, size_t len)
 {
@@ -116,35 +127,59 @@ static void outlet_write_chunk(struct outlet *o, size_t len)
 	}
 }
 
-/* Under the lock. The bytes of the next chunk, which may wrap round the ring's end. */
+/* The bytes of the next chunk, as far as they have been put. */
 static size_t outlet_fill_chunk(struct outlet *o)
 {
-	size_t len = o->used < o->chunk_size ? o->used : o->chunk_size;
-	size_t to_end = o->config.size - o->head;
-	size_t first = len < to_end ? len : to_end;
-	const char *newline;
+	uint64_t span = atomic_load(&o->span);
+	size_t used = (uint32_t)span, len = 0;
 
-	memcpy(o->chunk, o->ring + o->head, first);
-	memcpy(o->chunk + first, o->ring, len - first);
-	newline = o->config.lines ? memchr(o->chunk, '\n', len) : NULL;
-	return newline ? (size_t)(newline + 1 - o->chunk) : len;
+	while (len < used && len < o->chunk_size) {
+		unsigned int slot = atomic_load_explicit(outlet_slot(o, span >> 32, len), memory_order_acquire);
+
+		if (!slot)
+			return o->config.lines ? 0 : len; /* somebody is just putting it: of a line, all comes */
+		o->chunk[len++] = (char)slot;
+		if (o->config.lines && (char)slot == '\n')
+			break;
+	}
+	return len;
+}
+
+/* Bytes from the beginning are written, or lost. */
+static void outlet_forget(struct outlet *o, size_t len)
+{
+	uint64_t span = atomic_load(&o->span), rest;
+	size_t head = span >> 32;
+
+	for (size_t i = 0; i < len; i++)
+		atomic_store_explicit(outlet_slot(o, head, i), 0, memory_order_relaxed);
+	head = head + len < o->config.size ? head + len : head + len - o->config.size;
+	do {
+		uint32_t used = (uint32_t)span - (uint32_t)len;
+
+		/* From the start again when empty: a ring that is seldom full touches few of its pages. */
+		rest = used ? (uint64_t)head << 32 | used : 0;
+	} while (!atomic_compare_exchange_weak(&o->span, &span, rest));
 }
 
 /* Waits for bytes and makes a chunk of them; its length, 0: none will come. */
 static size_t outlet_wait(struct outlet *o)
 {
 	size_t len;
-	bool wait;
+	bool ending;
 
 	for (;;) {
-		pthread_mutex_lock(&o->lock);
 		len = outlet_fill_chunk(o);
-		wait = len == 0 && !o->ending;
-		o->idle = wait;
-		pthread_mutex_unlock(&o->lock);
-		if (!wait)
+		if (len)
+			return len;
+		ending = o->ending;
+		(void)atomic_exchange(&o->idle, true);
+		len = outlet_fill_chunk(o);
+		if (len || ending)
 			return len;
 		while (sem_wait(&o->work) < 0) /* EINTR */
+			;
+		while (sem_trywait(&o->work) == 0) /* of those whose bytes were there when it looked once more */
 			;
 		if (o->config.gather_ms)
 			io_sleep_ms(o->config.gather_ms);
@@ -158,11 +193,7 @@ static void outlet_run(void *ctx)
 
 	while ((len = outlet_wait(o)) > 0) {
 		outlet_write_chunk(o, len);
-		pthread_mutex_lock(&o->lock);
-		o->used -= len;
-		/* From the start again when empty: a ring that is seldom full touches few of its pages. */
-		o->head = o->used ? (o->head + len) % o->config.size : 0;
-		pthread_mutex_unlock(&o->lock);
+		outlet_forget(o, len);
 	}
 }
 
@@ -172,20 +203,20 @@ static void outlet_destroy(void *ctx)
 
 	close(o->fd);
 	sem_destroy(&o->work);
-	pthread_mutex_destroy(&o->lock);
 	free(o);
 }
 
 int outlet_new(const struct outlet_config *config, int fd, struct outlet **out)
 {
+	size_t ring_size = config->size * sizeof(uint16_t);
 	size_t chunk_size = config->lines ? config->size : OUTLET_CHUNK;
-	struct outlet *o = calloc(1, sizeof(*o) + config->size + chunk_size);
+	struct outlet *o = calloc(1, sizeof(*o) + ring_size + chunk_size);
 	int r;
 
 	if (!o)
 		return -ENOMEM;
 	o->config = *config;
-	o->chunk = o->ring + config->size;
+	o->chunk = (char *)o + sizeof(*o) + ring_size;
 	o->chunk_size = chunk_size;
 	o->fd = fd;
 	o->thread = (struct io_thread){
@@ -195,11 +226,9 @@ int outlet_new(const struct outlet_config *config, int fd, struct outlet **out)
 		.ctx = o,
 	};
 	sem_init(&o->work, 0, 0);
-	pthread_mutex_init(&o->lock, NULL);
 	r = io_thread_start(&o->thread);
 	if (r < 0) {
 		sem_destroy(&o->work);
-		pthread_mutex_destroy(&o->lock);
 		free(o);
 		return r;
 	}
@@ -207,58 +236,30 @@ int outlet_new(const struct outlet_config *config, int fd, struct outlet **out)
 	return 0;
 }
 
-/* Under the lock. true: the thread is to be woken. */
-static bool outlet_copy(struct outlet *o, const char *data, size_t len)
-{
-	size_t at = (o->head + o->used) % o->config.size;
-	size_t to_end = o->config.size - at;
-	size_t first = len < to_end ? len : to_end;
-	bool wake = o->idle;
-
-	memcpy(o->ring + at, data, first);
-	memcpy(o->ring, data + first, len - first);
-	o->used += len;
-	o->idle = false;
-	return wake;
-}
-
-/* Under the lock, which it gives back. */
-static int outlet_put_locked(struct outlet *o, const void *data, size_t len)
-{
-	bool fits = len <= o->config.size - o->used;
-	bool wake = fits && outlet_copy(o, data, len);
-
-	pthread_mutex_unlock(&o->lock);
-	if (wake)
-		sem_post(&o->work);
-	if (fits)
-		return 0;
-	outlet_count_lost(o, len);
-	return -EAGAIN;
-}
-
 int outlet_put(struct outlet *o, const void *data, size_t len)
 {
-	pthread_mutex_lock(&o->lock);
-	return outlet_put_locked(o, data, len);
-}
+	const unsigned char *bytes = data;
+	uint64_t span = atomic_load(&o->span);
 
-int outlet_put_crash(struct outlet *o, const void *data, size_t len)
-{
-	/* It is held for a copy only: by another thread, or for ever by the one that failed. */
-	for (unsigned int ms = 0; pthread_mutex_trylock(&o->lock) != 0; ms++) {
-		if (ms == OUTLET_CRASH_MS)
+	do {
+		if (len > o->config.size - (uint32_t)span) {
+			outlet_count_lost(o, len);
 			return -EAGAIN;
-		io_sleep_ms(1);
-	}
-	return outlet_put_locked(o, data, len);
+		}
+	} while (!atomic_compare_exchange_weak(&o->span, &span, span + len));
+	for (size_t i = 0; i < len; i++)
+		atomic_store_explicit(outlet_slot(o, span >> 32, (uint32_t)span + i), OUTLET_FULL | bytes[i],
+				      memory_order_release);
+	if (atomic_exchange(&o->idle, false))
+		sem_post(&o->work);
+	return 0;
 }
 
 bool outlet_drain(struct outlet *o, unsigned int ms)
 {
-	while (o->used > 0 && ms-- > 0)
+	while (outlet_used(o) && ms-- > 0)
 		io_sleep_ms(1);
-	return o->used == 0;
+	return !outlet_used(o);
 }
 
 int outlet_take_error(struct outlet *o)

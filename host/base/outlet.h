@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Output that waits for nobody. Bytes go into a ring of bounded size, under a
- * lock that is never held across a system call; a thread of the outlet's own
- * takes them from there to the descriptor, and may wait as long as it likes.
- * What the ring has no room for is dropped and counted.
+ * Output that waits for nobody. Bytes go into a ring of bounded size, without a
+ * lock; a thread of the outlet's own takes them from there to the descriptor,
+ * and may wait as long as it likes. What the ring has no room for is dropped and
+ * counted.
  */
 #ifndef BASE_OUTLET_H
 #define BASE_OUTLET_H
@@ -18,7 +18,7 @@ struct outlet;
 struct outlet_config {
 	const char *name; /* of the thread */
 	const char *what; /* "the console": said in one line of the log when the first write fails; NULL: nothing is */
-	size_t size;	  /* bytes that the ring holds */
+	size_t size;	  /* bytes that the ring holds; below 4 GiB */
 	unsigned int
 		gather_ms; /* a first byte waits so long for more, so that one write takes them all; 0: not at all */
 	bool lines;	   /* each outlet_put() is a line with its newline; lines, not bytes, are counted */
@@ -28,10 +28,8 @@ struct outlet_config {
 /* fd may be of any kind, blocking or not; it is the outlet's if this succeeds. config's strings must live on. -errno. */
 int outlet_new(const struct outlet_config *config, int fd, struct outlet **out);
 
-/* Takes all of data (0) or nothing (-EAGAIN, counted). Any thread. */
+/* Takes all of data (0) or nothing (-EAGAIN, counted). Any thread; async-signal-safe. */
 int outlet_put(struct outlet *o, const void *data, size_t len);
-/* The same from the handler of a fatal signal: gives up where the failed thread may hold the lock. */
-int outlet_put_crash(struct outlet *o, const void *data, size_t len);
 
 /* Gives the thread at most ms to write what has been put: true if nothing is left. Async-signal-safe. */
 bool outlet_drain(struct outlet *o, unsigned int ms);
