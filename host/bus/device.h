@@ -22,7 +22,8 @@
  *
  * Threads: read and write run on vCPU threads, and take the device's lock
  * themselves where they need it; everything else runs on the loop thread, with
- * the lock held, except free. A device's callbacks on its loop take it.
+ * the lock held, except free. A device's callbacks on its loop take it, too,
+ * unless its registers never do (the console's).
  *
  * Lock order: a device's lock is the innermost but for the log's and the
  * metrics'. Who holds it takes no other device's and no vCPU's, and does not

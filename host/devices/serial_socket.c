@@ -2,8 +2,12 @@
 /*
  * All system calls are the loop thread's, and none waits: both sockets are
  * nonblocking. A vCPU that prints puts its byte into the ring and, if nobody has
- * been told yet, tells the loop by an eventfd; the ring has a lock of its own,
- * which is held for a copy.
+ * been told yet, tells the loop by an eventfd.
+ *
+ * The lock is for vCPUs among each other. The loop takes none: it copies what
+ * lies between tail and head, and looks at tail once more; a vCPU that found no
+ * room has moved it before it wrote over the oldest byte, so that what was
+ * changed under the copy is known, and left out.
  *
  * A client that has ended its sending half still gets the output. A second
  * client is turned away: two would share the guest's input byte by byte.
@@ -13,7 +17,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -41,24 +47,38 @@ struct serial_socket {
 	bool no_more;			   /* the client has ended its sending half */
 	bool full;			   /* it takes no more output now */
 
-	pthread_mutex_t lock; /* guards what follows */
-	bool tell;	      /* the loop waits for something to send */
-	uint64_t head, tail;  /* bytes put and bytes gone since the beginning */
-	uint8_t ring[SERIAL_SOCKET_KEPT];
+	_Atomic bool tell; /* the loop waits for something to send */
+
+	pthread_mutex_t lock;	     /* vCPUs': guards head, and who may move tail for want of room */
+	_Atomic uint64_t head, tail; /* bytes put and bytes gone since the beginning */
+	_Atomic uint8_t ring[SERIAL_SOCKET_KEPT];
 };
+
+/* tail is at end, or beyond. True if it was not yet. */
+static bool socket_forget(struct serial_socket *s, uint64_t end)
+{
+	uint64_t tail = atomic_load(&s->tail);
+
+	while (tail < end) {
+		if (atomic_compare_exchange_weak(&s->tail, &tail, end))
+			return true;
+	}
+	return false;
+}
 
 int serial_socket_put(struct serial_socket *s, uint8_t byte)
 {
+	uint64_t head;
 	bool lost;
 
 	pthread_mutex_lock(&s->lock);
-	lost = s->head - s->tail == SERIAL_SOCKET_KEPT;
-	s->ring[s->head++ % SERIAL_SOCKET_KEPT] = byte;
-	s->tail += lost;
-	if (s->tell)
-		(void)eventfd_write(s->told_fd, 1);
-	s->tell = false;
+	head = atomic_load(&s->head);
+	lost = head >= SERIAL_SOCKET_KEPT && socket_forget(s, head - SERIAL_SOCKET_KEPT + 1);
+	atomic_store_explicit(&s->ring[head % SERIAL_SOCKET_KEPT], byte, memory_order_release);
+	atomic_store(&s->head, head + 1);
 	pthread_mutex_unlock(&s->lock);
+	if (atomic_load(&s->tell) && atomic_exchange(&s->tell, false))
+		(void)eventfd_write(s->told_fd, 1);
 	if (lost)
 		metric_inc(uart, missed_write_count);
 	return lost ? -EAGAIN : 0;
@@ -79,28 +99,22 @@ static void socket_watch_client(struct serial_socket *s)
 				(s->wanted && !s->no_more ? EPOLLIN : 0u) | (s->full ? EPOLLOUT : 0u));
 }
 
-/* Bytes from the front of the ring, which stay there. *at says which they are. */
+/* Bytes from the front of the ring, which stay there: their number, and which they are. */
 static size_t socket_peek(struct serial_socket *s, uint8_t chunk[SERIAL_SOCKET_CHUNK], uint64_t *at)
 {
+	uint64_t begin = atomic_load(&s->tail), end = atomic_load(&s->head), now;
 	size_t n = 0;
 
-	pthread_mutex_lock(&s->lock);
-	*at = s->tail;
-	while (n < SERIAL_SOCKET_CHUNK && *at + n < s->head) {
-		chunk[n] = s->ring[(*at + n) % SERIAL_SOCKET_KEPT];
+	while (n < SERIAL_SOCKET_CHUNK && begin + n < end) {
+		chunk[n] = atomic_load_explicit(&s->ring[(begin + n) % SERIAL_SOCKET_KEPT], memory_order_acquire);
 		n++;
 	}
-	pthread_mutex_unlock(&s->lock);
-	return n;
-}
-
-/* Those up to end are gone; newer ones may have pushed them out meanwhile. */
-static void socket_forget(struct serial_socket *s, uint64_t end)
-{
-	pthread_mutex_lock(&s->lock);
-	if (s->tail < end)
-		s->tail = end;
-	pthread_mutex_unlock(&s->lock);
+	now = atomic_load(&s->tail);
+	*at = now;
+	if (now - begin >= n)
+		return 0;
+	memmove(chunk, chunk + (now - begin), n - (now - begin));
+	return n - (now - begin);
 }
 
 /* One chunk. True if the client may take more. */
@@ -112,7 +126,7 @@ static bool socket_send(struct serial_socket *s)
 	ssize_t n = len ? send(s->client, chunk, len, MSG_NOSIGNAL) : 0;
 
 	if (n > 0)
-		socket_forget(s, at + (uint64_t)n);
+		(void)socket_forget(s, at + (uint64_t)n);
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		socket_drop_client(s);
 	return n > 0;
@@ -125,10 +139,11 @@ static void socket_flush(struct serial_socket *s)
 
 	for (unsigned int i = 0; more && i < SERIAL_SOCKET_KEPT / SERIAL_SOCKET_CHUNK; i++)
 		more = socket_send(s);
-	pthread_mutex_lock(&s->lock);
+	/* What comes after this look is told. */
+	s->tell = s->client_source != NULL;
 	s->full = s->client_source && s->head != s->tail;
-	s->tell = s->client_source && !s->full;
-	pthread_mutex_unlock(&s->lock);
+	if (s->full)
+		s->tell = false;
 	socket_watch_client(s);
 }
 
