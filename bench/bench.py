@@ -192,8 +192,11 @@ def disk(directory):
         for kind in ("entropy", "serial"):
             row(kind, [calls_a_request([WAITS, path, kind], [])], "calls")
         method("""Who waits for whom (bench/waits.c, no machine): a register read of a device while a disk works without a break
-                  at writes of 4 KiB and a flush after each; the console's lock while 8 threads read its registers without a
-                  break, as vCPUs would. Aims: 100 us at the 99th percentile, 5 ms at worst.""")
+                  at writes of 4 KiB and a flush after each; the console while 8 threads read its registers and print without a
+                  break, as vCPUs would: accesses at which the thread slept (it waited for somebody: voluntary context switches of
+                  getrusage(2)), the worst of these, and the worst of all, which has what the scheduler gave to others; beside
+                  that the loop's thread takes the device's lock. The same with the device's lock around each access, as it once
+                  was, and at an address where nobody is. Aims: 100 us at the 99th percentile; 5 ms for a lock at worst.""")
         program([WAITS, path])
     finally:
         pathlib.Path(path).unlink(missing_ok=True)

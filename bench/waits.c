@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <linux/virtio_blk.h>
@@ -120,27 +121,107 @@ static void console_free(struct fake_platform *fp, struct device *dev)
 	fake_platform_fini(fp);
 }
 
-static void *read_without_end(void *arg)
-{
-	struct fake_platform *fp = arg;
-	uint8_t value;
+/* Where vCPUs make their accesses: at the console, as it was when each access took the device's lock, and where nobody is. */
+enum place { PLACE_CONSOLE, PLACE_LOCKED, PLACE_NOBODY, NUM_PLACES };
 
-	while (!atomic_load(&ends))
-		bus_read(&fp->bus, BUS_PIO, PORT + 5, &value, 1);
+struct vcpu {
+	struct fake_platform *fp;
+	struct device *dev;
+	enum place place;
+	pthread_t thread;
+	uint64_t accesses, sleeps;
+	double worst_us;       /* of all: also of those in which the scheduler gave its processor to others */
+	double worst_sleep_us; /* of those in which it slept, for whatever it waited for */
+};
+
+/* How often the calling thread has given its processor away by itself: this is what waiting for a lock does. */
+static long times_slept(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
+/* The status, the reason for an interrupt, a byte that is printed: what a driver does for each. */
+static void access_once(struct vcpu *v)
+{
+	uint64_t n = v->accesses % 3, port = v->place == PLACE_NOBODY ? PORT + 0x100 : PORT;
+	uint8_t value = '.';
+
+	if (v->place == PLACE_LOCKED)
+		device_lock(v->dev);
+	if (n == 2)
+		bus_write(&v->fp->bus, BUS_PIO, port, &value, 1);
+	else
+		bus_read(&v->fp->bus, BUS_PIO, port + (n ? 2 : 5), &value, 1);
+	if (v->place == PLACE_LOCKED)
+		device_unlock(v->dev);
+}
+
+static void *access_without_end(void *arg)
+{
+	struct vcpu *v = arg;
+	long slept = times_slept();
+
+	while (!atomic_load(&ends)) {
+		uint64_t start_ns = clock_now_ns();
+		long now_slept;
+		double us;
+
+		access_once(v);
+		us = (double)(clock_now_ns() - start_ns) / 1000;
+		now_slept = times_slept();
+		v->accesses++;
+		if (us > v->worst_us)
+			v->worst_us = us;
+		if (now_slept != slept) {
+			v->sleeps++;
+			if (us > v->worst_sleep_us)
+				v->worst_sleep_us = us;
+		}
+		slept = now_slept;
+	}
 	return NULL;
 }
 
-/* The loop thread has input for the console, and wants its lock. */
-static void bench_console(void)
+/* The median of those of the vCPUs. */
+static void report_vcpus(const char *name, const char *what, const char *unit, double values[NUM_VCPUS])
 {
+	qsort(values, NUM_VCPUS, sizeof(*values), compare);
+	printf("%s, %s: %.3f %s %.3f %.3f\n", name, what, values[NUM_VCPUS / 2], unit, values[0],
+	       values[NUM_VCPUS - 1]);
+}
+
+static void report_accesses(const char *name, const struct vcpu *vcpus)
+{
+	double sleeps[NUM_VCPUS], worst_sleep[NUM_VCPUS], worst[NUM_VCPUS];
+
+	for (unsigned int i = 0; i < NUM_VCPUS; i++) {
+		sleeps[i] = 1e6 * (double)vcpus[i].sleeps / (double)(vcpus[i].accesses ? vcpus[i].accesses : 1);
+		worst_sleep[i] = vcpus[i].worst_sleep_us;
+		worst[i] = vcpus[i].worst_us;
+	}
+	report_vcpus(name, "slept", "ppm", sleeps);
+	report_vcpus(name, "worst that slept", "us", worst_sleep);
+	report_vcpus(name, "worst", "us", worst);
+}
+
+/* Meanwhile the loop's thread, which is this one, wants the device's lock now and then. */
+static void bench_console_at(enum place place)
+{
+	static const char *const names[NUM_PLACES] = { "console", "console, with a lock", "nobody there" };
 	static double us[LOCKS];
+	struct vcpu vcpus[NUM_VCPUS];
 	struct fake_platform fp;
 	struct device *dev = console_new(&fp);
-	pthread_t vcpus[NUM_VCPUS];
+	char name[64];
 
 	atomic_store(&ends, false);
-	for (unsigned int i = 0; i < NUM_VCPUS; i++)
-		expect(!pthread_create(&vcpus[i], NULL, read_without_end, &fp), "no thread");
+	for (unsigned int i = 0; i < NUM_VCPUS; i++) {
+		vcpus[i] = (struct vcpu){ .fp = &fp, .dev = dev, .place = place };
+		expect(!pthread_create(&vcpus[i].thread, NULL, access_without_end, &vcpus[i]), "no thread");
+	}
 	for (unsigned int i = 0; i < LOCKS; i++) {
 		uint64_t start_ns;
 
@@ -152,9 +233,18 @@ static void bench_console(void)
 	}
 	atomic_store(&ends, true);
 	for (unsigned int i = 0; i < NUM_VCPUS; i++)
-		pthread_join(vcpus[i], NULL);
-	report("the console's lock, 8 vCPUs at it", us, LOCKS);
+		pthread_join(vcpus[i].thread, NULL);
+	snprintf(name, sizeof(name), "%s, 8 vCPUs, accesses", names[place]);
+	report_accesses(name, vcpus);
+	snprintf(name, sizeof(name), "%s, 8 vCPUs, the device's lock", names[place]);
+	report(name, us, LOCKS);
 	console_free(&fp, dev);
+}
+
+static void bench_console(void)
+{
+	for (enum place place = 0; place < NUM_PLACES; place++)
+		bench_console_at(place);
 }
 
 static void *run_loop(void *arg)
