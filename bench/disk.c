@@ -3,7 +3,8 @@
  * The block device without a machine around it: 4 KiB requests at random places
  * of a file, 32 in flight, from the doorbell to the used ring (guest.h), in
  * turns by each engine, by the way that they replaced, and by pread(2) and
- * pwrite(2) of one thread, which has nothing to hand over to anybody.
+ * pwrite(2) of one thread, which has nothing to hand over to anybody: what no
+ * device that makes them one after the other can do better.
  *
  * Usage: bench_disk FILE                    throughput
  *        bench_disk FILE WAY TYPE N DEPTH   N requests, and how often the guest rang, on standard output
@@ -14,16 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/virtio_blk.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "bench.h"
 #include "guest.h"
 
-#define ROUNDS	 15
+#define ROUNDS	 31
 #define REQUESTS 2048u /* a round, of the file in the page cache; a quarter of it from the disk */
 #define PLAIN	 GUEST_NUM_WAYS
 
@@ -54,45 +55,101 @@ static void plain_run(int fd, uint32_t type, unsigned int n)
 	}
 }
 
-/* Thousands of requests a second. */
-static double run(struct guest *g, int fd, const struct series *s)
+struct figures {
+	double per_ms; /* thousands of requests a second */
+	double cpu_us; /* processor time a request, of everybody but the guest */
+};
+
+static double clock_us(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static struct figures run(struct guest *g, int fd, const struct series *s)
 {
 	unsigned int n = s->cold ? REQUESTS / 4 : REQUESTS;
-	uint64_t start_ns;
+	double start_us, all_us, guest_us;
 
 	if (s->cold && (fdatasync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)))
 		exit(EXIT_FAILURE);
-	start_ns = clock_now_ns();
+	start_us = clock_us(CLOCK_MONOTONIC);
+	all_us = clock_us(CLOCK_PROCESS_CPUTIME_ID);
+	guest_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
 	if (g)
 		guest_run(g, s->type, n, GUEST_MAX_DEPTH);
 	else
 		plain_run(fd, s->type, n);
-	return n * 1e6 / (double)(clock_now_ns() - start_ns);
+	guest_us = g ? clock_us(CLOCK_THREAD_CPUTIME_ID) - guest_us : 0;
+	all_us = clock_us(CLOCK_PROCESS_CPUTIME_ID) - all_us;
+	return (struct figures){
+		.per_ms = n * 1e3 / (clock_us(CLOCK_MONOTONIC) - start_us),
+		.cpu_us = (all_us - guest_us) / n,
+	};
+}
+
+static const char *way_name(int way, const struct series *s)
+{
+	if (way != PLAIN)
+		return guest_way_name(way);
+	return s->type == VIRTIO_BLK_T_IN ? "pread(2)" : "pwrite(2)";
+}
+
+static void report_way(const struct series *s, const char *way, const char *what, double *values, const char *unit)
+{
+	char name[80];
+
+	snprintf(name, sizeof(name), "%s, %s%s", s->name, way, what);
+	report(name, values, ROUNDS, unit);
 }
 
 static void bench_series(struct guest *const guests[], int fd, const struct series *s)
 {
-	double values[GUEST_NUM_WAYS + 1][ROUNDS], ratios[GUEST_NUM_WAYS][ROUNDS];
-	char name[64];
+	double values[PLAIN + 1][ROUNDS], cpu[PLAIN + 1][ROUNDS], ratios[PLAIN + 1][ROUNDS];
 
 	for (int round = -1; round < ROUNDS; round++) {
 		for (int way = 0; way <= PLAIN; way++) {
-			double value = run(way == PLAIN ? NULL : guests[way], fd, s);
+			struct figures figures = run(way == PLAIN ? NULL : guests[way], fd, s);
+
+			if (round < 0)
+				continue;
+			values[way][round] = figures.per_ms;
+			cpu[way][round] = figures.cpu_us;
+			ratios[way][round] = values[way][round] / values[GUEST_INLINE][round];
+		}
+	}
+	for (int way = 0; way <= PLAIN; way++) {
+		const char *name = way_name(way, s);
+
+		report_way(s, name, "", values[way], "k/s");
+		if (way != GUEST_INLINE)
+			report_way(s, name, " / inline", ratios[way], "x");
+		report_way(s, name, ", processor", cpu[way], "us");
+	}
+}
+
+/* Without another thread nobody waits, and nothing hinges on which processors threads are on. */
+static void bench_alone(char *path, int fd, const struct series *s)
+{
+	double cpu[PLAIN + 1][ROUNDS];
+	struct guest *guests[PLAIN];
+
+	for (int way = 0; way < PLAIN; way++)
+		guests[way] = guest_new(path, way, true);
+	for (int round = -1; round < ROUNDS; round++) {
+		for (int way = 0; way <= PLAIN; way++) {
+			struct figures figures = run(way == PLAIN ? NULL : guests[way], fd, s);
 
 			if (round >= 0)
-				values[way][round] = value;
+				cpu[way][round] = 1e3 / figures.per_ms;
 		}
-		for (int way = GUEST_SYNC; round >= 0 && way < PLAIN; way++)
-			ratios[way][round] = values[way][round] / values[GUEST_INLINE][round];
 	}
-	for (int way = 0; way < PLAIN; way++) {
-		snprintf(name, sizeof(name), "%s, %s", s->name, guest_way_name(way));
-		report(name, values[way], ROUNDS, "k/s");
-		snprintf(name, sizeof(name), "%s, %s / inline", s->name, guest_way_name(way));
-		if (way != GUEST_INLINE)
-			report(name, ratios[way], ROUNDS, "x");
-	}
-	report(s->type == VIRTIO_BLK_T_IN ? "pread(2)" : "pwrite(2)", values[PLAIN], ROUNDS, "k/s");
+	for (int way = 0; way <= PLAIN; way++)
+		report_way(s, way_name(way, s), ", guest and device on one thread", cpu[way], "us");
+	for (int way = 0; way < PLAIN; way++)
+		guest_free(guests[way]);
 }
 
 static int bench_throughput(char *path, int fd)
@@ -100,11 +157,15 @@ static int bench_throughput(char *path, int fd)
 	struct guest *guests[GUEST_NUM_WAYS];
 
 	for (int way = 0; way < GUEST_NUM_WAYS; way++)
-		guests[way] = guest_new(path, way);
+		guests[way] = guest_new(path, way, false);
 	for (size_t i = 0; i < sizeof(all_series) / sizeof(all_series[0]); i++)
 		bench_series(guests, fd, &all_series[i]);
 	for (int way = 0; way < GUEST_NUM_WAYS; way++)
 		guest_free(guests[way]);
+	for (size_t i = 0; i < sizeof(all_series) / sizeof(all_series[0]); i++) {
+		if (!all_series[i].cold)
+			bench_alone(path, fd, &all_series[i]);
+	}
 	return EXIT_SUCCESS;
 }
 
@@ -121,7 +182,7 @@ static int run_requests(char *path, char **argv)
 		way++;
 	if (way == GUEST_NUM_WAYS)
 		return EXIT_FAILURE;
-	g = guest_new(path, way);
+	g = guest_new(path, way, false);
 	g->spins = true;
 	guest_run(g, type, (unsigned int)atoi(argv[2]), (unsigned int)atoi(argv[3]));
 	printf("%u\n", g->rings);

@@ -9,9 +9,11 @@
 
 #include <linux/virtio_blk.h>
 
+#include "base/clock.h"
 #include "base/loop.h"
 #include "virtio/blk.h"
 #include "virtio/blk_internal.h"
+#include "bench.h"
 #include "virtio/mmio_internal.h"
 
 #define HEADER_GPA   0x80000u
@@ -65,11 +67,14 @@ static int inline_notify(struct virtio_dev *vdev, unsigned int queue)
 		status = blk_request_parse(blk, &chain, req);
 		guest_expect(status == VIRTIO_BLK_S_OK && throttle_take(&blk->throttle, 0, req->len),
 			     "a request was refused");
+		req->begun_ns = clock_now_ns();
 		blk_request_begin(blk, req);
 		do
 			blk_io_run(req);
 		while (blk_io_goes_on(req));
+		req->ended_ns = clock_now_ns();
 		blk_request_complete(blk, req, blk_request_status(blk, req));
+		virtq_publish(q);
 	}
 	virtio_notify_used(vdev, q);
 	if (r > 0)
@@ -83,7 +88,7 @@ static void *guest_loop(void *arg)
 	return NULL;
 }
 
-struct guest *guest_new(char *path, enum guest_way way)
+struct guest *guest_new(char *path, enum guest_way way, bool alone)
 {
 	struct drive_config config = {
 		.drive_id = (char[]){ "disk" },
@@ -97,7 +102,8 @@ struct guest *guest_new(char *path, enum guest_way way)
 
 	guest_expect(g, e.text);
 	fake_platform_init(&g->fp);
-	g->fp.p.one_loop = way == GUEST_INLINE;
+	g->alone = alone;
+	g->fp.p.one_loop = alone || way == GUEST_INLINE;
 	guest_expect(!blk_new(&config, &g->fp.p, &vdev, &e), e.text);
 	if (way == GUEST_INLINE) {
 		inline_ops = *vdev->ops;
@@ -107,14 +113,16 @@ struct guest *guest_new(char *path, enum guest_way way)
 	}
 	drv_plug(&g->drv, &g->fp, vdev, "drive.disk");
 	drv_start(&g->drv, FEATURE(VIRTIO_RING_F_EVENT_IDX) | FEATURE(VIRTIO_BLK_F_FLUSH), 1);
-	guest_expect(!pthread_create(&g->loop, NULL, guest_loop, g->fp.p.loop), "no thread");
+	guest_expect(alone || !pthread_create(&g->loop, NULL, guest_loop, g->fp.p.loop), "no thread");
 	return g;
 }
 
 void guest_free(struct guest *g)
 {
-	loop_stop(g->fp.p.loop, 0);
-	pthread_join(g->loop, NULL);
+	if (!g->alone) {
+		loop_stop(g->fp.p.loop, 0);
+		pthread_join(g->loop, NULL);
+	}
 	drv_unplug(&g->drv);
 	fake_platform_fini(&g->fp);
 	free(g);
@@ -166,6 +174,10 @@ static void guest_wait(struct guest *g)
 	ring_set_used_event(ring, ring->last_used);
 	if (ring_used_idx(ring) != ring->last_used || g->spins)
 		return;
+	if (g->alone) {
+		loop_once(&g->fp);
+		return;
+	}
 	(void)poll(&pfd, 1, -1);
 	(void)eventfd_read(pfd.fd, &ignored);
 }

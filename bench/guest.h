@@ -30,13 +30,14 @@ struct guest {
 	unsigned int depth, slot;
 	unsigned int rings; /* of the doorbell */
 	bool spins;	    /* instead of sleeping: makes no system calls but the rings */
+	bool alone;	    /* there is no other thread: instead of sleeping, it is the machine's loop */
 };
 
 /* "inline", "Sync", "Async". */
 const char *guest_way_name(enum guest_way way);
 
 /* path: a file of GUEST_FILE_SIZE bytes, read only. Ends the process if something is wrong. */
-struct guest *guest_new(char *path, enum guest_way way);
+struct guest *guest_new(char *path, enum guest_way way, bool alone);
 void guest_free(struct guest *g);
 
 /* n requests of a type (VIRTIO_BLK_T_*) at random blocks, depth of them at a time. */

@@ -92,7 +92,7 @@ static void bench_flush(char *path)
 	char name[80];
 
 	for (int way = 0; way < GUEST_NUM_WAYS; way++) {
-		struct guest *busy = guest_new(path, way), *idle = guest_new(path, way);
+		struct guest *busy = guest_new(path, way, false), *idle = guest_new(path, way, false);
 
 		snprintf(name, sizeof(name), "register of the disk that flushes, %s", guest_way_name(way));
 		bench_registers(name, busy, busy);

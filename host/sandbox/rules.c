@@ -32,6 +32,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +61,8 @@
 #define WSET	 "a machine with a working set"
 #define UFFD	 "a machine whose memory a page-fault handler serves"
 
+#define COLD "a read of a drive that is not in the page cache"
+
 #define UNIX_STREAM (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 const struct rule rules[] = {
@@ -76,7 +79,9 @@ const struct rule rules[] = {
 	CALL(LOOP, pwrite64, NULL),
 	CALL(IO, readv, NULL),
 	CALL(IO, writev, NULL),
-	CALL(IO, preadv, NULL),
+	CALL1(IO, preadv2, IS(5, RWF_NOWAIT), NULL),
+	CALL(IO, preadv, COLD),
+	CALL1(IO, fadvise64, IS(3, POSIX_FADV_WILLNEED), COLD),
 	CALL(IO, pwritev, NULL),
 	CALL(IO, fallocate, DISCARD),
 	CALL(LOOP, lseek, NULL),

@@ -66,6 +66,7 @@ struct blk {
 	unsigned int num_used;		 /* of the pool, so far: the others have never been touched */
 	unsigned int in_flight;		 /* taken from the ring and not given back */
 	uint64_t in_flight_bytes;
+	uint64_t taken_ns;     /* when the first request of this turn was taken; 0: none */
 	struct blk_list todo;  /* of these, what the engine has not been given */
 	atomic_bool stop;      /* nothing more of what is in flight is begun: the driver takes its memory back */
 	int idle_fd;	       /* eventfd, owned: readable after somebody has waited for in_flight to be 0, and it is */
@@ -97,7 +98,8 @@ struct blk_request {
 	uint32_t type;	    /* VIRTIO_BLK_T_* */
 	uint64_t sector;    /* in range, with len or range_len */
 	uint64_t len;	    /* bytes of data */
-	uint64_t begun_ns;  /* when it was taken */
+	uint64_t begun_ns;  /* when it was taken, with others */
+	uint64_t ended_ns;  /* when its last system call was seen to have ended */
 	uint64_t range_len; /* bytes to discard, or to write zeros to */
 	gpa_t status;	    /* of one byte in guest memory */
 
@@ -107,6 +109,7 @@ struct blk_request {
 	int mode;	    /* of fallocate(2) */
 	bool to_page_cache; /* if it is a write: the file is a regular one */
 	bool sync;	    /* a write that is to be on the disk when it is complete */
+	bool asked_for;	    /* the kernel has been told that it will be read */
 	uint64_t offset;    /* in the file */
 	uint64_t done;	    /* bytes of data */
 	int result;
@@ -133,11 +136,19 @@ void blk_request_begin(const struct blk *blk, struct blk_request *req);
 int blk_request_status(struct blk *blk, const struct blk_request *req);
 /* Gives its memory back: nobody will touch it any more. Does nothing the second time. */
 void blk_request_release(const struct blk *blk, struct blk_request *req);
-/* Gives it back to the driver, and its memory. */
+/* Gives it back to the driver, and its memory. It learns of that by virtq_publish(). */
 void blk_request_complete(struct blk *blk, struct blk_request *req, int status);
+
+/* Requests that are carried out before the guest hears of them: half of what Linux has in flight, so that it works beside the device. */
+#define BLK_IO_BATCH   16u
+#define BLK_IO_HOLD_NS 300000u /* how long one that is done may wait for others */
 
 /* Carries out the next system call, with req->result. Any thread. */
 void blk_io_run(struct blk_request *req);
+/* The same for a read of what is in the page cache. False: it is not, or cannot be told, and nothing was done. */
+bool blk_io_run_cached(struct blk_request *req);
+/* What it reads will be wanted: asks the kernel to bring it, and does not wait for that. */
+void blk_io_ask_for(struct blk_request *req);
 /*
  * The same for requests from the front of todo, which go to done: a batch, since the guest's interrupt costs several times what
  * 4 KiB from the page cache do. It ends when it is large enough, has taken long enough (on a slow disk, after each request), or *stop.

@@ -13,10 +13,6 @@
 #include "base/clock.h"
 #include "virtio/blk_internal.h"
 
-/* Requests; half of what Linux has in flight, so that guest and device work beside each other. */
-#define BLK_IO_BATCH   16u
-#define BLK_IO_HOLD_NS 300000u /* how long a request that is done may wait for others */
-
 void blk_io_uncut(struct blk_request *req)
 {
 	if (!req->cut)
@@ -98,6 +94,23 @@ void blk_io_run(struct blk_request *req)
 	req->result = n < 0 ? -errno : (int)n;
 }
 
+bool blk_io_run_cached(struct blk_request *req)
+{
+	ssize_t n = preadv2(req->fd, req->at, req->num_left, (off_t)req->offset, RWF_NOWAIT);
+
+	if (n < 0) /* also of a file system that does not know this; whoever waits learns of errors */
+		return false;
+	req->result = (int)n;
+	return true;
+}
+
+void blk_io_ask_for(struct blk_request *req)
+{
+	if (!req->asked_for)
+		(void)posix_fadvise(req->fd, (off_t)req->offset, (off_t)(req->len - req->done), POSIX_FADV_WILLNEED);
+	req->asked_for = true;
+}
+
 void blk_io_run_batch(struct blk_list *todo, const atomic_bool *stop, struct blk_list *done)
 {
 	uint64_t start_ns = clock_now_ns();
@@ -108,8 +121,9 @@ void blk_io_run_batch(struct blk_list *todo, const atomic_bool *stop, struct blk
 		if (!req)
 			return;
 		blk_io_run(req);
+		req->ended_ns = clock_now_ns();
 		blk_list_add(done, req);
-		if (clock_now_ns() - start_ns >= BLK_IO_HOLD_NS)
+		if (req->ended_ns - start_ns >= BLK_IO_HOLD_NS)
 			return;
 	}
 }

@@ -61,7 +61,9 @@ static void blk_begin(struct blk *blk, struct blk_request *req)
 	blk->in_flight++;
 	blk->in_flight_bytes += req->len;
 	atomic_store(&blk->stop, false); /* a reset is complete before there is another request */
-	req->begun_ns = clock_now_ns();
+	if (!blk->taken_ns)
+		blk->taken_ns = clock_now_ns();
+	req->begun_ns = blk->taken_ns;
 	blk_request_begin(blk, req);
 	blk_list_add(&blk->todo, req);
 }
@@ -126,9 +128,14 @@ static void blk_advance(struct blk *blk, struct blk_request *req)
 static void blk_reap(struct blk *blk)
 {
 	struct blk_request *req;
+	uint64_t now_ns = 0;
 
-	while (blk->engine->ops->reap && (req = blk->engine->ops->reap(blk->engine)))
+	while (blk->engine->ops->reap && (req = blk->engine->ops->reap(blk->engine))) {
+		if (!now_ns)
+			now_ns = clock_now_ns();
+		req->ended_ns = now_ns;
 		blk_advance(blk, req);
+	}
 }
 
 static void blk_drop(struct blk *blk, struct blk_list *list)
@@ -137,6 +144,15 @@ static void blk_drop(struct blk *blk, struct blk_list *list)
 
 	while ((req = blk_list_take(list)))
 		blk_end(blk, req);
+}
+
+/* What has been given back is handed over at once: an index that is written once changes hands between processors once. */
+static void blk_notify_used(struct blk *blk)
+{
+	struct virtq *q = &blk->vdev.queues[0];
+
+	virtq_publish(q);
+	virtio_notify_used(&blk->vdev, q);
 }
 
 /* After some have ended: who is told? */
@@ -149,7 +165,7 @@ static void blk_tell(struct blk *blk)
 		virtio_kick(vdev, 0);
 	}
 	if (vdev->driver_ok)
-		virtio_notify_used(vdev, &vdev->queues[0]);
+		blk_notify_used(blk);
 	if (blk->in_flight)
 		return;
 	if (blk->awaited) {
@@ -168,6 +184,7 @@ int blk_notify(struct virtio_dev *vdev, unsigned int queue)
 	unsigned int n;
 	int r = 1;
 
+	blk->taken_ns = 0;
 	if (!blk->again)
 		metric_inc_of(blk->counters, queue_event_count);
 	for (n = 0; n < BLK_BATCH && !throttle_holds(&blk->throttle, 0) && !blk->held; n++) {
@@ -189,7 +206,7 @@ int blk_notify(struct virtio_dev *vdev, unsigned int queue)
 	blk->again = false;
 	if (r < 0)
 		metric_inc_of(blk->counters, event_fails);
-	virtio_notify_used(vdev, q);
+	blk_notify_used(blk);
 	/* Full of what work will not carry out at once, or of nothing that it carries out at all. */
 	if (n == BLK_BATCH && !blk->todo.first)
 		virtio_kick(vdev, queue);

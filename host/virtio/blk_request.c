@@ -204,6 +204,7 @@ void blk_request_begin(const struct blk *blk, struct blk_request *req)
 {
 	req->fd = blk->file.fd;
 	req->to_page_cache = blk->file.regular;
+	req->asked_for = false;
 	req->sync = blk->writeback && !blk_flush_negotiated(blk);
 	req->offset = req->sector * BLK_SECTOR_SIZE;
 	req->at = req->iov;
@@ -242,7 +243,7 @@ static int blk_request_result(struct blk *blk, const struct blk_request *req)
 
 static void blk_request_count(const struct blk *blk, const struct blk_request *req)
 {
-	uint64_t us = (clock_now_ns() - req->begun_ns) / 1000;
+	uint64_t us = (req->ended_ns - req->begun_ns) / 1000;
 
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
@@ -293,7 +294,7 @@ void blk_request_complete(struct blk *blk, struct blk_request *req, int status)
 	uint8_t byte = (uint8_t)status;
 
 	blk_request_release(blk, req);
-	/* virtq_push() orders it before the index; that it is memory was checked. */
+	/* virtq_publish() orders it before the index; that it is memory was checked. */
 	(void)!mem_write(blk_queue(blk)->mem, req->status, &byte, sizeof(byte));
-	virtq_push(&blk->vdev.queues[0], req->head, (reads ? (uint32_t)req->done : 0) + 1);
+	virtq_stage(&blk->vdev.queues[0], req->head, (reads ? (uint32_t)req->done : 0) + 1);
 }

@@ -12,7 +12,7 @@
  * page cache, after the rest of a batch is on its way.
  *
  * What goes through a ring is not seen by system call filters. So the ring is
- * restricted, before it can be used, to the four operations that a disk needs;
+ * restricted, before it can be used, to the operations that a disk needs;
  * nothing can be registered with it afterwards. Buffers are not registered:
  * guest memory may be a private mapping of a snapshot's file, whose pages come
  * and are copied on demand.
@@ -45,13 +45,23 @@ static void uring_add(struct blk_uring *u, struct blk_request *req)
 {
 	/* Never NULL: there are as many entries as there can be requests. */
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	/* One piece is cheaper to name than a list of one. */
+	bool one = req->num_left == 1;
 
 	switch (req->op) {
 	case BLK_IO_READ:
-		io_uring_prep_readv(sqe, req->fd, req->at, (unsigned int)req->num_left, req->offset);
+		if (one)
+			io_uring_prep_read(sqe, req->fd, req->at->iov_base, (unsigned int)req->at->iov_len,
+					   req->offset);
+		else
+			io_uring_prep_readv(sqe, req->fd, req->at, (unsigned int)req->num_left, req->offset);
 		break;
 	case BLK_IO_WRITE:
-		io_uring_prep_writev(sqe, req->fd, req->at, (unsigned int)req->num_left, req->offset);
+		if (one)
+			io_uring_prep_write(sqe, req->fd, req->at->iov_base, (unsigned int)req->at->iov_len,
+					    req->offset);
+		else
+			io_uring_prep_writev(sqe, req->fd, req->at, (unsigned int)req->num_left, req->offset);
 		break;
 	case BLK_IO_SYNC:
 		io_uring_prep_fsync(sqe, req->fd, IORING_FSYNC_DATASYNC);
@@ -135,7 +145,8 @@ static const struct blk_engine_ops uring_ops = {
 
 static int uring_restrict(struct io_uring *ring)
 {
-	static const uint8_t allowed[] = { IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE };
+	static const uint8_t allowed[] = { IORING_OP_READ,   IORING_OP_READV, IORING_OP_WRITE,
+					   IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE };
 	struct io_uring_restriction restrictions[ARRAY_SIZE(allowed)];
 	int r;
 

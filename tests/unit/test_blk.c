@@ -56,9 +56,10 @@ int fdatasync(int fd)
 	return -1;
 }
 
-/* While it is closed, a disk takes its time over reading. */
+/* While it is closed, a disk takes its time over reading, and what lies behind cold_from is not in the page cache. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic unsigned int reads_begun;
+static _Atomic unsigned int reads_begun, reads_asked_for;
+static _Atomic off_t cold_from;
 
 /* Takes the place of the C library's, in the device's thread with the engine Sync. */
 ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
@@ -67,6 +68,23 @@ ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
 	pthread_mutex_lock(&gate);
 	pthread_mutex_unlock(&gate);
 	return syscall(SYS_preadv, fd, iov, num, offset, 0);
+}
+
+ssize_t preadv2(int fd, const struct iovec *iov, int num, off_t offset, int flags)
+{
+	if (pthread_mutex_trylock(&gate) == 0) {
+		pthread_mutex_unlock(&gate);
+	} else if (flags & RWF_NOWAIT && offset >= atomic_load(&cold_from)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return syscall(SYS_preadv2, fd, iov, num, offset, 0, flags);
+}
+
+int posix_fadvise(int fd, off_t offset, off_t len, int advice)
+{
+	atomic_fetch_add(&reads_asked_for, 1);
+	return syscall(SYS_fadvise64, fd, offset, len, advice) ? errno : 0;
 }
 
 struct fixture {
@@ -1082,6 +1100,59 @@ static void await_used(struct fixture *f, uint16_t idx)
 		usleep(100);
 }
 
+/* Begins reads of sectors that are not in the page cache; how many of them the kernel is asked for before one is waited for. */
+static unsigned int asked_for(struct fixture *f, const uint64_t *sectors, unsigned int num)
+{
+	struct ring_buf data = buf(DATA_GPA, 512);
+	unsigned int begun = atomic_load(&reads_begun), asked = atomic_load(&reads_asked_for);
+	uint16_t used = ring_used_idx(&f->drv.rings[0]);
+
+	pthread_mutex_lock(&gate);
+	for (unsigned int i = 0; i < num; i++)
+		submit(f, VIRTIO_BLK_T_IN, sectors[i], &data, 1);
+	drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	while (atomic_load(&reads_begun) == begun)
+		usleep(1000);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), used);
+	asked = atomic_load(&reads_asked_for) - asked;
+	pthread_mutex_unlock(&gate);
+	drv_settle(&f->drv);
+	assert_int_equal(ring_used_idx(&f->drv.rings[0]), used + num);
+	assert_int_equal(*at(f, DATA_GPA), sectors[num - 1]);
+	return asked;
+}
+
+static void a_disk_is_asked_for_all_reads_before_one_is_waited_for(void **state)
+{
+	const uint64_t scattered[] = { 40, 8, 24, 50 }, in_a_row[] = { 8, 9, 10, 11 };
+	struct fixture *f = *state;
+
+	drv_start(&f->drv, 0, 1);
+	assert_int_equal(asked_for(f, scattered, 4), 4);
+	assert_int_equal(asked_for(f, in_a_row, 4), 1); /* the others are the kernel's read-ahead's */
+}
+
+static void what_is_in_the_page_cache_does_not_wait_for_the_disk(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf data = buf(DATA_GPA, 512);
+
+	drv_start(&f->drv, 0, 1);
+	atomic_store(&cold_from, 32 * 512);
+	pthread_mutex_lock(&gate);
+	submit(f, VIRTIO_BLK_T_IN, 40, &data, 1);
+	submit(f, VIRTIO_BLK_T_IN, 2, &data, 1);
+	submit(f, VIRTIO_BLK_T_IN, 3, &data, 1);
+	drv_write(&f->drv, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	await_used(f, 2);
+	assert_int_equal(*at(f, DATA_GPA), 3);
+	assert_int_equal(*at(f, status_gpa(0)), NO_STATUS);
+	pthread_mutex_unlock(&gate);
+	await_used(f, 3);
+	assert_int_equal(*at(f, DATA_GPA), 40);
+	atomic_store(&cold_from, 0);
+}
+
 /* As many as fit, of every kind, with a reset in the middle of it. */
 static void many_requests_are_all_answered(void **state)
 {
@@ -1222,6 +1293,8 @@ int main(void)
 		THREAD(reset_is_complete_when_nothing_is_in_flight),
 		THREAD(draining_has_a_bound),
 		THREAD(file_in_use_is_not_exchanged),
+		THREAD(a_disk_is_asked_for_all_reads_before_one_is_waited_for),
+		THREAD(what_is_in_the_page_cache_does_not_wait_for_the_disk),
 		THREAD(many_requests_are_all_answered),
 		THREAD(guest_that_keeps_adding_need_not_ring),
 		THREAD(machine_is_paused_and_resumed_while_a_disk_works),

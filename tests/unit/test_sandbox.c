@@ -410,6 +410,25 @@ static void only_the_socket_device_makes_sockets(void **state)
 	FORBIDDEN(VCPU, not_a_drive);
 }
 
+static void a_drives_thread_may_read_without_waiting_and_ask_for_what_it_will_read(void **state)
+{
+	const struct call allowed[] = {
+		{ "preadv2(RWF_NOWAIT)", SYS_preadv2, { NO_FD, 0, 0, 0, 0, RWF_NOWAIT } },
+		{ "preadv", SYS_preadv, { NO_FD } },
+		{ "fadvise64(WILLNEED)", SYS_fadvise64, { NO_FD, 0, 0, POSIX_FADV_WILLNEED } },
+	};
+	const struct call forbidden[] = {
+		{ "preadv2(RWF_HIPRI)", SYS_preadv2, { NO_FD, 0, 0, 0, 0, RWF_HIPRI } },
+		{ "preadv2(RWF_HIPRI | RWF_NOWAIT)", SYS_preadv2, { NO_FD, 0, 0, 0, 0, RWF_HIPRI | RWF_NOWAIT } },
+		{ "pwritev2", SYS_pwritev2, { NO_FD } },
+		{ "fadvise64(DONTNEED)", SYS_fadvise64, { NO_FD, 0, 0, POSIX_FADV_DONTNEED } },
+	};
+
+	(void)state;
+	ALLOWED(IO, allowed);
+	FORBIDDEN(IO, forbidden);
+}
+
 /* It frees what it was started with, and malloc(3) may give memory back when it ends. */
 static void a_device_thread_can_end(void **state)
 {
@@ -767,6 +786,7 @@ int main(void)
 		cmocka_unit_test(a_thread_that_reads_ahead_can_do_that_alone),
 		cmocka_unit_test(a_vcpu_thread_can_run_its_guest_and_little_else),
 		cmocka_unit_test(only_the_socket_device_makes_sockets),
+		cmocka_unit_test(a_drives_thread_may_read_without_waiting_and_ask_for_what_it_will_read),
 		cmocka_unit_test(a_device_thread_can_end),
 		cmocka_unit_test(a_thread_that_waits_for_descriptors_can_do_nothing_else),
 		cmocka_unit_test(two_calls_are_answered_instead),
