@@ -265,6 +265,19 @@ static const struct field override_fields[] = {
 };
 const struct field_table network_override_table = FIELD_TABLE(override_item, override_fields);
 
+/* Which of two taps were meant for it nobody could tell. */
+static int override_refuse_twice(const struct network_overrides *all, const struct override_item *item, struct err *e)
+{
+	for (unsigned int i = 0; i < all->num; i++)
+		if (!strcmp(all->items[i].iface_id, item->iface_id))
+			return err_set(
+				e, EINVAL,
+				"field \"iface_id\": \"%s\" is not allowed: this interface has its tap in an entry "
+				"before",
+				item->iface_id);
+	return 0;
+}
+
 static int override_decode(json_t *value, struct network_overrides *all, struct err *e)
 {
 	struct network_override *to = &all->items[all->num];
@@ -275,6 +288,8 @@ static int override_decode(json_t *value, struct network_overrides *all, struct 
 	if (r)
 		return r;
 	r = network_check_tap(item->host_dev_name, e);
+	if (!r)
+		r = override_refuse_twice(all, item, e);
 	if (!r) {
 		snprintf(to->iface_id, sizeof(to->iface_id), "%s", item->iface_id);
 		snprintf(to->host_dev_name, sizeof(to->host_dev_name), "%s", item->host_dev_name);

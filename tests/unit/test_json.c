@@ -417,6 +417,11 @@ static const struct row rows[] = {
 	{ LOAD,
 	  "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[{'iface_id':'1','host_dev_name':'a/b'}]}",
 	  "field \"host_dev_name\": \"a/b\" is not allowed" },
+	{ LOAD,
+	  "{'snapshot_path':'s','mem_file_path':'m','network_overrides':[{'iface_id':'1','host_dev_name':'t'},"
+	  "{'iface_id':'1','host_dev_name':'u'}]}",
+	  "network_overrides[1]: field \"iface_id\": \"1\" is not allowed: this interface has its tap in an entry "
+	  "before" },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{'uds_path':'u'}}", NULL },
 	{ LOAD, "{'snapshot_path':'s','mem_file_path':'m','vsock_override':{}}",
 	  "missing field \"vsock_override.uds_path\"" },
