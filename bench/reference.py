@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import time
 
+import reference_network
 from snapsafe import Monitor
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -92,8 +93,16 @@ def compare(method, row, program, directory, binary):
               with the machine; 200 % of the clones a second.""")
     program([START, str(ROUNDS), binaries["ours"], *pairs["ours"], binaries["theirs"], *pairs["theirs"]])
     if not guests_run():
-        print("  (guests run in the testbed only: what they say first is not measured)", flush=True)
+        print("  (guests run in the testbed only: what they say first, and their network, is not measured)", flush=True)
         return
     method("""Guests of these snapshots: exec to their first output, in turns. Aim: 50 %.""")
     against(row, "exec to the first output of the guest", "ms", lambda which: first_output_ms(binaries[which], pairs[which]),
             binaries, ROUNDS)
+    compare_network(method, row, directory, binary)
+
+
+def compare_network(method, row, directory, binary):
+    """These rows alone, too: bench/run reference-network."""
+    binaries = {"ours": binary, "theirs": os.environ["SNAPSAFE_REFERENCE"]}
+    reference_network.compare(method, lambda name, unit, measure, rounds: against(row, name, unit, measure, binaries, rounds),
+                              directory, binaries)
