@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Where programs of other languages draw their random bytes, across real restores: what two clones of one machine have in common.
+docs/languages.md has the table; SAFE and UNSAFE below are its cells.
+
+A program (tests/languages/programs) is started, draws from all of its sources without a pause, and the machine is saved
+somewhere in the middle of it. Two clones each go on with it: 32 values a source, from the moment on when the counter has changed.
+"""
+import collections
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from conftest import BOOT_ARGS, COUNTER, IMAGE, Snapshot, long_form
+
+DRIVE = IMAGE / "languages.ext4"
+DRAWS = 32
+JAVA = "/usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx32m -Xss512k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
+PROVIDER = "OPENSSL_CONF=/usr/share/snapsafe/openssl.cnf"
+
+# The kernels that a row is measured with: Debian's 6.1, which nobody tells of the restore; the same with our driver, which makes
+# it reseed some milliseconds later; 6.1 with our patches, which has reseeded before anybody gets a byte.
+KERNELS = {
+    "stock": {"kernel": "6.1", "boot_args": BOOT_ARGS + " virtio_rng.reseed=0",
+              "machine-config": {"vcpu_count": 1, "mem_size_mib": 256, "vm_generation_id": False}},
+    "driver": {"kernel": "6.1", "boot_args": BOOT_ARGS,
+               "machine-config": {"vcpu_count": 1, "mem_size_mib": 256, "vm_generation_id": False}},
+    # noxsave: see test_patched_kernel.py
+    "patched": {"kernel": "patched", "boot_args": BOOT_ARGS + " noxsave",
+                "machine-config": {"vcpu_count": 1, "mem_size_mib": 256}},
+}
+
+PYTHON = "/usr/bin/python3 -B /draw/draw.py"
+NODE = "/usr/bin/node {} /draw/draw.js"
+JAVA = ("/usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 {} -cp /draw Draw")
+# The variables, the program, and what stands behind the counter's path.
+COMMANDS = {
+    "python": ("", PYTHON, ""),
+    "python+adapter": (PROVIDER, PYTHON, "adapter"),
+    "node": ("", NODE.format(""), ""),
+    "node+adapter": (PROVIDER, NODE.format("--openssl-shared-config --require /draw/snapsafe.js"), ""),
+    "go": ("", "/draw/draw-go", ""),
+    "go+fips": ("GODEBUG=fips140=on", "/draw/draw-go", ""),
+    "go+adapter": ("", "/draw/draw-go", "adapter"),
+    "rust": ("", "/draw/draw-rust", ""),
+    "rust+adapter": ("", "/draw/draw-rust", "adapter"),
+    "java": ("", JAVA.format(""), ""),
+    "java+adapter": ("", JAVA.format("-javaagent:/draw/snapsafe.jar"), ""),
+}
+# What a source does with each kernel: clones have values in common, have none, or may have some (None: not a test, but counted).
+SAFE, UNSAFE = "safe", "unsafe"
+DIRECT = {"stock": UNSAFE, "driver": None, "patched": SAFE}  # the kernel's bytes, each time
+OWN = {"stock": UNSAFE, "driver": UNSAFE, "patched": UNSAFE}  # a state in the process
+LIBRARY = {"driver": SAFE, "patched": SAFE}  # libsnapsafe
+EXPECTED = {
+    "python": {"secrets": DIRECT, "SystemRandom": DIRECT, "uuid4": DIRECT, "random": OWN, "ssl": OWN, "hello": OWN, "record": OWN},
+    "python+adapter": {"secrets": DIRECT, "SystemRandom": DIRECT, "uuid4": DIRECT, "random": LIBRARY, "ssl": LIBRARY,
+                       "hello": LIBRARY, "record": LIBRARY, "snapsafe": LIBRARY},
+    "node": {name: OWN for name in ("randomBytes", "randomUUID", "randomInt", "getRandomValues", "key", "Math.random")},
+    "node+adapter": {"randomBytes": DIRECT, "randomUUID": DIRECT, "randomInt": DIRECT, "getRandomValues": DIRECT, "key": LIBRARY,
+                     "Math.random": DIRECT},
+    "go": {"crypto/rand": DIRECT, "math/rand/v2": OWN, "math/rand": OWN},
+    "go+fips": {"crypto/rand": DIRECT, "math/rand/v2": OWN, "math/rand": OWN},
+    "go+adapter": {"crypto/rand": DIRECT, "math/rand/v2": DIRECT, "math/rand": OWN},
+    "rust": {"OsRng": DIRECT, "aws-lc-rs": DIRECT, "ThreadRng": OWN, "StdRng": OWN},
+    "rust+adapter": {"OsRng": DIRECT, "aws-lc-rs": DIRECT, "ThreadRng": LIBRARY, "StdRng": LIBRARY},
+    "java": {"SecureRandom": DIRECT, "UUID": DIRECT, "DRBG": OWN, "SHA1PRNG": OWN, "ThreadLocalRandom": OWN},
+    "java+adapter": {"SecureRandom": DIRECT, "UUID": DIRECT, "DRBG": OWN, "SHA1PRNG": OWN, "ThreadLocalRandom": OWN},
+}
+NEEDS = {"go": "draw-go", "rust": "draw-rust", "java": "Draw.class"}  # what image/mk-languages may have had no compiler for
+
+
+@pytest.fixture(scope="module")
+def files():
+    """The names of what is in the drive's directory of programs."""
+    listing = subprocess.run(["debugfs", "-R", "ls -p /draw", DRIVE], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {line.split("/")[5] for line in listing.splitlines() if line.count("/") > 5}
+
+
+def start(m, kernel, command):
+    """Runs the program until it draws from all of its sources; $draw is its process."""
+    variables, program, arguments = command
+    m.console.run("set +m; mount -t ext4 -o ro /dev/vdb /mnt && mount -t proc proc /mnt/proc && mount -t sysfs sysfs /mnt/sys && "
+                  "mount -o bind /dev /mnt/dev")
+    if kernel == "stock":  # AWS-LC would be told
+        m.console.run("rm -f /dev/sysgenid")
+    m.console.run(f"{variables} chroot /mnt {program} {COUNTER} {arguments} >/tmp/out 2>&1 & draw=$!")
+    m.console.run("while kill -0 $draw && ! grep -q READY /tmp/out; do sleep 1; done; cat /tmp/out; grep -q READY /tmp/out", 240)
+
+
+def drawn(clone):
+    """The values of each source, once the program has ended in that clone."""
+    clone.console.run("wait $draw", 240)
+    values = collections.defaultdict(list)
+    for line in clone.console.run("cat /tmp/out", 120).splitlines():
+        if line.startswith("value "):
+            _, name, value = line.split()
+            values[name].append(value)
+    return values
+
+
+def note(kernel, program, common):
+    """For tests/long languages, which makes a table of all that was counted."""
+    if "SNAPSAFE_SCRATCH" in os.environ:
+        with open(pathlib.Path(os.environ["SNAPSAFE_SCRATCH"]) / "languages.jsonl", "a", encoding="utf-8") as f:
+            f.write(json.dumps({"kernel": kernel, "program": program, "common": common}) + "\n")
+
+
+SHORT = [("stock", "python"), ("stock", "node"), ("patched", "python"), ("patched", "python+adapter"), ("patched", "node+adapter"),
+         ("patched", "go"), ("patched", "rust+adapter")]
+ALL = [(kernel, program) for kernel in KERNELS for program in COMMANDS if not (kernel == "stock" and "+adapter" in program)]
+
+
+@pytest.mark.parametrize("kernel, program", [*SHORT, *[case for case in long_form(*ALL) if case not in SHORT]])
+def test_what_two_clones_draw(snapshot_of, restore, tmp_path, files, kernel, program):
+    needed = NEEDS.get(program.split("+", maxsplit=1)[0])
+    if needed and needed not in files:
+        pytest.skip(f"{DRIVE.name} has no {needed}: image/mk-languages had no compiler for it")
+    drives = [{"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs.ext4"), "is_root_device": True, "is_read_only": True},
+              {"drive_id": "languages", "path_on_host": str(DRIVE), "is_root_device": False, "is_read_only": True}]
+    m = restore(snapshot_of(**KERNELS[kernel], drives=drives))
+    start(m, kernel, COMMANDS[program])
+    snapshot = Snapshot(tmp_path)
+    m.api.pause()
+    m.api.snapshot(snapshot.state, snapshot.mem)
+    m.stop()
+    values = []
+    for _ in range(2):
+        clone = restore(snapshot)
+        values.append(drawn(clone))
+        clone.stop()
+    expected = EXPECTED[program]
+    counts = [{name: len(of) for name, of in one.items()} for one in values]
+    assert counts == [{name: DRAWS for name in expected}] * 2, "each clone has drawn from every source"
+    common = {name: len(set(values[0][name]) & set(values[1][name])) for name in expected}
+    note(kernel, program, common)
+    wanted = {name: rule[kernel] for name, rule in expected.items() if rule[kernel]}
+    got = {name: UNSAFE if common[name] else SAFE for name in wanted}
+    assert got == wanted, common
