@@ -3,12 +3,22 @@
 #
 # What the scripts ask of apt. Sourced by lib.sh, never run.
 #
-# Guests, their kernels and the outer machine are Debian 12's, whatever Debian this machine has. Where apt knows Debian 12 its
-# own lists serve, if they have its security updates; elsewhere lists of our own in build/cache/apt, from the mirror that it
-# uses for this machine's Debian.
+# Guests, their kernels and the outer machine are Debian 12's, whatever Debian this machine has, but for what is asked for by
+# with_suite. Where apt knows Debian 12 its own lists serve, if they have its security updates; elsewhere lists of our own in
+# build/cache/apt, from the mirror that it uses for this machine's Debian.
 
 guest_codename=bookworm
 guest_lists=$SNAPSAFE_CACHE/apt
+
+# Runs a function of this file to which "Debian 12" is another suite: trixie with its updates, or trixie-backports and nothing
+# else. With lists of their own, for a name of a package says nothing of the suite.
+with_suite() # SUITE COMMAND...
+{
+	# shellcheck disable=SC2034 # for the functions below
+	local guest_codename=$1 guest_lists=$SNAPSAFE_CACHE/apt-$1 guest_apt_options
+
+	"${@:2}"
+}
 
 # Runs a command with apt's lists to itself, among ours: apt-get update waits for nobody.
 with_apt_lock() # COMMAND...
@@ -71,7 +81,18 @@ has_guest_debian()
 }
 
 # Sources of Debian 12 by those of this machine: a mirror has all releases, and the security updates beside the rest as a rule.
+# Backports are where their release's main suite is.
 guess_sources()
+{
+	if [[ $guest_codename = *-backports ]]; then
+		guest_codename=${guest_codename%-backports} guess_release |
+			awk -v suite="$guest_codename" '$4 == "main" && $3 "-backports" == suite { print $1, $2, suite, $4; exit }'
+	else
+		guess_release
+	fi
+}
+
+guess_release()
 {
 	apt_suites | awk -v want="$guest_codename" '
 		{ suite[NR] = $1; uri[NR] = $2; component[NR] = $4 }

@@ -6,14 +6,31 @@
 declare -A guest_meta_packages=(
 	[6.1]=linux-image-cloud-amd64
 	[6.12]=linux-image-6.12-cloud-amd64
+	[7.3]=linux-image-cloud-amd64
 )
+
+# Where they are not Debian 12's.
+declare -A kernel_suites=([7.3]=trixie-backports)
+
+# Runs a function of tools/apt.sh, or of this file, to which packages are those of the Debian that a series is from.
+of_series() # SERIES COMMAND...
+{
+	local suite=${kernel_suites[$1]-}
+
+	if [ -n "$suite" ]; then
+		with_suite "$suite" "${@:2}"
+	else
+		"${@:2}"
+	fi
+}
 
 guest_kernel_package() # SERIES
 {
-	apt_depends "${guest_meta_packages[$1]}" "linux-image-${1//./[.]}[.].*-cloud-amd64"
+	of_series "$1" apt_depends "${guest_meta_packages[$1]}" "linux-image-${1//./[.]}[.].*-cloud-amd64"
 }
 
-# What image/build-module builds against: the headers of one kernel, those that its flavours share, Kbuild's programs.
+# What image/build-module builds against: the headers of one kernel, those that its flavours share, Kbuild's programs. To be
+# called by of_series.
 header_packages() # RELEASE
 {
 	printf '%s\n' "linux-headers-$1" "linux-headers-${1%-cloud-amd64}-common"
