@@ -195,10 +195,11 @@ apt_depends() # META PATTERN
 	printf '%s\n' "$found"
 }
 
-# Fetch a package of Debian 12 and unpack it into build/cache/PACKAGE, nothing is installed. Prints the directory.
-deb_unpack() # PACKAGE
+# Fetch a package of Debian 12 and unpack it into build/cache/PACKAGE, or below another name; nothing is installed. Prints the
+# directory.
+deb_unpack() # PACKAGE [NAME]
 {
-	local out=$SNAPSAFE_CACHE/$1 work
+	local out=$SNAPSAFE_CACHE/${2-$1} work
 
 	if [ ! -d "$out" ]; then
 		say "fetching $1"

@@ -131,8 +131,8 @@ make_initramfs() # DIRECTORY FILE
 	(cd "$1" && find . -print0 | sort -z | cpio --quiet -0 -o -H newc -R 0:0 --reproducible) >"$2"
 }
 
-# The images are made for two kernels, named by their series.
-snapsafe_series=(6.1 6.12)
+# The images are made for these kernels, named by their series.
+snapsafe_series=(6.1 6.12 7.3)
 
 # The one argument of an image script: sets `series`.
 expect_series() # "$@" of the script
@@ -166,6 +166,17 @@ kernel_compiler() # HEADERS
 	else
 		printf 'gcc\n'
 	fi
+}
+
+# What make needs to be told to build modules against these headers.
+kernel_make_options() # HEADERS
+{
+	local cc
+
+	cc=$(kernel_compiler "$1")
+	printf 'CC=%s\n' "$cc"
+	# Debian 12's gcc does not know this option of Debian 13's kernels, and their Makefile has another one that does as well.
+	"$cc" -fmin-function-alignment=16 -E -x c /dev/null >/dev/null 2>&1 || echo CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
 }
 
 # Copy a module to a directory; the kernel takes it uncompressed in any case.

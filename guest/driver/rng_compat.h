@@ -10,10 +10,14 @@
 
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/shmem_fs.h>
 #include <linux/sysfs.h>
 #include <linux/version.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
+#ifndef RNG_HAVE_RANDOM_EPOCH
+#include <linux/fs_struct.h>
+#endif
 
 /*
  * The trust in the device's bytes, per 1024 bits. Since 6.2 the core assumes
@@ -52,6 +56,32 @@ static inline int rng_find_vqs(struct virtio_device *vdev, unsigned int n,
 			       NULL);
 #endif
 }
+
+/* A memory file, not accounted for: its one page is there from the start. */
+static inline struct file *rng_shmem_file(const char *name, loff_t size)
+{
+#ifdef RNG_HAVE_VMA_FLAGS
+	return shmem_file_setup(name, size, mk_vma_flags(VMA_NORESERVE_BIT));
+#else
+	return shmem_file_setup(name, size, VM_NORESERVE);
+#endif
+}
+
+#ifndef RNG_HAVE_RANDOM_EPOCH
+/* A file of the first program's root: kernel threads may have one of their own. */
+static inline struct file *rng_open(const char *path, int flags)
+{
+	struct file *file = NULL;
+
+#ifdef RNG_HAVE_INIT_FS
+	scoped_with_init_fs()
+		file = filp_open(path, flags, 0);
+#else
+	file = filp_open(path, flags, 0);
+#endif
+	return file;
+}
+#endif
 
 /* A mapping that can never become writable, grow, or be dumped. */
 static inline void rng_vma_make_readonly(struct vm_area_struct *vma)

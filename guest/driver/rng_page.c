@@ -160,7 +160,7 @@ static struct rng_page *page_new(void)
 
 	if (!p)
 		return ERR_PTR(-ENOMEM);
-	p->file = shmem_file_setup("vm_gen_counter", PAGE_SIZE, VM_NORESERVE);
+	p->file = rng_shmem_file("vm_gen_counter", PAGE_SIZE);
 	if (IS_ERR(p->file)) {
 		page = ERR_CAST(p->file);
 		goto err;

@@ -11,6 +11,8 @@
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
 #include <linux/major.h>
+
+#include "rng_compat.h"
 #endif
 #include <linux/module.h>
 #include <linux/random.h>
@@ -95,7 +97,7 @@ static int reseed_by_vmfork(void)
 
 static int reseed_by_ioctl(void)
 {
-	struct file *file = filp_open(URANDOM_PATH, O_RDONLY | O_NONBLOCK, 0);
+	struct file *file = rng_open(URANDOM_PATH, O_RDONLY | O_NONBLOCK);
 	struct inode *inode;
 	int err = -ENODEV;
 
@@ -103,8 +105,9 @@ static int reseed_by_ioctl(void)
 		return PTR_ERR(file);
 	inode = file_inode(file);
 	if (S_ISCHR(inode->i_mode) &&
-	    inode->i_rdev == MKDEV(MEM_MAJOR, URANDOM_MINOR))
-		err = vfs_ioctl(file, RNDRESEEDCRNG, 0);
+	    inode->i_rdev == MKDEV(MEM_MAJOR, URANDOM_MINOR) &&
+	    file->f_op->unlocked_ioctl)
+		err = file->f_op->unlocked_ioctl(file, RNDRESEEDCRNG, 0);
 	else
 		pr_warn_once("%s is not the kernel's: not reseeded\n",
 			     URANDOM_PATH);
