@@ -210,7 +210,7 @@ static int vm_gen_counter_mmap(struct file *filp, struct kobject *kobj,
 	return rng_page_mmap(to_gen(kobj)->page, vma);
 }
 
-static struct bin_attribute counter_attr = {
+static const struct bin_attribute counter_attr = {
 	.attr = { .name = "vm_gen_counter", .mode = 0444 },
 	.read = vm_gen_counter_read,
 	.mmap = vm_gen_counter_mmap,

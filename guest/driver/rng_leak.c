@@ -357,12 +357,13 @@ int rng_leak_init(struct rng_leak *leak, struct virtio_device *vdev,
 	leak->latest = leak->notified;
 
 	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
-		leak->queue[i].buf = kzalloc(sizeof(*leak->queue[i].buf),
-					     GFP_KERNEL);
-		if (!leak->queue[i].buf) {
+		struct rng_leak_buf *buf = kzalloc(sizeof(*buf), GFP_KERNEL);
+
+		if (!buf) {
 			rng_leak_fini(leak);
 			return -ENOMEM;
 		}
+		leak->queue[i].buf = buf;
 	}
 	rng_epoch_enter(&leak->epoch, leak->dev, rng_gen_word(gen),
 			leak->queue[0].buf->seed, leak->queue[1].buf->seed);
@@ -490,10 +491,9 @@ void rng_leak_stop(struct rng_leak *leak)
 
 	cancel_delayed_work_sync(&leak->rearm);
 	cancel_delayed_work_sync(&leak->react);
-	for (i = 0; i < RNG_LEAK_QUEUES; i++)
-		leak->half_told |= leak_is_half_told(leak, &leak->queue[i]);
-	/* The counter may have moved with nobody left to collect the seed. */
 	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
+		leak->half_told |= leak_is_half_told(leak, &leak->queue[i]);
+		/* The counter may have moved with nobody left to collect the seed. */
 		add_device_randomness(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);
 		memzero_explicit(leak->queue[i].buf->seed, RNG_LEAK_SEED_LEN);
 	}
