@@ -44,7 +44,7 @@ outer_kernel_package()
 }
 
 # Debian has the source of each as linux-source-VERSION.
-patched_kernels=(6.1 6.12)
+patched_kernels=(6.1 6.12 7.3)
 
 patches_of() # VERSION
 {
