@@ -200,5 +200,6 @@ VARIANTS = {
     "qemu-vmgenid": Variant(IMAGE / "vmlinuz-6.12-cloud", vmgenid=True),
     "qemu-patched": Variant(PATCHED, vmgenid=True),
     "qemu-patched-6.12": Variant(ROOT / "bin" / "vmlinux-6.12-snapsafe", vmgenid=True),
+    "qemu-patched-7.3": Variant(ROOT / "bin" / "vmlinux-7.3-snapsafe", vmgenid=True),
     "qemu-same-id": Variant(PATCHED, vmgenid=True, guid="324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87"),
 }

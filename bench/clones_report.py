@@ -13,8 +13,10 @@ import sys
 
 GNUPLOT = pathlib.Path(__file__).with_name("clones_plot.gp")
 LABELS = {"none": "no protection", "vmgenid": "VM Generation ID", "module": "our module", "patched": "patched kernel",
-          "patched-6.12": "patched kernel, 6.12", "qemu-none": "QEMU, no driver", "qemu-vmgenid": "QEMU, VM Generation ID",
+          "patched-6.12": "patched kernel, 6.12", "patched-7.3": "patched kernel, 7.3",
+          "patched-7.3-vmclock": "patched kernel, 7.3, VMClock alone", "qemu-none": "QEMU, no driver", "qemu-vmgenid": "QEMU, VM Generation ID",
           "qemu-patched": "QEMU, patched kernel", "qemu-patched-6.12": "QEMU, patched kernel, 6.12",
+          "qemu-patched-7.3": "QEMU, patched kernel, 7.3",
           "qemu-same-id": "QEMU, patched kernel, one ID"}
 QEMU = "qemu-"  # how the names of its variants begin
 COLUMNS = ["variant", "kernel", "snapshots", "machines", "results", "violations", "machines with any",

@@ -20,6 +20,7 @@ DEBIAN_61 = {"kernel_image_path": "vmlinuz-6.1-cloud", "initrd_path": "initrd-6.
 DEBIAN_612 = {"kernel_image_path": "vmlinuz-6.12-cloud", "initrd_path": "initrd-6.12-cloud.img"}
 PATCHED = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.1-snapsafe")}
 PATCHED_612 = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.12-snapsafe")}
+PATCHED_73 = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-7.3-snapsafe")}
 
 
 class Machine(Monitor):
@@ -36,14 +37,15 @@ class Machine(Monitor):
 
 
 class Variant:
-    """Which kernel, and which of the two sources of news about a snapshot it listens to."""
+    """Which kernel, and which sources of news about a snapshot it listens to. VMClock is there always, for whoever knows it."""
 
     scratch = None  # the directory for temporary files: Python's choice
 
-    def __init__(self, boot, reseed, vmgenid):
+    def __init__(self, boot, reseed, vmgenid, vmclock=False):
         self.boot = {key: str(IMAGE / path) for key, path in boot.items()}  # an absolute path stays what it is
         self.reseed = reseed
         self.vmgenid = vmgenid
+        self.vmclock = vmclock
 
     def is_emulated(self):
         return is_emulated()
@@ -88,9 +90,10 @@ class Variant:
         reseed = console.run("cat /sys/module/virtio_rng/parameters/reseed").strip()
         if reseed != "NY"[self.reseed]:
             sys.exit(f"clones_run: the driver's reseed is {reseed}, wanted {'NY'[self.reseed]}")
-        bound = console.run("ls -d /sys/bus/*/drivers/vmgenid/*:* 2>/dev/null | wc -l").strip() != "0"
-        if bound != self.vmgenid:
-            sys.exit(f"clones_run: VM Generation ID is {'on' if bound else 'off'} in the guest, and should not be")
+        for name, driver, wanted in (("VM Generation ID", "vmgenid", self.vmgenid), ("VMClock", "vmclock", self.vmclock)):
+            bound = console.run(f"ls -d /sys/bus/*/drivers/{driver}/*:* 2>/dev/null | wc -l").strip() != "0"
+            if bound != wanted:
+                sys.exit(f"clones_run: {name} is {'on' if bound else 'off'} in the guest, and should not be")
 
 
 VARIANTS = {
@@ -99,4 +102,6 @@ VARIANTS = {
     "module": Variant(DEBIAN_61, reseed=True, vmgenid=False),
     "patched": Variant(PATCHED, reseed=True, vmgenid=True),
     "patched-6.12": Variant(PATCHED_612, reseed=True, vmgenid=True),
+    "patched-7.3": Variant(PATCHED_73, reseed=True, vmgenid=True, vmclock=True),
+    "patched-7.3-vmclock": Variant(PATCHED_73, reseed=False, vmgenid=False, vmclock=True),
 }
