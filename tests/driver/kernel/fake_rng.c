@@ -11,6 +11,7 @@
  *	event	   write N: N leak events in one stop
  *	events	   how many there were
  *	late	   how many of them found nothing armed
+ *	waits	   whether one of those still does
  *	fault	   how the device breaks the rules, enum fake_fault
  *	last_seed  SHA-256 of the last seed given out
  *	requests   how often it has given bytes on the request queue
@@ -292,6 +293,7 @@ static const struct kernel_param_ops event_ops = { .set = event_set };
 module_param_cb(event, &event_ops, NULL, 0200);
 module_param_named(events, fake.events, ulong, 0400);
 module_param_named(late, fake.late_events, ulong, 0400);
+module_param_named(waits, fake.late, bool, 0400);
 module_param_named(requests, fake.requests, ulong, 0400);
 module_param_named(unreported, fake.unreported, uint, 0600);
 module_param_named(generation, fake.generation, uint, 0400);
