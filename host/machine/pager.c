@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The thread that touches pages, and who asks it.
- *
- * Theory of operation. A touch ends when the page is there, and not before:
- * neither a signal nor a clock helps. The thread that does it may be lost, the
- * one that asks must not. So the asker waits for progress, page by page, and
- * gives up after PAGER_PATIENCE_S without any; the touch goes on, and the next
- * asker waits for it first. When the memory goes, it is unregistered, which
- * lets all go on that still wait.
+ * Making a pager, and its end. pager_touch.c has the thread that touches pages
+ * for others.
  */
 #include "machine/pager.h"
 
@@ -24,90 +18,9 @@
 #include "base/thread.h"
 #include "machine/pager_internal.h"
 #include "mem/userfault.h"
-#include "sandbox/sandbox.h"
 
 #define PAGER_STACK_SIZE (128u * 1024)
 #define PAGER_END_S	 2 /* how long the end waits for a thread */
-
-static void *pager_touch(void *arg)
-{
-	struct pager *p = arg;
-	struct err e;
-
-	thread_set_name("fc_pages");
-	if (sandbox_enter(SANDBOX_FILES, &e)) {
-		log_error("%s", e.text);
-		loop_stop(p->loop, 1);
-		return NULL;
-	}
-	pthread_mutex_lock(&p->mutex);
-	while (!p->ends) {
-		const volatile uint8_t *page;
-
-		if (p->at == p->end) {
-			pthread_cond_wait(&p->cond, &p->mutex);
-			continue;
-		}
-		page = p->region->host + p->at;
-		p->touching = true;
-		pthread_mutex_unlock(&p->mutex);
-		(void)*page;
-		pthread_mutex_lock(&p->mutex);
-		p->touching = false;
-		if (p->at != p->end)
-			p->at += MEM_PAGE_SIZE;
-		if (p->at == p->end)
-			pthread_cond_broadcast(&p->cond);
-	}
-	pthread_mutex_unlock(&p->mutex);
-	return NULL;
-}
-
-/* Until there was something new, or a second is over. */
-static void pager_wait(struct pager *p)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PAGER_TICK_MS / 1000;
-	(void)pthread_cond_timedwait(&p->cond, &p->mutex, &until);
-}
-
-/* With the mutex: until nothing is to be touched any more. A process that was stopped meanwhile has not waited. */
-static int pager_await(struct pager *p)
-{
-	unsigned int ticks = 0;
-	uint64_t seen = p->at;
-
-	while (!p->gone && (p->at != p->end || p->touching)) {
-		if (ticks++ == PAGER_PATIENCE_S * 1000 / PAGER_TICK_MS)
-			return -ETIMEDOUT;
-		pager_wait(p);
-		if (p->at != seen)
-			ticks = 0;
-		seen = p->at;
-	}
-	return p->gone ? -ENOTCONN : 0;
-}
-
-static int pager_populate(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len)
-{
-	struct pager *p = ctx;
-	int r;
-
-	pthread_mutex_lock(&p->mutex);
-	r = pager_await(p); /* a page that nobody waits for any more */
-	if (r == 0) {
-		p->region = region;
-		p->at = offset;
-		p->end = offset + len;
-		pthread_cond_broadcast(&p->cond);
-		r = pager_await(p);
-		p->at = p->end;
-	}
-	pthread_mutex_unlock(&p->mutex);
-	return r;
-}
 
 static int pager_discard(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len)
 {
@@ -218,7 +131,12 @@ static int pager_alloc(struct pager *p, struct err *e)
 	return p->own && !p->filled ? err_errno(e, ENOMEM, "cannot serve guest memory") : 0;
 }
 
-static const struct mem_handler pager_handler = { .populate = pager_populate, .discard = pager_discard };
+static const struct mem_handler pager_handler = {
+	.populate = pager_populate,
+	.discard = pager_discard,
+	.submit = pager_submit,
+	.withdraw = pager_withdraw,
+};
 
 static int pager_attach(struct pager *p, struct guest_mem *mem, struct err *e)
 {

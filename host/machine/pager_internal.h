@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "machine/pager.h"
 #include "mem/copied.h"
+#include "mem/here.h"
 
 #define PAGER_PATIENCE_S 10 /* without a page that somebody of ours waits for */
 #define PAGER_LOOP_S	 20 /* without a sign of the loop, which may itself wait 10 s for vCPUs and devices */
@@ -28,10 +29,10 @@ struct pager {
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t cond;
 	bool ends, gone, started;
-	const struct mem_region *region; /* the pages to touch: from at to end */
-	uint64_t at, end;
-	bool touching; /* the thread is in the page at `at`, or on its way there */
-	int error;     /* -errno of our thread, for which gone was set */
+	struct mem_job *jobs;	 /* borrowed; the first one is being done */
+	struct mem_job *current; /* what the thread waits for, if that was not withdrawn */
+	uint64_t num_done;	 /* pages, and ranges given back */
+	int error;		 /* -errno of our thread, for which gone was set */
 	struct thread toucher, watcher, filler;
 	bool has_toucher, has_watcher, has_filler;
 
@@ -41,6 +42,12 @@ struct pager {
 	struct loop_source *ping;
 	atomic_uint pongs;
 };
+
+/* pager_touch.c: the thread, and struct mem_handler's functions */
+void *pager_touch(void *arg);
+int pager_populate(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len) must_check;
+void pager_submit(void *ctx, struct mem_job *job);
+void pager_withdraw(void *ctx, struct mem_job *job);
 
 /* pager_connect.c */
 int pager_connect(struct pager *p, struct err *e) must_check;

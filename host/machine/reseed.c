@@ -57,6 +57,7 @@ static void reseed_end(struct machine *m, int r, const struct err *e)
 	machine_done_fn *done = w->done;
 
 	w->done = NULL;
+	w->reason = NULL;
 	loop_set_timer(w->late, 0, 0);
 	done(w->arg, r, e);
 }
@@ -83,25 +84,39 @@ static const char *reseed_reason(const struct machine *m)
 	return progress.late ? "its driver has not made room for the seed" : "its driver is silent";
 }
 
-/* The reason is looked for while the guest can still run: what it is then is why it is too late. */
-static void reseed_give_up(struct machine *m)
+/* machine_done_fn of the pause. */
+static void reseed_is_paused(void *arg, int r, const struct err *why)
 {
-	uint32_t ms = m->reseed.timeout_ms;
-	const char *reason = reseed_reason(m);
-	struct err e;
-	int r = machine_pause(m, &e);
+	struct machine *m = arg;
+	struct reseed_wait *w = &m->reseed;
+	struct err e = *why;
 
 	if (r < 0)
 		err_wrap(&e, r,
 			 "the guest has not reseeded within %u ms (%s), and it RUNS ON: end this process, since the "
 			 "machine cannot be paused",
-			 ms, reason);
+			 w->timeout_ms, w->reason);
 	else
 		r = err_set(&e, ETIMEDOUT,
 			    "the guest has not reseeded within %u ms (%s) and is paused: resume it with another "
 			    "reseed_timeout_ms, or end it",
-			    ms, reason);
+			    w->timeout_ms, w->reason);
 	reseed_end(m, r, &e);
+}
+
+/* The reason is looked for while the guest can still run: what it is then is why it is too late. */
+static void reseed_give_up(struct machine *m)
+{
+	struct err e = { "" };
+
+	m->reseed.reason = reseed_reason(m);
+	if (machine_memory_is_served(m)) { /* a vCPU may wait for a page, and the loop must not */
+		machine_pause_beside(m, reseed_is_paused, m);
+	} else {
+		int r = machine_pause(m, &e);
+
+		reseed_is_paused(m, r, &e);
+	}
 }
 
 static void reseed_on_said(void *ctx, uint32_t events)
@@ -109,7 +124,7 @@ static void reseed_on_said(void *ctx, uint32_t events)
 	struct machine *m = ctx;
 
 	(void)events;
-	if (m->reseed.done && reseed_is_done(m))
+	if (m->reseed.done && !m->reseed.reason && reseed_is_done(m))
 		reseed_succeed(m);
 }
 
@@ -118,7 +133,7 @@ static void reseed_on_late(void *ctx, uint32_t events)
 	struct machine *m = ctx;
 
 	(void)events;
-	if (!m->reseed.done)
+	if (!m->reseed.done || m->reseed.reason)
 		return;
 	if (reseed_is_done(m))
 		reseed_succeed(m);

@@ -22,6 +22,7 @@ struct reseed_wait {
 	int said_fd;	   /* eventfd, owned */
 	uint64_t begun_ns; /* while somebody waits: done is there */
 	uint32_t timeout_ms;
+	const char *reason; /* why it is too late, while the machine is being paused for that; else NULL */
 	void (*done)(void *arg, int r, const struct err *e);
 	void *arg;
 };

@@ -78,12 +78,16 @@ static void *mem_map(uint64_t size, int fd, uint64_t offset)
 static int mem_alloc_bitmaps(const struct guest_mem *mem, struct mem_region *region, struct err *e)
 {
 	bool copies = mem->huge && region->source == MEM_FILE;
+	bool is_served = copies || region->source == MEM_HANDLER;
 
 	if (region->source != MEM_ANONYMOUS)
 		region->discarded = calloc(mem_bitmap_words(region), sizeof(*region->discarded));
 	if (copies) /* a bit for each 512 pages */
 		region->copied = calloc(mem_bitmap_words(region), sizeof(*region->copied));
-	if ((region->source != MEM_ANONYMOUS && !region->discarded) || (copies && !region->copied))
+	if (is_served)
+		region->here = calloc(mem_bitmap_words(region), sizeof(*region->here));
+	if ((region->source != MEM_ANONYMOUS && !region->discarded) || (copies && !region->copied) ||
+	    (is_served && !region->here))
 		return err_errno(e, ENOMEM, "cannot map guest memory");
 	return 0;
 }
@@ -174,6 +178,7 @@ static void mem_fini_region(struct mem_region *region)
 	free(region->layers);
 	free(region->written);
 	free(region->copied);
+	free(region->here);
 }
 
 int mem_use_huge_pages(const struct guest_mem *mem, struct err *e)

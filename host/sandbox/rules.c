@@ -186,6 +186,7 @@ const struct rule rules[] = {
 	IOCTL(LOOP, UFFDIO_UNREGISTER, UFFD),
 	IOCTL(LOOP, UFFDIO_ZEROPAGE, UFFD),
 	IOCTL(LOOP, UFFDIO_COPY, HUGE),
+	CALL(LOOP | IO, mincore, UFFD),
 	CALL1(SETUP, getsockopt, IS(1, SOL_SOCKET), UFFD),
 	CALL(SETUP, pidfd_open, UFFD),
 	CALL(LOOP, rt_sigpending, UFFD),

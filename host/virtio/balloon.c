@@ -88,12 +88,22 @@ static void balloon_activate(struct virtio_dev *vdev)
 		virtio_kick(vdev, q);
 }
 
+/* What is read of the buffers of a queue; nothing is written. Pages that the guest does not need are named, not touched. */
+static const uint64_t balloon_reads[BALLOON_NUM_QUEUES] = {
+	[BALLOON_INFLATE] = BALLOON_MAX_LIST,
+	[BALLOON_STATS] = BALLOON_MAX_STATS,
+	[BALLOON_HINTING] = sizeof(uint32_t),
+};
+
 static int balloon_notify(struct virtio_dev *vdev, unsigned int index)
 {
 	struct balloon *b = balloon_from_vdev(vdev);
+	enum balloon_role role = balloon_role(b, index);
 	struct virtq *q = &vdev->queues[index];
 
-	switch (balloon_role(b, index)) {
+	q->max_read = role < BALLOON_NUM_QUEUES ? balloon_reads[role] : 0;
+	q->max_written = 0;
+	switch (role) {
 	case BALLOON_INFLATE:
 		return balloon_inflate(b, q, index);
 	case BALLOON_DEFLATE:
@@ -237,6 +247,7 @@ static void balloon_free(struct virtio_dev *vdev)
 	struct balloon *b = balloon_from_vdev(vdev);
 
 	balloon_stats_fini(b);
+	balloon_turn_fini(b);
 	virtio_dev_fini(vdev);
 	free(b);
 }
@@ -251,6 +262,7 @@ static const struct virtio_ops balloon_ops = {
 	.config_read = balloon_config_read,
 	.config_write = balloon_config_write,
 	.reset = balloon_reset,
+	.settle = balloon_settle,
 	.pause = balloon_pause,
 	.resume = balloon_resume,
 	.save = balloon_save,
@@ -280,7 +292,9 @@ int balloon_new(const struct balloon_config *config, struct platform *p, struct 
 	}
 	b->mem = p->mem;
 	b->num_pages = config->amount_mib * BALLOON_PAGES_PER_MIB;
-	r = balloon_stats_init(b, config->stats_polling_interval_s);
+	r = balloon_turn_init(b);
+	if (!r)
+		r = balloon_stats_init(b, config->stats_polling_interval_s);
 	if (r) {
 		balloon_free(&b->vdev);
 		return err_errno(e, -r, "balloon: cannot be created");

@@ -5,8 +5,9 @@
  * pages that are free, and keeps them until the host says DONE.
  *
  * Pages go back only while both have the same id: what is named in an older run
- * is the guest's again, and in use. So a run ends under the device's lock, before
- * the guest is told, and at a pause, since a clone knows nothing of it.
+ * is the guest's again, and in use. So a run ends under the device's lock, when no
+ * turn is under way and before the guest is told, and at a pause, since a clone
+ * knows nothing of it.
  *
  * A guest that runs out of memory may take pages back by itself while they are
  * on their way here, and loses what it has written by then: the specification's
@@ -20,6 +21,7 @@
 #include "virtio/balloon_internal.h"
 
 #define HINT_FIRST_RUN 2u /* what is below are commands */
+#define HINT_STOP_MS   5000u
 
 static bool hint_is_running(const struct balloon *b)
 {
@@ -37,6 +39,7 @@ bool balloon_end_hinting(struct balloon *b)
 void balloon_reset_hinting(struct balloon *b)
 {
 	(void)balloon_end_hinting(b);
+	b->hint.stops = false;
 	b->hint.cmd.has_guest_cmd = false;
 	b->hint.cmd.guest_cmd = 0;
 	b->hinting = (struct balloon_cursor){ 0 };
@@ -57,56 +60,49 @@ static void hint_take_command(struct balloon *b, uint32_t cmd)
 	virtio_notify_config(&b->vdev);
 }
 
-struct hint_turn {
-	uint64_t bytes_left, freed, fails;
-};
-
-/* False: there is more of it than this turn may do. */
-static bool hint_serve(struct balloon *b, const struct virtq *q, const struct virtq_chain *chain,
-		       struct hint_turn *turn)
+/* False: there is more of it than this turn may do. A command may end the run, of which all is given back by then. */
+static bool hint_serve(struct balloon *b, const struct virtq *q, const struct virtq_chain *chain)
 {
 	const struct balloon_hinting *h = &b->hint.cmd;
 	uint32_t cmd;
 
+	if (chain->readable_len && b->turn.job.num > 0)
+		return false;
 	if (chain->readable_len) {
 		if (chain->readable_len != sizeof(cmd) || !virtq_chain_read(q, chain, 0, &cmd, sizeof(cmd))) {
-			turn->fails++;
+			b->turn.fails++;
+			balloon_turn_add_head(b, chain->head);
 			return true;
 		}
 		if (!b->hinting.seg && !b->hinting.done) /* else it was taken when the chain was begun */
 			hint_take_command(b, le32toh(cmd));
 	}
-	if (hint_is_running(b) && h->has_guest_cmd && h->guest_cmd == h->host_cmd)
-		return balloon_free_ranges(b, chain, &b->hinting, &turn->bytes_left, &turn->freed, &turn->fails);
+	if (hint_is_running(b) && !b->hint.stops && h->has_guest_cmd && h->guest_cmd == h->host_cmd)
+		return balloon_turn_add(b, chain, &b->hinting);
 	b->hinting = (struct balloon_cursor){ 0 };
+	balloon_turn_add_head(b, chain->head);
 	return true;
 }
 
 int balloon_hint(struct balloon *b, struct virtq *q, unsigned int index)
 {
-	struct hint_turn turn = { .bytes_left = BALLOON_TURN_BYTES };
 	struct virtq_chain chain;
 	int r = 0;
 
+	if (!balloon_turn_begin(b, BALLOON_HINTING, index))
+		return 0;
 	for (unsigned int i = 0; i < VIRTQ_MAX_SIZE; i++) {
 		r = virtq_pop(q, &chain);
 		if (r <= 0)
 			break;
-		if (!hint_serve(b, q, &chain, &turn)) {
+		if (!hint_serve(b, q, &chain)) {
 			virtq_unpop(q);
 			break;
 		}
 		metric_inc(balloon, free_page_hint_count);
-		virtq_push(q, chain.head, 0);
 	}
-	metric_add(balloon, free_page_hint_freed, turn.freed);
-	metric_add(balloon, free_page_hint_fails, turn.fails);
-	if (turn.fails)
-		log_warn("balloon: %llu hints make no sense, or are not all memory that can be given back",
-			 (unsigned long long)turn.fails);
-	virtio_notify_used(&b->vdev, q);
-	if (r > 0)
-		virtio_kick(&b->vdev, index);
+	b->turn.more = r > 0;
+	balloon_turn_end(b);
 	return r < 0 ? r : 0;
 }
 
@@ -141,26 +137,46 @@ int balloon_start_hinting(struct virtio_dev *vdev, bool acknowledge_on_stop, str
 											   : HINT_FIRST_RUN;
 		b->hint.cmd.host_cmd = b->hint.last;
 		b->hint.acknowledge_on_stop = acknowledge_on_stop;
+		b->hint.stops = false;
 		virtio_notify_config(vdev);
 	}
 	virtio_unlock(vdev);
 	return r;
 }
 
-int balloon_stop_hinting(struct virtio_dev *vdev, struct err *e)
+static int hint_begin_stop(struct virtio_dev *vdev, struct err *e)
 {
-	int r = hint_check(vdev, e);
+	int r;
 
-	if (r)
-		return r;
 	virtio_lock(vdev);
 	r = hint_check_driver(vdev, e);
-	if (!r) {
-		balloon_from_vdev(vdev)->hint.cmd.host_cmd = VIRTIO_BALLOON_CMD_ID_DONE;
-		virtio_notify_config(vdev);
-	}
+	if (!r)
+		balloon_from_vdev(vdev)->hint.stops = true;
 	virtio_unlock(vdev);
 	return r;
+}
+
+/* The guest takes its pages back when it is told: what is being given back is over by then. Beside the loop. */
+int balloon_stop_hinting(struct virtio_dev *vdev, struct err *e)
+{
+	struct balloon *b = balloon_from_vdev(vdev);
+	int r = hint_check(vdev, e);
+
+	if (!r)
+		r = hint_begin_stop(vdev, e);
+	if (r)
+		return r;
+	if (!virtio_settle(vdev, HINT_STOP_MS))
+		return err_set(e, ETIMEDOUT,
+			       "Balloon: pages that the guest has hinted at have not been given back in %u ms: hinting "
+			       "has not ended",
+			       HINT_STOP_MS);
+	virtio_lock(vdev);
+	b->hint.cmd.host_cmd = VIRTIO_BALLOON_CMD_ID_DONE;
+	b->hint.stops = false;
+	virtio_notify_config(vdev);
+	virtio_unlock(vdev);
+	return 0;
 }
 
 int balloon_get_hinting(struct virtio_dev *vdev, struct balloon_hinting *hinting, struct err *e)

@@ -46,20 +46,18 @@ static void pfn_sort(uint32_t *pfns, size_t num)
 }
 
 /* Ranges instead of pages: a system call each. */
-static void balloon_discard_pfns(struct balloon *b, uint32_t *pfns, unsigned int num)
+static void balloon_add_pfns(struct balloon *b, uint32_t *pfns, unsigned int num)
 {
+	struct mem_job *job = &b->turn.job;
+
 	pfn_sort(pfns, num);
 	for (unsigned int i = 0, next; i < num; i = next) {
-		uint64_t len;
-
 		for (next = i + 1; next < num && pfns[next] - pfns[next - 1] <= 1; next++)
 			;
-		len = (pfns[next - 1] - pfns[i] + 1ull) * MEM_PAGE_SIZE;
-		if (mem_discard_within(b->mem, (gpa_t)pfns[i] * MEM_PAGE_SIZE, len) == len)
-			continue;
-		metric_inc(balloon, event_fails);
-		log_warn("balloon: of pages %#x to %#x not all are memory that can be given back", pfns[i],
-			 pfns[next - 1]);
+		job->ranges[job->num++] = (struct mem_range){
+			.gpa = (gpa_t)pfns[i] * MEM_PAGE_SIZE,
+			.len = (pfns[next - 1] - pfns[i] + 1ull) * MEM_PAGE_SIZE,
+		};
 	}
 }
 
@@ -74,7 +72,8 @@ static unsigned int balloon_read_pfns(struct balloon *b, const struct virtq *q, 
 	unsigned int num;
 
 	*all = true;
-	if (chain->num_writable || chain->readable_len % sizeof(*pfns) || !virtq_chain_ok(q, chain)) {
+	if (chain->num_writable || chain->readable_len % sizeof(*pfns) || chain->readable_len > BALLOON_MAX_LIST ||
+	    !virtq_chain_ok(q, chain)) {
 		metric_inc(balloon, event_fails);
 		log_warn("balloon: a buffer with %llu bytes of page numbers and room for %llu: ignored",
 			 (unsigned long long)chain->readable_len, (unsigned long long)chain->writable_len);
@@ -94,34 +93,33 @@ static unsigned int balloon_read_pfns(struct balloon *b, const struct virtq *q, 
 
 int balloon_inflate(struct balloon *b, struct virtq *q, unsigned int index)
 {
-	unsigned int num = 0, chains = 0;
 	struct virtq_chain chain;
+	unsigned int num = 0;
 	bool all = true;
 	int r = 0;
 
 	metric_inc(balloon, inflate_count);
-	while (all && num < BALLOON_TURN_PFNS && chains < VIRTQ_MAX_SIZE) {
+	if (!balloon_turn_begin(b, BALLOON_INFLATE, index))
+		return 0;
+	while (all && num < BALLOON_TURN_RANGES && b->turn.num_chains < VIRTQ_MAX_SIZE) {
 		unsigned int got;
 
 		r = virtq_pop(q, &chain);
 		if (r <= 0)
 			break;
-		got = balloon_read_pfns(b, q, &chain, b->pfns + num, BALLOON_TURN_PFNS - num, &all);
+		got = balloon_read_pfns(b, q, &chain, b->pfns + num, BALLOON_TURN_RANGES - num, &all);
 		num += got;
 		if (all) {
-			b->heads[chains++] = chain.head;
+			balloon_turn_add_head(b, chain.head);
 			b->inflate.done = 0;
 		} else {
 			virtq_unpop(q);
 			b->inflate.done += got;
 		}
 	}
-	balloon_discard_pfns(b, b->pfns, num);
-	for (unsigned int i = 0; i < chains; i++)
-		virtq_push(q, b->heads[i], 0);
-	virtio_notify_used(&b->vdev, q);
-	if (r > 0)
-		virtio_kick(&b->vdev, index);
+	b->turn.more = r > 0;
+	balloon_add_pfns(b, b->pfns, num);
+	balloon_turn_end(b);
 	return r < 0 ? r : 0;
 }
 
@@ -144,58 +142,48 @@ int balloon_deflate(struct balloon *b, struct virtq *q, unsigned int index)
 	return r < 0 ? r : 0;
 }
 
-bool balloon_free_ranges(struct balloon *b, const struct virtq_chain *chain, struct balloon_cursor *at,
-			 uint64_t *bytes_left, uint64_t *freed, uint64_t *fails)
-{
-	for (; at->seg < chain->num_writable; at->seg++, at->done = 0) {
-		const struct virtq_seg *seg = &chain->seg[chain->num_readable + at->seg];
-
-		if (seg->gpa > UINT64_MAX - seg->len) {
-			++*fails;
-			continue;
-		}
-		while (at->done < seg->len) {
-			uint64_t len = seg->len - at->done, got;
-
-			if (!*bytes_left)
-				return false;
-			if (len > *bytes_left)
-				len = *bytes_left;
-			got = mem_discard_within(b->mem, seg->gpa + at->done, len);
-			*freed += got;
-			*fails += got < len;
-			at->done += len;
-			*bytes_left -= len;
-		}
-	}
-	*at = (struct balloon_cursor){ 0 };
-	return true;
-}
-
 int balloon_report(struct balloon *b, struct virtq *q, unsigned int index)
 {
-	uint64_t bytes_left = BALLOON_TURN_BYTES, freed = 0, fails = 0;
 	struct virtq_chain chain;
 	int r = 0;
 
+	if (!balloon_turn_begin(b, BALLOON_REPORTING, index))
+		return 0;
 	for (unsigned int i = 0; i < VIRTQ_MAX_SIZE; i++) {
 		r = virtq_pop(q, &chain);
 		if (r <= 0)
 			break;
-		if (!balloon_free_ranges(b, &chain, &b->reporting, &bytes_left, &freed, &fails)) {
+		if (!balloon_turn_add(b, &chain, &b->reporting)) {
 			virtq_unpop(q);
 			break;
 		}
 		metric_inc(balloon, free_page_report_count);
-		virtq_push(q, chain.head, 0);
 	}
-	metric_add(balloon, free_page_report_freed, freed);
-	metric_add(balloon, free_page_report_fails, fails);
-	if (fails)
-		log_warn("balloon: %llu ranges that were reported as free are not all memory that can be given back",
-			 (unsigned long long)fails);
-	virtio_notify_used(&b->vdev, q);
-	if (r > 0)
-		virtio_kick(&b->vdev, index);
+	b->turn.more = r > 0;
+	balloon_turn_end(b);
 	return r < 0 ? r : 0;
+}
+
+void balloon_count_pages(struct balloon *b)
+{
+	const struct balloon_turn *t = &b->turn;
+	uint64_t fails = t->job.fails + t->fails;
+
+	switch (t->role) {
+	case BALLOON_REPORTING:
+		metric_add(balloon, free_page_report_freed, t->job.freed);
+		metric_add(balloon, free_page_report_fails, fails);
+		break;
+	case BALLOON_HINTING:
+		metric_add(balloon, free_page_hint_freed, t->job.freed);
+		metric_add(balloon, free_page_hint_fails, fails);
+		break;
+	default:
+		metric_add(balloon, event_fails, fails);
+		break;
+	}
+	if (fails)
+		log_warn("balloon: %llu ranges of pages that the guest does not need are not all memory that can be "
+			 "given back",
+			 (unsigned long long)fails);
 }

@@ -14,13 +14,14 @@
 #include "base/loop.h"
 #include "virtio/balloon_internal.h"
 
-#define STATS_MAX_ENTRIES 256u /* a buffer with more is not read */
-#define STATS_NS_PER_S	  1000000000ull
+#define STATS_NS_PER_S 1000000000ull
 
 struct stats_entry {
 	uint16_t tag;
 	uint64_t value;
 } __attribute__((packed));
+
+#define STATS_MAX_ENTRIES (BALLOON_MAX_STATS / sizeof(struct stats_entry)) /* a buffer with more is not read */
 
 static void stats_refuse(const struct virtq_chain *chain)
 {

@@ -61,6 +61,27 @@ void virtio_mmio_kick(struct virtio_mmio *t, unsigned int q)
 	(void)eventfd_write(t->doorbells[q].fd, 1);
 }
 
+/* mem_job.done: what the queue lacked is here. */
+static void mmio_memory_came(void *ctx)
+{
+	const struct virtio_mmio_doorbell *doorbell = ctx;
+
+	virtio_mmio_kick(doorbell->t, doorbell->q);
+}
+
+static void mmio_set_gates(struct virtio_mmio *t)
+{
+	if (!mem_has_helper(t->p->mem))
+		return;
+	for (unsigned int q = 0; q < t->vdev->ops->num_queues; q++) {
+		struct virtio_mmio_doorbell *doorbell = &t->doorbells[q];
+
+		doorbell->gate.job.done = mmio_memory_came;
+		doorbell->gate.job.ctx = doorbell;
+		t->vdev->queues[q].gate = &doorbell->gate;
+	}
+}
+
 /* virtio_dev.kick */
 static void mmio_kick(void *transport, unsigned int q)
 {
@@ -96,6 +117,9 @@ static void mmio_notify(struct virtio_mmio *t, unsigned int q)
 	struct virtio_dev *vdev = t->vdev;
 	int r;
 
+	/* Something in flight may have ended that a reset waits for. */
+	if (t->resetting && vdev->ops->settle)
+		(void)vdev->ops->settle(vdev);
 	if (!virtio_may_use(vdev, q))
 		return;
 	r = vdev->ops->notify(vdev, q);
@@ -202,6 +226,7 @@ static void mmio_free(struct device *dev)
 	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++) {
 		struct virtio_mmio_doorbell *doorbell = &t->doorbells[q];
 
+		mem_job_withdraw(t->p->mem, &doorbell->gate.job);
 		if (doorbell->connected)
 			t->p->ops->doorbell_remove(t->p, t->base + VIRTIO_MMIO_QUEUE_NOTIFY, q, doorbell->fd);
 	}
@@ -304,6 +329,7 @@ int virtio_mmio_new(struct virtio_dev *vdev, const char *name, struct platform *
 	vdev->kick = mmio_kick;
 	vdev->fail = mmio_fail;
 	vdev->settled = mmio_settled;
+	mmio_set_gates(t);
 
 	r = mmio_plug(t, e);
 	if (r) {

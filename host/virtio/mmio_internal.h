@@ -21,7 +21,8 @@ struct virtio_mmio_doorbell {
 	unsigned int q;
 	int fd; /* eventfd, owned */
 	struct loop_source *source;
-	bool connected; /* to the platform */
+	bool connected;		/* to the platform */
+	struct virtq_gate gate; /* of queue q, where a page-fault handler has memory */
 };
 
 /* Everything below the platform is guarded by the device's lock, but for interrupt_status. */

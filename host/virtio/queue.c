@@ -27,9 +27,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
-#include "state/codec.h"
-#include "state/table.h"
-
 /* Sizes and offsets of section 2.7, all in bytes. */
 #define DESC_LEN	 16u
 #define DESC_ALIGN	 16u
@@ -81,11 +78,17 @@ void virtq_init(struct virtq *q, struct guest_mem *mem, uint16_t max_size)
 	q->mem = mem;
 	q->max_size = max_size;
 	q->size = max_size;
+	q->max_read = q->max_written = UINT64_MAX;
 }
 
 void virtq_reset(struct virtq *q)
 {
-	virtq_init(q, q->mem, q->max_size);
+	const struct virtq before = *q;
+
+	virtq_init(q, before.mem, before.max_size);
+	q->gate = before.gate;
+	q->max_read = before.max_read;
+	q->max_written = before.max_written;
 }
 
 int virtq_enable(struct virtq *q, uint64_t features)
@@ -105,6 +108,7 @@ int virtq_enable(struct virtq *q, uint64_t features)
 	q->next_used = 0;
 	q->notified_used = 0;
 	q->staged = 0;
+	q->rings_here = false;
 	q->ready = true;
 	return 0;
 }
@@ -125,12 +129,14 @@ static int virtq_load_desc(const struct virtq *q, const struct virtq_table *tabl
 }
 
 /* Section 2.7.5.3: the table's own descriptor ends the chain and its WRITE flag means nothing. */
-static int virtq_enter_indirect(const struct virtq *q, const struct vring_desc *desc, struct virtq_table *table)
+static int virtq_enter_indirect(struct virtq *q, const struct vring_desc *desc, struct virtq_table *table)
 {
 	if (!q->indirect || table->indirect || desc->flags & VRING_DESC_F_NEXT)
 		return -EINVAL;
 	if (desc->len == 0 || desc->len % DESC_LEN || !mem_host(q->mem, desc->addr, desc->len))
 		return -EINVAL;
+	if (!virtq_gate_table(q, desc->addr, desc->len))
+		return -EAGAIN;
 	*table = (struct virtq_table){ .gpa = desc->addr, .num = desc->len / DESC_LEN, .indirect = true };
 	return 0;
 }
@@ -154,19 +160,21 @@ static int virtq_add_segment(const struct virtq *q, struct virtq_chain *chain, c
 	return 0;
 }
 
-/* Each round adds a segment, of which there are q->size at most, or enters the only indirect table. */
-static int virtq_walk(const struct virtq *q, struct virtq_chain *chain)
+/* Each round adds a segment, of which there are q->size at most, or enters the only indirect table. -EAGAIN: the gate lacks it. */
+static int virtq_walk(struct virtq *q, struct virtq_chain *chain)
 {
 	struct virtq_table table = { .gpa = q->desc, .num = q->size, .indirect = false };
 	uint32_t index = chain->head;
 	struct vring_desc desc;
+	int r;
 
 	for (;;) {
 		if (virtq_load_desc(q, &table, index, &desc))
 			return -EINVAL;
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
-			if (virtq_enter_indirect(q, &desc, &table))
-				return -EINVAL;
+			r = virtq_enter_indirect(q, &desc, &table);
+			if (r)
+				return r;
 			index = 0;
 			continue;
 		}
@@ -181,8 +189,10 @@ static int virtq_walk(const struct virtq *q, struct virtq_chain *chain)
 int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 {
 	uint16_t avail_idx;
+	int r;
 
-	if (!q->ready)
+	q->lacks = false;
+	if (!q->ready || !virtq_gate_rings(q))
 		return 0;
 	/* Acquire: what the driver wrote before it raised the index is visible from here on. */
 	avail_idx = le16toh(__atomic_load_n(virtq_field(q, q->avail, AVAIL_IDX), __ATOMIC_ACQUIRE));
@@ -196,8 +206,11 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 	chain->num_writable = 0;
 	chain->readable_len = 0;
 	chain->writable_len = 0;
-	if (virtq_walk(q, chain))
-		return -EINVAL;
+	r = virtq_walk(q, chain);
+	if (r)
+		return r == -EAGAIN ? 0 : r;
+	if (!virtq_gate_chain(q, chain))
+		return 0;
 	q->next_avail++;
 	chain->left = (uint16_t)(avail_idx - q->next_avail);
 	return 1;
@@ -259,7 +272,7 @@ bool virtq_need_irq(struct virtq *q)
 
 void virtq_enable_notify(struct virtq *q)
 {
-	if (!q->ready || !q->event_idx)
+	if (!q->ready || !q->event_idx || !virtq_gate_rings(q))
 		return;
 	mem_store_le16(q->mem, q->used + virtq_avail_event_offset(q), q->next_avail);
 	/* The request must be visible before the last look at the available index; see virtq_need_irq(). */
@@ -270,7 +283,7 @@ uint16_t virtq_watch_available(struct virtq *q)
 {
 	uint16_t avail_idx;
 
-	if (!q->ready)
+	if (!q->ready || !virtq_gate_rings(q))
 		return 0;
 	avail_idx = virtq_load_avail(q, AVAIL_IDX);
 	if (q->event_idx) {
@@ -337,6 +350,7 @@ static int virtq_chain_pieces(const struct virtq_chain *chain, enum virtq_part p
 	}
 	return num;
 }
+
 int virtq_chain_source(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, uint64_t len,
 		       struct iovec *iov)
 {
@@ -410,80 +424,4 @@ bool virtq_chain_write(const struct virtq *q, const struct virtq_chain *chain, u
 	}
 	virtq_release(q, iov, num);
 	return num >= 0;
-}
-
-struct virtq_state {
-	bool ready;
-	uint16_t size;
-	gpa_t desc, avail, used;
-	uint16_t next_avail, next_used, notified_used;
-};
-
-static const struct state_field virtq_fields[] = {
-	STATE_BOOL_FIELD(struct virtq_state, ready),
-	STATE_UINT_FIELD(struct virtq_state, size, 0, VIRTQ_MAX_SIZE),
-	STATE_UINT_FIELD(struct virtq_state, desc, 0, UINT64_MAX),
-	STATE_UINT_FIELD(struct virtq_state, avail, 0, UINT64_MAX),
-	STATE_UINT_FIELD(struct virtq_state, used, 0, UINT64_MAX),
-	STATE_UINT_FIELD(struct virtq_state, next_avail, 0, UINT16_MAX),
-	STATE_UINT_FIELD(struct virtq_state, next_used, 0, UINT16_MAX),
-	STATE_UINT_FIELD(struct virtq_state, notified_used, 0, UINT16_MAX),
-};
-static const struct state_table virtq_table = STATE_TABLE(virtq_fields);
-
-void virtq_save(const struct virtq *q, struct enc *enc)
-{
-	const struct virtq_state state = {
-		.ready = q->ready,
-		.size = q->size,
-		.desc = q->desc,
-		.avail = q->avail,
-		.used = q->used,
-		.next_avail = q->next_avail,
-		.next_used = q->next_used,
-		.notified_used = q->notified_used,
-	};
-
-	state_save(&virtq_table, &state, enc);
-}
-
-static void virtq_set(struct virtq *q, uint64_t features, const struct virtq_state *state, struct dec *dec)
-{
-	virtq_reset(q);
-	if (state->size > q->max_size) {
-		dec_fail(dec, "size is %u, 0 to %u are allowed", state->size, q->max_size);
-		return;
-	}
-	q->size = state->size;
-	q->desc = state->desc;
-	q->avail = state->avail;
-	q->used = state->used;
-	if (!state->ready)
-		return;
-	if (virtq_enable(q, features)) {
-		dec_fail(dec,
-			 "a queue of %u entries with its rings at %#llx, %#llx and %#llx is not valid: the size must "
-			 "be a power of two, the rings aligned and in guest memory",
-			 q->size, (unsigned long long)q->desc, (unsigned long long)q->avail,
-			 (unsigned long long)q->used);
-		return;
-	}
-	/* What the device had taken and not yet given back is at most what the ring holds. */
-	if ((uint16_t)(state->next_avail - state->next_used) > q->size) {
-		q->ready = false;
-		dec_fail(dec, "next_avail %u is not within %u entries of next_used %u", state->next_avail, q->size,
-			 state->next_used);
-		return;
-	}
-	q->next_avail = state->next_avail;
-	q->next_used = state->next_used;
-	q->notified_used = state->notified_used;
-}
-
-void virtq_load(struct virtq *q, uint64_t features, struct dec *dec)
-{
-	struct virtq_state state;
-
-	state_load(&virtq_table, &state, dec);
-	virtq_set(q, features, &state, dec);
 }

@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
+#include "mem/here.h"
 #include "mem/mem.h"
 
 struct dec;
@@ -27,8 +28,23 @@ struct enc;
 
 #define VIRTQ_MAX_SIZE 256
 
+#define VIRTQ_MAX_WANTED 32 /* ranges that are had at a time */
+
+/*
+ * Of a queue whose memory may be with a page-fault handler. virtq_pop() touches nothing that it would have to wait for: what is
+ * missing is had by somebody else (mem/here.h), and job.done is called; the chain is there for the next virtq_pop(). The
+ * transport has it, and withdraws the job.
+ */
+struct virtq_gate {
+	struct mem_job job;
+	struct mem_range wanted[VIRTQ_MAX_WANTED];
+};
+
 struct virtq {
 	struct guest_mem *mem;
+	struct virtq_gate *gate; /* borrowed; NULL: nobody waits for memory, or whoever uses the queue may */
+	/* What the device touches of the two parts of a chain at most, from their start on, in bytes; the gate has that. */
+	uint64_t max_read, max_written;
 	uint16_t max_size; /* what the device offers, a power of two <= VIRTQ_MAX_SIZE */
 
 	/* What the driver set through the transport; free to change until enabled. */
@@ -44,6 +60,8 @@ struct virtq {
 	uint16_t next_used;
 	uint16_t notified_used; /* next_used at the last virtq_need_irq() */
 	uint16_t staged;	/* entries of the used ring from next_used on that the driver does not see yet */
+	bool rings_here;	/* the gate has had them */
+	bool lacks;		/* the last virtq_pop() found no chain because memory is missing */
 };
 
 struct virtq_seg {
@@ -63,11 +81,12 @@ struct virtq_chain {
 };
 
 void virtq_init(struct virtq *q, struct guest_mem *mem, uint16_t max_size);
+/* As after virtq_init(), but for gate, max_read and max_written. */
 void virtq_reset(struct virtq *q);
 /* The driver sets QueueReady (or a snapshot says it did): checks size, alignment and that the rings lie in memory. -EINVAL. */
 int virtq_enable(struct virtq *q, uint64_t features) must_check;
 
-/* Takes the next available chain: 1 with *chain filled, 0 when there is none, -EINVAL when the ring is broken. */
+/* Takes the next available chain: 1 with *chain filled, 0 when there is none (or the gate lacks memory), -EINVAL when the ring is broken. */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain) must_check;
 /*
  * The same for a device that does nothing else before the driver notifies: when there is none it asks for that
@@ -120,9 +139,14 @@ void virtq_save(const struct virtq *q, struct enc *enc);
 void virtq_load(struct virtq *q, uint64_t features, struct dec *dec);
 
 /*
- * Has the memory of the rings, and of the buffers that are available, where a page-fault handler may still have it (mem_prepare()).
+ * Has the memory of the rings, and of the buffers that are available, where a page-fault handler may still have it, and waits for it.
  * While the driver is stopped and the device does nothing; changes nothing. -errno of the handler.
  */
 int virtq_prepare(const struct virtq *q, bool buffers) must_check;
+
+/* queue_gate.c: for queue.c, whether the gate lets it touch that. If not, what is missing is being had, and q->lacks. */
+bool virtq_gate_rings(struct virtq *q);
+bool virtq_gate_table(struct virtq *q, gpa_t gpa, uint64_t len);
+bool virtq_gate_chain(struct virtq *q, const struct virtq_chain *chain);
 
 #endif

@@ -237,6 +237,10 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 		free(rng);
 		return err_errno(e, -r, "entropy device: cannot be created");
 	}
+	for (unsigned int q = 0; q < VIRTIO_RNG_NUM_QUEUES; q++)
+		rng->vdev.queues[q].max_read = rng->vdev.queues[q].max_written = RNG_MAX_LEAK_REQUEST;
+	rng->vdev.queues[VIRTIO_RNG_REQUESTQ].max_read = 0;
+	rng->vdev.queues[VIRTIO_RNG_REQUESTQ].max_written = RNG_MAX_REQUEST;
 	r = throttle_init(&rng->throttle, &rng->vdev, &config->rate_limiter,
 			  &entropy_metrics.entropy_rate_limiter_throttled, &entropy_metrics.rate_limiter_event_count);
 	if (!r)

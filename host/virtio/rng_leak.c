@@ -29,7 +29,8 @@
  * were, no index that the guest can see has moved, the machine stays paused and
  * the whole event is run again at the next resume, fills with new bytes. So a
  * snapshot taken in between holds no finished request whose bytes all its
- * clones would share.
+ * clones would share. It is the same if a request is in memory that a page-fault
+ * handler has not served; a resume has had all of it before (virtq_prepare()).
  *
  * A request that cannot be carried out (a side that is outside memory or longer
  * than RNG_MAX_LEAK_REQUEST, in an event longer than what its queue's share of
@@ -182,7 +183,7 @@ static void rng_leak_finish(struct virtq *q, const struct rng_leak_done *done, b
 
 /*
  * Carries out everything that is available in q, at most what a ring holds since no vCPU runs. 0, -EINVAL for a broken
- * ring, -EIO. *num says how many requests were carried out in any case.
+ * ring, -EIO, -EAGAIN for one that is in memory which is not here. *num says how many requests were carried out in any case.
  */
 static int rng_leak_execute_all(struct rng *rng, struct virtq *q, struct rng_leak_done *done, unsigned int *num)
 {
@@ -193,6 +194,8 @@ static int rng_leak_execute_all(struct rng *rng, struct virtq *q, struct rng_lea
 	*num = 0;
 	while (*num < VIRTQ_MAX_SIZE) {
 		r = virtq_pop(q, &chain);
+		if (r == 0 && q->lacks)
+			r = -EAGAIN;
 		if (r <= 0)
 			break;
 		r = rng_leak_execute(rng, q, &chain, left < RNG_MAX_LEAK_REQUEST ? left : RNG_MAX_LEAK_REQUEST,
@@ -256,7 +259,8 @@ static void rng_leak_swap(struct rng_leak *leak, const struct rng_leak_done *don
 
 /*
  * Uses what is in the signalled queue, then what is in the active one; *num_active says how many that were, and if there was
- * one the roles have changed. late: an event that is made up for. -EINVAL for a broken ring; -EIO: the host has no random bytes, and nothing has happened.
+ * one the roles have changed. late: an event that is made up for. -EINVAL for a broken ring; -EIO: the host has no random bytes, -EAGAIN: memory is
+ * missing, and nothing has happened.
  */
 static int rng_leak_carry_out(struct rng *rng, bool late, unsigned int *num_active)
 {
@@ -273,7 +277,7 @@ static int rng_leak_carry_out(struct rng *rng, bool late, unsigned int *num_acti
 		r = rng_leak_execute_all(rng, signalled, leak->done[0], &num_signalled);
 	if (!r)
 		r = rng_leak_execute_all(rng, active, leak->done[1], num_active);
-	if (r == -EIO) {
+	if (r == -EIO || r == -EAGAIN) {
 		rng_leak_undo_all(signalled, num_signalled);
 		rng_leak_undo_all(active, *num_active);
 		return r;
@@ -301,6 +305,9 @@ int rng_leak_event(struct rng *rng, struct err *e)
 	r = rng_leak_carry_out(rng, false, &num);
 	if (r == -EIO)
 		return err_set(e, EIO, "entropy device: the host gives no random bytes for the guest's leak requests");
+	if (r == -EAGAIN)
+		return err_set(e, EAGAIN,
+			       "entropy device: a leak request of the guest is in memory that was not served yet");
 	metric_inc(entropy, leak_event_count);
 	if (r) {
 		log_warn("entropy: a leak queue is broken");
@@ -334,7 +341,8 @@ static int rng_leak_make_up(struct rng *rng)
 	if (r <= 0)
 		return r;
 	virtq_unpop(active);
-	return rng_leak_carry_out(rng, true, &num);
+	r = rng_leak_carry_out(rng, true, &num);
+	return r == -EAGAIN ? 0 : r; /* once it is here there is another notification */
 }
 
 /* Requests in the active queue wait for the event; those in the signalled one came too late for theirs. */

@@ -109,7 +109,7 @@ static int signal_entropy_leak(struct vmm *vmm, void *body, json_t **reply, stru
 {
 	(void)body;
 	(void)reply;
-	return machine_signal_leak(vmm->machine, e);
+	return vmm_signal_leak(vmm, e);
 }
 
 /* PATCH /vm. As with struct choice, the choice stands first. */

@@ -153,6 +153,31 @@ int vmm_resume(struct vmm *vmm, uint32_t reseed_timeout_ms, struct err *e)
 	return vmm_begun(vmm, e);
 }
 
+/* machine_done_fn; the vCPUs and devices of a machine that ran stand still. */
+static void vmm_on_leak_paused(void *ctx, int r, const struct err *why)
+{
+	struct vmm *vmm = ctx;
+	struct err e = *why;
+
+	if (!r)
+		r = machine_signal_leak(vmm->machine, &e);
+	if (r)
+		vmm_on_done(vmm, r, &e);
+	else
+		machine_prepare_resume(vmm->machine, vmm_on_prepared, vmm);
+}
+
+int vmm_signal_leak(struct vmm *vmm, struct err *e)
+{
+	if (machine_is_paused(vmm->machine) || !machine_memory_is_served(vmm->machine))
+		return machine_signal_leak(vmm->machine, e);
+	vmm_begin(vmm);
+	vmm->load = NULL;
+	vmm->reseed_timeout_ms = 0;
+	machine_pause_beside(vmm->machine, vmm_on_leak_paused, vmm);
+	return vmm_begun(vmm, e);
+}
+
 /* machine_done_fn; the machine is there, or it has to go. */
 static void vmm_on_loaded(void *ctx, int r, const struct err *why)
 {

@@ -84,6 +84,8 @@ int vmm_save(struct vmm *vmm, const struct snapshot_create_config *save, struct 
 int vmm_pause(struct vmm *vmm, struct err *e) must_check;
 /* For operation.c: lets the machine run; with a timeout the action succeeds once the guest has reseeded. VMM_LATER, or as vmm_do(). */
 int vmm_resume(struct vmm *vmm, uint32_t reseed_timeout_ms, struct err *e) must_check;
+/* For operation.c: a leak that the monitor cannot see has happened. VMM_LATER, or as vmm_do(). */
+int vmm_signal_leak(struct vmm *vmm, struct err *e) must_check;
 /* For operation.c: the machine that is configured, or that of a snapshot. On error everything is as before. */
 int vmm_start(struct vmm *vmm, struct err *e) must_check;
 int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct err *e) must_check;

@@ -199,7 +199,7 @@ static void pages_of_a_clone_have_nothing_of_the_snapshot(void **state)
 static void a_buffer_is_given_back_after_its_pages(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t pfns[BALLOON_TURN_PFNS + 10];
+	uint32_t pfns[BALLOON_TURN_RANGES + 10];
 	const unsigned int num = sizeof(pfns) / sizeof(*pfns);
 	struct ring_buf buf;
 
@@ -957,7 +957,7 @@ static void buffers_that_wait_at_a_snapshot_are_used_after_it(void **state)
 static void a_chain_that_is_half_done_at_a_snapshot(void **state)
 {
 	struct fixture *f = *state, *clone = calloc(1, sizeof(*clone));
-	const unsigned int num = BALLOON_TURN_PFNS + 1;
+	const unsigned int num = BALLOON_TURN_RANGES + 1;
 	uint32_t *pfns = calloc(num, sizeof(*pfns));
 	struct ring_buf buf;
 
@@ -969,7 +969,7 @@ static void a_chain_that_is_half_done_at_a_snapshot(void **state)
 	virtio_lock(&f->b->vdev);
 	assert_int_equal(balloon_inflate(f->b, &f->b->vdev.queues[BALLOON_INFLATE], BALLOON_INFLATE), 0);
 	virtio_unlock(&f->b->vdev);
-	assert_int_equal(f->b->inflate.done, BALLOON_TURN_PFNS);
+	assert_int_equal(f->b->inflate.done, BALLOON_TURN_RANGES);
 	clone_of(f, clone);
 	assert_int_equal(clone->b->inflate.done, 0);
 	drv_resume(&clone->drv);

@@ -794,23 +794,22 @@ static void what_a_queue_has_is_had_from_a_handler(void **state)
 	memset(handler.served[0], true, 0x30); /* the driver's doing */
 	ring_init(&ring, &mem, RING_GPA, 256);
 	virtq_init(&q, &mem, 256);
+	q.max_written = 0x20;
 	q.desc = ring.desc;
 	q.avail = ring.avail;
 	q.used = ring.used;
 	assert_int_equal(virtq_prepare(&q, true), 0); /* not ready: nothing */
 	assert_int_equal(virtq_enable(&q, WITH_INDIRECT), 0);
 	ring_add_indirect(&ring, TABLE_GPA, &out, 1, in, 2);
-	memset(handler.served[0] + RING_GPA / MEM_PAGE_SIZE, false, 1);
 	handler.fails = -ETIMEDOUT;
+	assert_int_equal(virtq_prepare(&q, false), 0); /* the driver has touched the rings */
 	assert_int_equal(virtq_prepare(&q, true), -ETIMEDOUT);
 	handler.fails = 0;
-	memset(handler.served[0] + RING_GPA / MEM_PAGE_SIZE, true, 1);
-	assert_int_equal(virtq_prepare(&q, false), 0);
 	assert_int_equal(handler.num_served, 0);
 	assert_int_equal(virtq_prepare(&q, true), 0);
 	assert_true(handler.served[0][0x100]);
 	assert_true(handler.served[0][0x200] && handler.served[0][0x201]);
-	assert_int_equal(handler.num_served, 3); /* and not what is too long */
+	assert_int_equal(handler.num_served, 3); /* and not what the device does not touch */
 	assert_int_equal(q.next_avail, 0);
 	mem_fini(&mem);
 }

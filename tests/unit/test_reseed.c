@@ -35,6 +35,23 @@ int machine_pause(struct machine *machine, struct err *e)
 	return 0;
 }
 
+/* And of load_served.c, and run.c for such a machine: the pause ends when the test says so. */
+static bool is_served;
+static machine_done_fn *pause_done;
+
+bool machine_memory_is_served(const struct machine *machine)
+{
+	(void)machine;
+	return is_served;
+}
+
+void machine_pause_beside(struct machine *machine, machine_done_fn *done, void *arg)
+{
+	assert_ptr_equal(arg, machine);
+	assert_null(pause_done);
+	pause_done = done;
+}
+
 static bool dev_progress(struct device *dev, struct leak_progress *progress)
 {
 	(void)dev;
@@ -62,6 +79,8 @@ static int setup(void **state)
 	guest = (struct leak_progress){ .generation = 7, .handled = 6, .driver = LEAK_DRIVER_CONFIRMS };
 	asks = true;
 	pause_error = 0;
+	is_served = false;
+	pause_done = NULL;
 	ends = 0;
 	log_set_level(LOG_LEVEL_OFF);
 	return 0;
@@ -195,6 +214,28 @@ static void why_it_is_too_late_is_said(void **state)
 	}
 }
 
+/* Its vCPUs may wait for pages that are not served, and nobody may wait for them. */
+static void a_guest_of_served_memory_is_paused_beside_the_loop(void **state)
+{
+	const struct err none = { "" };
+
+	(void)state;
+	is_served = true;
+	await(1);
+	run_ms(30);
+	assert_non_null(pause_done);
+	assert_int_equal(ends, 0);
+	/* Too late: it is being paused. */
+	guest.handled = 7;
+	reseed_tell(&m.reseed);
+	run_ms(20);
+	assert_int_equal(ends, 0);
+	pause_done(&m, 0, &none);
+	assert_int_equal(ends, 1);
+	assert_int_equal(result, -ETIMEDOUT);
+	assert_reason("(its driver is silent) and is paused: resume it");
+}
+
 static void a_machine_that_cannot_be_paused_either_is_told_apart(void **state)
 {
 	(void)state;
@@ -249,6 +290,7 @@ int main(void)
 		TEST(other_words_do_not),
 		TEST(a_guest_that_is_too_late_is_paused_again),
 		TEST(why_it_is_too_late_is_said),
+		TEST(a_guest_of_served_memory_is_paused_beside_the_loop),
 		TEST(a_machine_that_cannot_be_paused_either_is_told_apart),
 		TEST(a_word_that_came_with_the_end_of_the_time_counts),
 		TEST(the_end_of_the_machine_ends_the_wait),
