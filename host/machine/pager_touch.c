@@ -187,6 +187,8 @@ int pager_populate(void *ctx, const struct mem_region *region, uint64_t offset, 
 			touch_page(p->mem, range.gpa + at);
 		return 0;
 	}
+	if (mem_is_here(p->mem, range.gpa, len)) /* and so need not wait for what others lack */
+		return 0;
 	atomic_store(&job.pending, true);
 	pthread_mutex_lock(&p->mutex);
 	touch_add(p, &job);

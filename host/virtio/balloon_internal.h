@@ -48,8 +48,9 @@ struct balloon_cursor {
  */
 struct balloon_turn {
 	struct mem_job job;
-	bool begun; /* and not ended */
-	bool more;  /* there is more in the queue than a turn may do */
+	atomic_bool under_way; /* the job is a thread's */
+	bool begun;	       /* and not ended */
+	bool more;	       /* there is more in the queue than a turn may do */
 	enum balloon_role role;
 	unsigned int index;   /* of the queue */
 	unsigned int skipped; /* a bit a queue: it was notified meanwhile */

@@ -17,12 +17,13 @@
 #include "mem/pages.h"
 #include "virtio/balloon_internal.h"
 
-/* mem_job.done */
+/* mem_job.done. Whoever sees that no turn is under way finds idle_fd written, and can take that before the next one. */
 static void turn_is_done(void *ctx)
 {
 	struct balloon *b = ctx;
 
 	(void)eventfd_write(b->turn.idle_fd, 1);
+	atomic_store(&b->turn.under_way, false);
 	virtio_kick(&b->vdev, b->turn.index);
 }
 
@@ -47,7 +48,7 @@ void balloon_turn_fini(struct balloon *b)
 
 static bool turn_is_under_way(const struct balloon *b)
 {
-	return atomic_load(&b->turn.job.pending);
+	return atomic_load(&b->turn.under_way);
 }
 
 /* What was given back is the driver's to use, unless there is none any more: after a reset no ring is touched. */
@@ -143,6 +144,7 @@ void balloon_turn_end(struct balloon *b)
 
 	if (b->turn.job.num > 0 && mem_has_helper(b->mem)) {
 		(void)eventfd_read(b->turn.idle_fd, &ignored);
+		atomic_store(&b->turn.under_way, true);
 		mem_job_submit(b->mem, &b->turn.job);
 		return;
 	}

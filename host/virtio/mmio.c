@@ -235,12 +235,12 @@ static void mmio_free(struct device *dev)
 		log_warn("%s: its thread has not ended", dev->name);
 		return;
 	}
-	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++) {
+	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++)
 		loop_remove(t->doorbells[q].source);
+	t->vdev->ops->free(t->vdev); /* nobody kicks any more */
+	for (unsigned int q = 0; q < VIRTIO_MAX_QUEUES; q++)
 		cleanup_close(&t->doorbells[q].fd);
-	}
 	cleanup_close(&t->irq.fd);
-	t->vdev->ops->free(t->vdev);
 	device_fini(&t->dev);
 	free(t);
 }

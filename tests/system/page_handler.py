@@ -26,6 +26,7 @@ UFFDIO_ZEROPAGE = 0xC020AA04
 EVENT_PAGEFAULT = 0x12
 EVENT_REMOVE = 0x15
 MESSAGE_SIZE = 32
+PAGE = 4096
 
 
 class PageHandler:
@@ -50,6 +51,10 @@ class PageHandler:
         if number == signal.SIGKILL:
             self.process.wait()
 
+    def release(self):
+        """Serves what --hold=OFFSET has kept back."""
+        self.kill(signal.SIGUSR1)
+
     def __enter__(self):
         return self
 
@@ -67,6 +72,11 @@ class Server:
         self.source = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
         self.removed = []
         self.served = 0
+        self.held = self.limit("hold")
+        signal.signal(signal.SIGUSR1, self.release)
+
+    def release(self, *_):
+        self.held = None
 
     def say(self, **what):
         self.log.write(json.dumps(what) + "\n")
@@ -128,12 +138,27 @@ class Server:
     def limit(self, name):
         return next((int(o.split("=")[1]) for o in self.options if o.startswith(f"--{name}=")), None)
 
+    def offset(self, address):
+        [mapping] = [m for m in self.mappings if 0 <= address - m["base_host_virt_addr"] < m["size"]]
+        return address - mapping["base_host_virt_addr"] + mapping["offset"]
+
+    def keep_back(self, waiting, kept):
+        """Leaves in waiting what is served now."""
+        for address in [a for a in waiting if self.held is not None and self.offset(a) // PAGE == self.held // PAGE]:
+            self.say(held=self.offset(address))
+            waiting.remove(address)
+            kept.append(address)
+        if self.held is None:
+            waiting += kept
+            kept.clear()
+
     def run(self):
-        waiting = []
+        waiting, kept = [], []
         stop, silent, delay = self.limit("die-after"), self.limit("silent-after"), self.limit("delay-ms")
         while True:
-            select.select([self.uffd], [], [])
+            select.select([self.uffd], [], [], 0.05 if kept else None)
             waiting += self.read_events()
+            self.keep_back(waiting, kept)
             while waiting:
                 if stop is not None and self.served >= stop:
                     os._exit(0)
