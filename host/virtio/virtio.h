@@ -9,6 +9,10 @@
  * loop, or (own_thread) on a loop of its own with a thread, for what waits for
  * files or peers. There its notify, work, timers and descriptors run.
  *
+ * What a chain of virtq_pop() is made of can be touched without waiting, as far
+ * as the queue's max_read and max_written say; what is missing is had by others
+ * meanwhile (queue_gate.c).
+ *
  * All ops but work and free run with the device's lock held. notify and timers
  * run on the device's loop; leak, pause, resume, flush, save and load on the machine's;
  * config access, reset and settle may run on a vCPU thread.
