@@ -60,21 +60,29 @@ static void vsock_reset(struct virtio_dev *vdev)
 
 	vsock_cut(v);
 	v->reset_wanted = false;
+	v->told = 0;
 }
 
+/* The guest may still be dealing with events of earlier snapshots. */
 struct vsock_device_state {
-	uint32_t last_port;
+	uint32_t last_port, told, ack_avail;
 };
 
 static const struct state_field vsock_fields[] = {
 	STATE_UINT_FIELD(struct vsock_device_state, last_port, VSOCK_FIRST_PORT - 1, 2u * VSOCK_FIRST_PORT - 1),
+	STATE_UINT_FIELD(struct vsock_device_state, told, 0, VIRTQ_MAX_SIZE),
+	STATE_UINT_FIELD(struct vsock_device_state, ack_avail, 0, VIRTQ_MAX_SIZE),
 };
 static const struct state_table vsock_table = STATE_TABLE(vsock_fields);
 
 static void vsock_save(struct virtio_dev *vdev, struct enc *enc)
 {
 	struct vsock *v = vsock_from_vdev(vdev);
-	const struct vsock_device_state state = { .last_port = v->last_port };
+	const struct vsock_device_state state = {
+		.last_port = v->last_port,
+		.told = v->told,
+		.ack_avail = v->ack_avail,
+	};
 
 	vsock_cut(v);
 	v->reset_wanted = vdev->driver_ok;
@@ -89,6 +97,8 @@ static void vsock_load(struct virtio_dev *vdev, struct dec *dec)
 
 	state_load(&vsock_table, &state, dec);
 	v->last_port = state.last_port;
+	v->told = state.told;
+	v->ack_avail = state.ack_avail;
 	v->reset_wanted = true;
 }
 

@@ -139,7 +139,8 @@ struct vsock {
 	bool reset_wanted;	/* the guest is to be told so (VIRTIO_VSOCK_EVENT_TRANSPORT_RESET) */
 	bool reset_late;	/* there was no buffer for that */
 	unsigned int ack_ticks; /* left, until the guest is believed to have done so; 0: nothing is awaited */
-	unsigned int ack_avail; /* buffers in the event queue when it was told */
+	uint32_t told;		/* how often it was told, and has not answered by a new buffer yet */
+	uint32_t ack_avail;	/* buffers in the event queue when that was counted */
 };
 
 static inline struct vsock *vsock_from_vdev(struct virtio_dev *vdev)

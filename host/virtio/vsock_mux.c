@@ -221,8 +221,8 @@ void vsock_on_tick(void *ctx, uint32_t events)
 		mux_tick_conns(v);
 		v->acceptable |= v->accept_failed;
 		v->accept_failed = false;
-		if (v->ack_ticks)
-			v->ack_ticks--;
+		if (v->ack_ticks && --v->ack_ticks == 0)
+			v->told = 0; /* it never answers, or not to all */
 		vsock_serve(v);
 	}
 	if (mux_waits_for_time(v))

@@ -11,7 +11,9 @@
  * After its memory was copied a guest is told that its connections are gone
  * (VIRTIO_VSOCK_EVENT_TRANSPORT_RESET), and gets no packet before it has done
  * with that, which it shows by a new buffer: a connection that began in between
- * would go with the others.
+ * would go with the others. If it had not come to the event of an earlier
+ * snapshot it has several before it, and is waited for until the last: told and
+ * ack_avail are saved.
  */
 #include <endian.h>
 #include <string.h>
@@ -112,13 +114,26 @@ static int rx_turn(struct vsock *v)
 
 /* Event queue. */
 
+/* Each buffer that has come since is the answer to an event. */
+static void ev_count_answers(struct vsock *v)
+{
+	uint16_t avail = virtq_watch_available(&v->vdev.queues[VSOCK_EVQ]);
+	uint16_t answers = (uint16_t)(avail - v->ack_avail);
+
+	v->told = v->told > answers ? v->told - answers : 0;
+	v->ack_avail = avail;
+}
+
 static int ev_tell_reset(struct vsock *v)
 {
 	const struct virtio_vsock_event event = { .id = htole32(VIRTIO_VSOCK_EVENT_TRANSPORT_RESET) };
 	struct virtq *q = &v->vdev.queues[VSOCK_EVQ];
 	struct virtq_chain chain;
-	int r = queue_next(q, &chain);
+	int r;
 
+	if (v->told)
+		ev_count_answers(v);
+	r = queue_next(q, &chain);
 	while (r > 0 && !virtq_chain_write(q, &chain, 0, &event, sizeof(event))) {
 		metric_inc(vsock, ev_queue_event_fails);
 		virtq_push(q, chain.head, 0);
@@ -134,6 +149,7 @@ static int ev_tell_reset(struct vsock *v)
 		v->reset_wanted = false;
 		v->ack_ticks = VSOCK_ACK_TICKS;
 		v->ack_avail = virtq_watch_available(q);
+		v->told++;
 		vsock_tick_on(v);
 		virtq_push(q, chain.head, sizeof(event));
 	}
@@ -147,7 +163,9 @@ static int ev_turn(struct vsock *v)
 	if (v->reset_wanted && virtio_may_use(&v->vdev, VSOCK_EVQ))
 		return ev_tell_reset(v);
 	v->reset_wanted = false; /* a driver without an event queue cannot be told */
-	if (v->ack_ticks && virtq_watch_available(&v->vdev.queues[VSOCK_EVQ]) != v->ack_avail)
+	if (v->ack_ticks)
+		ev_count_answers(v);
+	if (!v->told)
 		v->ack_ticks = 0;
 	return 0;
 }

@@ -1126,28 +1126,97 @@ static void a_clone_has_none_of_the_connections_and_is_told_so(void **state)
 	tmpdir_remove(&to.dir);
 }
 
-static void a_guest_without_event_buffers_is_told_later(void **state)
+/* Saves the machine, which goes on; its guest has not looked at the event that follows from it. */
+static void go_through_a_snapshot(struct fixture *f)
 {
-	struct fixture *f = *state;
 	size_t len;
-	int fd;
 
-	for (unsigned int i = 0; i < 8; i++) { /* all that it has given */
-		drv_pause(&f->g.drv);
-		free(drv_save(&f->g.drv, &len));
-		drv_resume(&f->g.drv);
-		run(f);
-		assert_int_equal(vg_get_event(&f->g), 0);
-	}
 	drv_pause(&f->g.drv);
 	free(drv_save(&f->g.drv, &len));
 	drv_resume(&f->g.drv);
+	run(f);
+}
+
+/* Linux closes what is connected once for each event: one that it has still to come to would close what began after the first. */
+static void expect_to_wait_for_answers_to(struct fixture *f, unsigned int events)
+{
+	int fd = client(f);
+
+	host_say(f, fd, "CONNECT 52\n");
+	for (unsigned int i = 0; i < events; i++) {
+		assert_int_equal(vg_get_event(&f->g), VIRTIO_VSOCK_EVENT_TRANSPORT_RESET);
+		expect_no_packet(f);
+		vg_give_event(&f->g);
+	}
+	assert_int_equal(vg_get_event(&f->g), -1);
+	expect_packet(f, VIRTIO_VSOCK_OP_REQUEST, FIRST_PORT, 52);
+	close(fd);
+}
+
+static void a_guest_with_several_resets_before_it_is_waited_for_until_the_last(void **state)
+{
+	struct fixture *f = *state;
+
+	go_through_a_snapshot(f);
+	go_through_a_snapshot(f);
+	go_through_a_snapshot(f);
+	expect_to_wait_for_answers_to(f, 3);
+}
+
+static void a_clone_of_a_guest_that_had_a_reset_before_it_is_waited_for_until_the_last(void **state)
+{
+	static struct fixture to;
+	struct fixture *f = *state;
+
+	memset(&to, 0, sizeof(to));
+	go_through_a_snapshot(f);
+	drv_pause(&f->g.drv);
+	make_clone(f, &to);
+	drv_resume(&to.g.drv);
+	run(&to);
+	expect_to_wait_for_answers_to(&to, 2);
+	drv_unplug(&to.g.drv);
+	fake_platform_fini(&to.fp);
+	tmpdir_remove(&to.dir);
+}
+
+/* What was answered while nobody looked is not waited for. */
+static void a_clone_of_a_guest_that_has_just_answered_is_waited_for_once(void **state)
+{
+	static struct fixture to;
+	struct fixture *f = *state;
+
+	memset(&to, 0, sizeof(to));
+	go_through_a_snapshot(f);
+	assert_int_equal(vg_get_event(&f->g), VIRTIO_VSOCK_EVENT_TRANSPORT_RESET);
+	drv_pause(&f->g.drv);
+	vg_give_event(&f->g);
+	make_clone(f, &to);
+	drv_resume(&to.g.drv);
+	run(&to);
+	expect_to_wait_for_answers_to(&to, 1);
+	drv_unplug(&to.g.drv);
+	fake_platform_fini(&to.fp);
+	tmpdir_remove(&to.dir);
+}
+
+static void a_guest_without_event_buffers_is_told_later(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	for (unsigned int i = 0; i < 8; i++) { /* all that it has given */
+		go_through_a_snapshot(f);
+		assert_int_equal(vg_get_event(&f->g), 0);
+	}
+	go_through_a_snapshot(f);
 	fd = client(f);
 	host_say(f, fd, "CONNECT 52\n");
 	assert_int_equal(vg_get_event(&f->g), -1);
 	pass_ticks(f, 2 * VSOCK_ACK_TICKS);
 	expect_no_packet(f);
-	vg_give_event(&f->g);
+	for (unsigned int i = 0; i < 8; i++)
+		vg_give_event(&f->g);
 	take_reset(f);
 	expect_packet(f, VIRTIO_VSOCK_OP_REQUEST, FIRST_PORT, 52);
 	close(fd);
@@ -1311,6 +1380,9 @@ int main(void)
 		STARTED(a_paused_device_leaves_the_guests_memory_alone),
 		STARTED(a_snapshot_ends_connections_for_whoever_goes_on),
 		STARTED(a_clone_has_none_of_the_connections_and_is_told_so),
+		STARTED(a_guest_with_several_resets_before_it_is_waited_for_until_the_last),
+		STARTED(a_clone_of_a_guest_that_had_a_reset_before_it_is_waited_for_until_the_last),
+		STARTED(a_clone_of_a_guest_that_has_just_answered_is_waited_for_once),
 		STARTED(a_guest_without_event_buffers_is_told_later),
 		STARTED(a_guest_that_gives_no_event_buffer_back_is_not_waited_for_for_ever),
 		STARTED(forged_state_is_refused),
