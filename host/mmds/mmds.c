@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -46,11 +45,10 @@ struct mmds {
 	uint8_t frame[FRAME_MAX];
 };
 
+/* Edge-triggered, like doorbells (virtio/mmio.c): each write is an event, and the count is never read. */
 static void mmds_wake(struct mmds *mmds)
 {
-	const uint64_t one = 1;
-
-	(void)!write(mmds->wake_fd, &one, sizeof(one)); /* fails only if it is full: then it wakes anyway */
+	(void)eventfd_write(mmds->wake_fd, 1);
 }
 
 /* Of an ARP frame the address that it asks for, of an IPv4 packet its destination; behind the vnet header. */
@@ -208,10 +206,8 @@ static void mmds_on_wake(void *ctx, uint32_t events)
 {
 	struct mmds *mmds = ctx;
 	unsigned int budget = BATCH;
-	uint64_t count;
 
 	(void)events;
-	(void)!read(mmds->wake_fd, &count, sizeof(count));
 	for (struct mmds_link *link = mmds->links; link; link = link->next) {
 		size_t len = 1;
 
@@ -236,7 +232,7 @@ static int mmds_init(struct mmds *mmds, const struct mmds_config *config, struct
 	mmds->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (mmds->wake_fd < 0)
 		return err_errno(e, errno, "metadata service: cannot create an eventfd");
-	mmds->wake = loop_add(mmds->loop, mmds->wake_fd, EPOLLIN, mmds_on_wake, mmds);
+	mmds->wake = loop_add(mmds->loop, mmds->wake_fd, EPOLLIN | EPOLLET, mmds_on_wake, mmds);
 	mmds->timer = loop_add_timer(mmds->loop, mmds_on_tick, mmds);
 	if (!mmds->wake || !mmds->timer)
 		return err_errno(e, errno, "metadata service: cannot be watched");
