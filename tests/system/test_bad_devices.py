@@ -169,3 +169,26 @@ def test_a_load_that_is_refused_leaves_everything_as_it_was(what, ns, pair, moni
     m.api.put("/snapshot/load", {**pair, "resume_vm": True})
     assert m.api.get("/")["state"] == "Running"
     assert (tmp_path / "v").exists()
+
+
+def test_there_are_eight_interfaces_at_most(ns, monitor, tmp_path):
+    """Eight work, in a clone on other taps, too; the ninth is refused."""
+    taps, others = [f"e{i}" for i in range(9)], [f"o{i}" for i in range(8)]
+    for tap in taps + others:
+        ns.add_tap(tap, None)
+    m = machine_with_devices(monitor, ns, tmp_path, taps[:8], start=False)
+    status, text = m.api.raw("PUT", *nic("eth8", taps[8]))
+    assert status == 400 and "at most 8 are allowed" in text, text
+    assert len(m.api.get("/vm/config")["network-interfaces"]) == 8
+    m.api.put("/actions", {"action_type": "InstanceStart"})
+    m.api.pause()
+    m.api.snapshot(tmp_path / "state", tmp_path / "mem")
+    clone = monitor(cwd=tmp_path, preexec=ns.enter)
+    clone.wait_api()
+    clone.api.put("/snapshot/load", {
+        "snapshot_path": "state", "mem_backend": {"backend_path": "mem", "backend_type": "File"}, "resume_vm": True,
+        "vsock_override": {"uds_path": "w"},
+        "network_overrides": [{"iface_id": f"eth{i}", "host_dev_name": tap} for i, tap in enumerate(others)]})
+    assert [nic["host_dev_name"] for nic in clone.api.get("/vm/config")["network-interfaces"]] == others
+    m.api.resume()
+    assert m.api.get("/")["state"] == clone.api.get("/")["state"] == "Running"

@@ -262,7 +262,9 @@ def make_tap(name, owner):
         os.close(tun)
 
 
-def test_network_namespace(jails, tmp_path):
+@pytest.fixture
+def namespace_with_a_tap(tmp_path):
+    """Of the jailed user's, "jailtap"."""
     path = tmp_path / "netns"
     path.touch()
     subprocess.run(["unshare", f"--net={path}", "true"], check=True)
@@ -270,12 +272,16 @@ def test_network_namespace(jails, tmp_path):
         code = f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})\n" \
                f"from test_jailer import make_tap; make_tap(b'jailtap', {UID})"
         subprocess.run(["nsenter", f"--net={path}", "/usr/bin/python3", "-c", code], check=True)
-        jails.run("--netns", str(path))
-        report = jails.report()
-        assert sorted(name for name in report["interfaces"] if name in ("lo", "jailtap", "eth0")) == ["jailtap", "lo"]
-        assert report["attach_tap"] == 0  # its own: no capability is needed
+        yield path
     finally:
         subprocess.run(["umount", str(path)], check=True)
+
+
+def test_network_namespace(jails, namespace_with_a_tap):
+    jails.run("--netns", str(namespace_with_a_tap))
+    report = jails.report()
+    assert sorted(name for name in report["interfaces"] if name in ("lo", "jailtap", "eth0")) == ["jailtap", "lo"]
+    assert report["attach_tap"] == 0  # its own: no capability is needed
 
 
 # Control groups.
@@ -645,3 +651,26 @@ def test_a_machine_in_a_jail(short_path, args):
                 os.kill(jails.pid(name), signal.SIGKILL)
         process.kill()
         process.wait()
+
+
+def test_a_machine_in_a_jail_has_a_network_without_a_privilege(short_path, namespace_with_a_tap):
+    jails = Jails(short_path, pathlib.Path(BINARY))
+    jails.root().mkdir(parents=True)
+    kernel_and_disk(jails.root())
+    jails.run("--netns", str(namespace_with_a_tap), "--daemonize")
+    socket_path = jails.root() / "run" / "firecracker.socket"
+    deadline = Deadline(30)
+    while not socket_path.exists():
+        assert deadline.left() > 0
+        time.sleep(0.01)
+    api = Api(str(socket_path))
+    try:
+        api.put("/boot-source", {"kernel_image_path": "/vmlinux"})
+        api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": 128})
+        api.put("/network-interfaces/eth0", {"iface_id": "eth0", "host_dev_name": "jailtap"})
+        api.put("/actions", {"action_type": "InstanceStart"})
+        assert api.get("/")["state"] == "Running"
+        status = open(f"/proc/{jails.pid()}/status").read()
+        assert f"Uid:\t{UID}\t{UID}\t{UID}\t{UID}" in status and "CapEff:\t0000000000000000" in status
+    finally:
+        os.kill(jails.pid(), signal.SIGKILL)
