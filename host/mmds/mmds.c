@@ -29,6 +29,7 @@ struct mmds_link {
 	struct mmds_link *next;
 	struct frame_ring from_guest, to_guest;
 	atomic_bool is_short; /* to_guest was full: tell the loop when it is not any more */
+	bool to_tell;	      /* the interface, at the end of the turn */
 };
 
 struct mmds {
@@ -42,6 +43,7 @@ struct mmds {
 	struct loop_source *wake;
 	struct loop_source *timer;
 	bool ticks;
+	bool in_turn; /* links are told at its end */
 	uint8_t frame[FRAME_MAX];
 };
 
@@ -82,7 +84,8 @@ static ssize_t link_send(struct net_backend *backend, const struct iovec *iov, i
 	metric_inc(mmds, rx_accepted);
 	if (!frame_ring_push(&link->from_guest, iov, num, NET_HDR_LEN, &was_empty)) {
 		metric_inc(mmds, rx_accepted_err);
-		return len; /* lost, as on any network */
+		net_backend_ready(backend); /* nobody else will say anything about this one */
+		return len;		    /* lost, as on any network */
 	}
 	if (was_empty)
 		mmds_wake(link->mmds);
@@ -148,7 +151,9 @@ static bool link_transmit(struct mmds_link *link, uint8_t *frame, size_t len)
 		atomic_store(&link->is_short, true);
 		return false;
 	}
-	if (was_empty)
+	if (link->mmds->in_turn)
+		link->to_tell = true;
+	else if (was_empty)
 		net_backend_ready(&link->backend);
 	return true;
 }
@@ -202,22 +207,37 @@ static void mmds_on_tick(void *ctx, uint32_t events)
 	mmds_mind_timer(ctx);
 }
 
+/* A link has its turn once, whatever of its frames has an answer: its interface waits for a word about each (net_backend.h). */
+static void mmds_tell_links(struct mmds *mmds)
+{
+	for (struct mmds_link *link = mmds->links; link; link = link->next) {
+		if (link->to_tell)
+			net_backend_ready(&link->backend);
+		link->to_tell = false;
+	}
+}
+
 static void mmds_on_wake(void *ctx, uint32_t events)
 {
 	struct mmds *mmds = ctx;
 	unsigned int budget = BATCH;
 
 	(void)events;
+	mmds->in_turn = true;
 	for (struct mmds_link *link = mmds->links; link; link = link->next) {
 		size_t len = 1;
 
 		for (; budget && len; budget--) {
 			len = frame_ring_pop(&link->from_guest, mmds->frame);
-			if (len)
-				mmds_stack_input(&mmds->stack, link, mmds->frame, len);
+			if (!len)
+				continue;
+			link->to_tell = true;
+			mmds_stack_input(&mmds->stack, link, mmds->frame, len);
 		}
 	}
 	mmds_stack_retry();
+	mmds->in_turn = false;
+	mmds_tell_links(mmds);
 	if (!budget)
 		mmds_wake(mmds); /* there may be more, and others have their turn */
 	mmds_mind_timer(mmds);

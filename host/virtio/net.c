@@ -84,6 +84,16 @@ static int net_tell_features(struct net *net)
 	return 0;
 }
 
+void net_tell_used(struct net *net)
+{
+	struct virtio_dev *vdev = &net->vdev;
+	bool of_rx = virtq_need_irq(&vdev->queues[NET_RXQ]);
+	bool of_tx = virtq_need_irq(&vdev->queues[NET_TXQ]);
+
+	if (of_rx || of_tx)
+		vdev->interrupt(vdev->transport, VIRTIO_INT_USED);
+}
+
 static int net_run(struct net *net, unsigned int q)
 {
 	int r = net_tell_features(net);

@@ -55,7 +55,10 @@ struct net_backend {
 	void *ctx;
 };
 
-/* There are frames for the guest again, after there were none. Any thread. */
+/*
+ * There are frames for the guest again, after there were none. A service says so soon after each frame that it was sent, too,
+ * be there an answer or not: until then the driver is not interrupted for the buffers of that frame. Any thread.
+ */
 static inline void net_backend_ready(struct net_backend *backend)
 {
 	backend->ready(backend->ctx);

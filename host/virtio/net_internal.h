@@ -80,6 +80,9 @@ void net_iov_put(const struct iovec *iov, int num, const void *src, size_t len);
 int net_rx_run(struct net *net) must_check;
 int net_tx_run(struct net *net) must_check;
 
+/* The driver is told of used buffers of either queue, by one interrupt. */
+void net_tell_used(struct net *net);
+
 /* Puts buffers that were taken ahead back into the ring. */
 void net_rx_put_back(struct net *net);
 /* The driver has taken them back. */

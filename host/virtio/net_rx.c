@@ -315,7 +315,7 @@ int net_rx_run(struct net *net)
 			break;
 	}
 	virtq_publish(q);
-	virtio_notify_used(&net->vdev, q);
+	net_tell_used(net);
 	if (n == NET_BATCH)
 		virtio_kick(&net->vdev, NET_RXQ);
 	return r < 0 ? r : 0;

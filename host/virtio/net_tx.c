@@ -70,23 +70,23 @@ static void tx_send(struct net *net, struct net_backend *to, const struct iovec 
 }
 
 /* One frame: 1 when it was given back, 0 when it has to wait. */
-static int tx_serve(struct net *net, struct virtq *q, const struct virtq_chain *chain)
+static int tx_serve(struct net *net, struct virtq *q, const struct virtq_chain *chain, bool *for_service)
 {
 	struct iovec iov[VIRTQ_MAX_SIZE];
 	int num = tx_find_frame(q, chain, iov);
-	bool for_service;
 
+	*for_service = false;
 	if (num < 0) {
 		metric_inc_of(net->counters, tx_malformed_frames);
 		log_warn("network interface %s: %llu bytes in %u buffers, %u of them writable, are no frame: dropped",
 			 net->iface_id, (unsigned long long)chain->readable_len,
 			 chain->num_readable + chain->num_writable, chain->num_writable);
 	} else {
-		for_service = tx_is_for_service(net, iov, num, chain->readable_len);
+		*for_service = tx_is_for_service(net, iov, num, chain->readable_len);
 		/* What does not leave the host is not limited. */
-		if (!for_service && !throttle_take(&net->tx_throttle, NET_TXQ, chain->readable_len))
+		if (!*for_service && !throttle_take(&net->tx_throttle, NET_TXQ, chain->readable_len))
 			return 0;
-		tx_send(net, for_service ? net->service : net->backend, iov, num, chain->readable_len);
+		tx_send(net, *for_service ? net->service : net->backend, iov, num, chain->readable_len);
 	}
 	virtq_stage(q, chain->head, 0);
 	return 1;
@@ -96,14 +96,16 @@ int net_tx_run(struct net *net)
 {
 	struct virtq *q = &net->vdev.queues[NET_TXQ];
 	struct virtq_chain chain;
-	unsigned int n;
+	unsigned int n, served = 0;
+	bool for_service;
 	int r = 0;
 
 	for (n = 0; n < NET_BATCH && !throttle_holds(&net->tx_throttle, NET_TXQ); n++) {
 		r = virtq_pop_or_wait(q, &chain);
 		if (r > 0) {
 			metric_add_of(net->counters, tx_remaining_reqs_count, chain.left);
-			r = tx_serve(net, q, &chain);
+			r = tx_serve(net, q, &chain, &for_service);
+			served += r > 0 && for_service;
 		}
 		if (r <= 0)
 			break;
@@ -111,7 +113,9 @@ int net_tx_run(struct net *net)
 	if (!n && !r && !throttle_holds(&net->tx_throttle, NET_TXQ))
 		metric_inc_of(net->counters, no_tx_avail_buffer);
 	virtq_publish(q);
-	virtio_notify_used(&net->vdev, q);
+	/* The service will say something about what it has got (net_backend.h): one interrupt is enough for both. */
+	if (!n || served < n || !virtio_may_use(&net->vdev, NET_RXQ))
+		net_tell_used(net);
 	if (n == NET_BATCH)
 		virtio_kick(&net->vdev, NET_TXQ);
 	return r < 0 ? r : 0;

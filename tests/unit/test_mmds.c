@@ -183,6 +183,30 @@ static void metadata_are_read_by_http(void **state)
 	assert_int_equal(mmds_metrics.connections_destroyed, destroyed + 1);
 }
 
+/* The interface waits for it before it interrupts the guest. */
+static void there_is_a_word_about_each_frame(void **state)
+{
+	static uint8_t frame[NET_MAX_FRAME - NET_HDR_LEN];
+	struct guest_tcp *t = guest_connect(&guest, 2000);
+	unsigned int before = guest.ready;
+
+	(void)state;
+	guest_segment(&guest, t, GUEST_ACK, NULL, 0); /* no answer */
+	guest_run(&guest);
+	assert_int_equal(guest.ready, before + 1);
+	guest_say(&guest, t, GET_ID);
+	assert_int_equal(guest.ready, before + 3); /* with the acknowledgement of the answer */
+	(void)guest_make_tcp(&guest, 2000, 0, 0, GUEST_ACK, NULL, 0, frame);
+	assert_true(guest_send_frame(&guest, frame, sizeof(frame))); /* is lost */
+	assert_int_equal(guest.ready, before + 4);
+	guest_segment(&guest, t, GUEST_ACK, GET_BIG, strlen(GET_BIG)); /* several frames: once */
+	fake_run(&fp);
+	assert_int_equal(guest.ready, before + 5);
+	guest_run(&guest);
+	assert_ends(t, "bbb");
+	assert_int_equal(other.ready, 0);
+}
+
 static void requests_may_come_in_any_pieces(void **state)
 {
 	static const char two[] = GET_ID "GET /nothing HTTP/1.1\r\n\r\n";
@@ -552,6 +576,7 @@ int main(void)
 		TEST(frames_for_others_are_not_wanted),
 		TEST(only_named_interfaces_lead_to_it),
 		TEST(metadata_are_read_by_http),
+		TEST(there_is_a_word_about_each_frame),
 		TEST(requests_may_come_in_any_pieces),
 		TEST(a_guest_that_asks_and_closes_is_answered),
 		TEST(two_interfaces_have_their_own_traffic),

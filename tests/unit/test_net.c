@@ -679,6 +679,7 @@ struct echo {
 	uint8_t frame[NET_MAX_FRAME];
 	size_t len, asked;
 	bool freed;
+	bool slow; /* says nothing by itself */
 };
 
 static bool echo_wants(struct net_backend *backend, const uint8_t *frame, size_t len)
@@ -696,7 +697,8 @@ static ssize_t echo_send(struct net_backend *backend, const struct iovec *iov, i
 		memcpy(echo->frame + echo->len, iov[i].iov_base, iov[i].iov_len);
 		echo->len += iov[i].iov_len;
 	}
-	net_backend_ready(backend);
+	if (!echo->slow)
+		net_backend_ready(backend);
 	return (ssize_t)echo->len;
 }
 
@@ -722,17 +724,18 @@ static void echo_free(struct net_backend *backend)
 	((struct echo *)backend)->freed = true;
 }
 
+static const struct net_backend_ops echo_ops = {
+	.wants = echo_wants, .send = echo_send, .receive = echo_receive, .free = echo_free
+};
+
 static void a_service_gets_what_it_wants_and_answers(void **state)
 {
-	static const struct net_backend_ops ops = {
-		.wants = echo_wants, .send = echo_send, .receive = echo_receive, .free = echo_free
-	};
 	static struct echo echo;
 	struct fixture *f = *state;
 	struct ring_buf out = buf(TX_GPA, FRAME);
 	uint8_t frame[FRAME];
 
-	echo = (struct echo){ .backend = { .ops = &ops, .fd = -1 } };
+	echo = (struct echo){ .backend = { .ops = &echo_ops, .fd = -1 } };
 	net_add_service(f->drv.vdev, &echo.backend);
 	drv_start(&f->drv, MRG, 2);
 	give_rx(f, 60, RX_SIZE);
@@ -751,6 +754,74 @@ static void a_service_gets_what_it_wants_and_answers(void **state)
 	assert_int_equal(expect_rx(f, FRAME, (uint8_t)(0xee - NET_HDR_LEN * 7), RX_SIZE), 1);
 	replug(f);
 	assert_true(echo.freed);
+}
+
+static void send_to_service(struct fixture *f)
+{
+	struct ring_buf out = buf(TX_GPA, FRAME);
+	uint8_t frame[FRAME];
+
+	make_frame(frame, FRAME, (uint8_t)(0xee - NET_HDR_LEN * 7));
+	memcpy(at(f, TX_GPA), frame, FRAME);
+	ring_add(&f->drv.rings[TXQ], &out, 1, NULL, 0);
+	drv_kick(&f->drv, TXQ);
+}
+
+/* The buffer of a frame and the answer to it: one interrupt; also where there is no answer, or a frame for the tap beside it. */
+static void a_frame_for_a_service_and_its_answer_are_one_interrupt(void **state)
+{
+	static struct echo echo;
+	struct fixture *f = *state;
+	struct ring_buf out = buf(TX_GPA + 0x10000, FRAME);
+	uint8_t frame[FRAME];
+
+	echo = (struct echo){ .backend = { .ops = &echo_ops, .fd = -1 }, .slow = true };
+	net_add_service(f->drv.vdev, &echo.backend);
+	drv_start(&f->drv, MRG, 2);
+	give_rx(f, 60, RX_SIZE);
+	fake_irqs(&f->fp, f->drv.gsi);
+	for (unsigned int round = 0; round < 3; round++) {
+		send_to_service(f);
+		assert_int_equal(ring_used_idx(&f->drv.rings[TXQ]), round + 1);
+		assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 0);
+		if (round == 2)
+			echo.len = 0; /* there is none */
+		net_backend_ready(&echo.backend);
+		fake_run(&f->fp);
+		assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
+	}
+	assert_int_equal(ring_used_idx(&f->drv.rings[RXQ]), 2);
+
+	send_to_service(f);
+	make_frame(frame, FRAME, 1);
+	memcpy(at(f, TX_GPA + 0x10000), frame, FRAME);
+	ring_add(&f->drv.rings[TXQ], &out, 1, NULL, 0);
+	drv_kick(&f->drv, TXQ);
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 1);
+	replug(f);
+}
+
+/* What has not been told when the machine is paused is told when it goes on. */
+static void a_frame_for_a_service_is_not_forgotten_over_a_pause(void **state)
+{
+	static struct echo echo;
+	struct fixture *f = *state;
+
+	echo = (struct echo){ .backend = { .ops = &echo_ops, .fd = -1 }, .slow = true };
+	net_add_service(f->drv.vdev, &echo.backend);
+	drv_start(&f->drv, MRG, 2);
+	give_rx(f, 60, RX_SIZE);
+	fake_irqs(&f->fp, f->drv.gsi);
+	send_to_service(f);
+	drv_pause(&f->drv);
+	echo.len = 0;
+	net_backend_ready(&echo.backend);
+	fake_run(&f->fp);
+	assert_int_equal(fake_irqs(&f->fp, f->drv.gsi), 0);
+	drv_resume(&f->drv);
+	fake_run(&f->fp);
+	assert_true(fake_irqs(&f->fp, f->drv.gsi) >= 1);
+	replug(f);
 }
 
 int main(void)
@@ -778,6 +849,8 @@ int main(void)
 		TEST(a_limit_over_a_short_time_is_reached),
 		TEST(a_rate_is_kept_within_five_percent),
 		TEST(a_service_gets_what_it_wants_and_answers),
+		TEST(a_frame_for_a_service_and_its_answer_are_one_interrupt),
+		TEST(a_frame_for_a_service_is_not_forgotten_over_a_pause),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
