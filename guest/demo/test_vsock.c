@@ -105,11 +105,14 @@ static void listen_to(unsigned int port, const char *mode)
 	signal(SIGCHLD, SIG_IGN);
 	for (;;) {
 		int fd = accept(server, NULL, NULL);
+		pid_t pid = fd >= 0 ? fork() : -1;
 
-		if (fd >= 0 && fork() == 0) {
+		if (pid == 0) {
 			close(server);
 			serve(fd, mode);
 		}
+		if (pid < 0)
+			fprintf(stderr, "test_vsock: a connection is not served: %s\n", strerror(errno));
 		if (fd >= 0)
 			close(fd);
 	}

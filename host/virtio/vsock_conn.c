@@ -57,6 +57,8 @@ static void conn_close(struct vsock_conn *c)
 void vsock_conn_kill(struct vsock_conn *c)
 {
 	metric_inc(vsock, conns_killed);
+	log_debug("vsock: the connection of ports %u and %u (guest) is ended here, in state %d", c->host_port,
+		  c->guest_port, (int)c->state);
 	conn_close(c);
 }
 
@@ -282,6 +284,8 @@ static void conn_on_shutdown(struct vsock_conn *c, uint32_t flags)
 		vsock_conn_kill(c);
 	if (c->state != VSOCK_OPEN)
 		return;
+	log_debug("vsock: the guest shuts the connection of ports %u and %u (guest): %u", c->host_port, c->guest_port,
+		  flags);
 	c->guest_shut |= flags & VSOCK_SHUTDOWN_BOTH;
 	if (c->guest_shut == VSOCK_SHUTDOWN_BOTH) {
 		c->ticks = VSOCK_SHUTDOWN_TICKS;
@@ -308,6 +312,8 @@ void vsock_conn_receive(struct vsock_conn *c, const struct virtio_vsock_hdr *hdr
 	uint16_t op = le16toh(hdr->op);
 
 	if (op == VIRTIO_VSOCK_OP_RST) {
+		log_debug("vsock: the guest ends the connection of ports %u and %u (guest) in state %d", c->host_port,
+			  c->guest_port, (int)c->state);
 		conn_forget_guest(c);
 		return;
 	}

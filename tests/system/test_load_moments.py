@@ -102,13 +102,22 @@ def time_to_answers(ns, path):
 
 
 def load(monitor, ns, pair, path):
-    m = monitor(preexec=ns.enter)
+    m = monitor("--level", "Debug", preexec=ns.enter)
     m.wait_api()
     m.api.put("/snapshot/load", {
         "snapshot_path": str(pair[0]), "mem_backend": {"backend_path": str(pair[1]), "backend_type": "File"},
         "network_overrides": [{"iface_id": "eth0", "host_dev_name": "clone0"}], "vsock_override": {"uds_path": str(path)},
         "resume_vm": True})
     return m
+
+
+def time_to_answers_of_clone(c, ns, path):
+    """If it does not answer: with what its guest and its monitor say about that."""
+    try:
+        return time_to_answers(ns, path)
+    except (AssertionError, OSError) as e:
+        guest = c.console.run_status("tail -n 20 /tmp/server-*; ps; free; dmesg | tail -n 30")[1]
+        raise AssertionError(f"{e}\nThe guest:\n{guest}\nThe log:\n{c.stderr()[-5000:]}") from e
 
 
 def check_the_rest(m):
@@ -136,7 +145,7 @@ def snapshots_of(m, ns, monitor, tmp_path, count, chosen):
         # One machine at a time: what is measured is not how many the processors can serve.
         with namespace("clone0") as own:
             c = load(monitor, own, pair, tmp_path / f"c{i}")
-            clones.append(time_to_answers(own, tmp_path / f"c{i}"))
+            clones.append(time_to_answers_of_clone(c, own, tmp_path / f"c{i}"))
             check_the_rest(c)
             c.stop()
         m.api.resume()

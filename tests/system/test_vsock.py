@@ -81,7 +81,7 @@ def wait_for_line(m, pattern, path):
 
 def start_servers(m):
     for port, mode in ((ECHO, "echo"), (SUM, "sum"), (DEAF, "deaf")):
-        m.console.run(f"(/root/test_vsock listen {port} {mode} >/dev/null 2>&1 &)")
+        m.console.run(f"(/root/test_vsock listen {port} {mode} >/dev/null 2>/tmp/server-{port} &)")
 
 
 @contextlib.contextmanager
