@@ -2,7 +2,8 @@
 """
 A snapshot at random moments while every device is busy: frames in both directions, vsock connections that come, go and are
 open, a balloon on its way, metadata that is asked for, the drive and the entropy device read. Each is restored, and original
-and clone answer on network and vsock within a second; then everything else of them does, too.
+and clone answer on network and vsock within a second (ten, if qemu emulates the processor); then everything else of them
+does, too.
 
 SNAPSAFE_TEST_LOAD_MOMENTS is how many moments there are (default 8), SNAPSAFE_TEST_SEED (default 1) chooses them;
 `tests/long load-moments` has the long form.
@@ -18,6 +19,7 @@ import time
 import pytest
 
 from conftest import machine_config
+from snapsafe import is_emulated
 from snapsafe.network import GUEST, HOST, PREFIX, Namespace
 from snapsafe.patience import within
 from test_network import host_server
@@ -31,6 +33,9 @@ KINDS = [("6.1", 1), ("6.12", 2)]  # kernel, processors
 LONG = "SNAPSAFE_TEST_LOAD_MOMENTS" in os.environ
 BALLOON_MIB = 48
 SERVICE = "169.254.169.254"
+# A clone has all its memory before it again: some 16,000 page faults, each of them many steps of an emulated processor, which
+# took 0.4 to 5 s. An interrupt that is lost is an answer that never comes: the test sees it with either limit.
+ANSWER_S = 10 if is_emulated() else 1
 # Each for ever, whether there is an answer or not: a clone has no server of the host's beside it. The pauses leave the guest's
 # processor to who answers now and then: it may be an emulated one.
 LOADS = (
@@ -156,7 +161,7 @@ def snapshots_of(m, ns, monitor, tmp_path, count, chosen):
 
 
 @pytest.mark.parametrize("kernel, vcpus", KINDS if LONG else KINDS[1:])
-def test_machines_answer_within_a_second_whatever_the_snapshot_has_interrupted(kernel, vcpus, monitor, tmp_path):
+def test_machines_answer_soon_whatever_the_snapshot_has_interrupted(kernel, vcpus, monitor, tmp_path):
     chosen = random.Random(int(os.environ.get("SNAPSAFE_TEST_SEED", 1)))
     count = MOMENTS // len(KINDS) if LONG else MOMENTS
     with namespace("tap0") as ns:
@@ -170,5 +175,5 @@ def test_machines_answer_within_a_second_whatever_the_snapshot_has_interrupted(k
     for who, pairs in zip(("clones", "the original"), times):
         seconds = [both for _, both in pairs]
         print(f"{who}, Linux {kernel}: {count} times, median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s")
-        late = [f"{s:.2f}" for s in seconds if not within(s, 1)]
-        assert not late, f"{who}: {len(late)} of {count} answered after more than a second: {', '.join(late)}"
+        late = [f"{s:.2f}" for s in seconds if not within(s, ANSWER_S)]
+        assert not late, f"{who}: {len(late)} of {count} answered after more than {ANSWER_S} s: {', '.join(late)}"
