@@ -4,16 +4,20 @@ Diff snapshots: chains of them, merged by us or by others, mapped as they are, a
 
 The guest need not run: what changes from one snapshot to the next here is what the monitor writes at a resume.
 """
+import contextlib
 import json
 import os
 import pathlib
 import signal
 import subprocess
 import tempfile
+import time
 
 import pytest
 
 from conftest import BINARY, machine_config, wait_handled
+from kills import kill_while, moments
+from snapsafe import Monitor
 from test_contract import config, process  # noqa: F401 (fixtures)
 
 SIZE = 32 << 20
@@ -280,6 +284,40 @@ def test_a_rebase_that_is_killed_leaves_the_old_file(chain):
     status, _, said = tool("rebase", "--memory-path", full, "--diff-path", d1)
     assert status == 1 and "full.mem.snapsafe-tmp" in said and "remove it" in said
     assert full.read_bytes() == before
+
+
+def test_the_chain_on_disk_loads_after_every_kill(chain):
+    """Machines of the chain are killed while they write a diff on it over one that is there; the last one has its answer by then."""
+    below, times, ids = ["full", "d1", "d2", "d3"], [], []
+
+    def with_machine(act, state, layers):
+        with Monitor(binary=BINARY) as m:
+            m.wait_api()
+            answer = load(m.api, chain, state, state, layers)
+            assert answer[0] == 204, answer
+            act(m)
+
+    def write(m, seconds=None):
+        m.api.resume()
+        m.api.pause()
+        kill_while(m, lambda: create(m.api, chain, "next"), seconds)
+
+    def timed(m):
+        start = time.monotonic()
+        create(m.api, chain, "next")
+        times.append(time.monotonic() - start)
+
+    with_machine(timed, "d3", below[:-1])
+    for seconds in [*moments(*times), None]:
+        with_machine(lambda m, seconds=seconds: write(m, seconds), "d3", below[:-1])
+        with_machine(lambda m: create(m.api, chain, "again", "Full"), "next", below)
+        assert ram(chain / "again.mem")[1] == ram(chain / "whole.mem")[1]
+        ids.append((chain / "next.state").read_bytes()[40:56])
+    assert ids[-1] != ids[-2], "the last one had its answer before it was killed"
+    assert (chain / "next.mem").stat().st_blocks * 512 < SIZE / 4
+    names = {f"{name}.{kind}" for name in (*below, "whole", "next", "again") for kind in ("state", "mem")}
+    assert names <= {path.name for path in chain.iterdir()}
+    assert not list(chain.glob("*snapsafe-tmp"))
 
 
 WRITE = "head -c 2000000 /dev/urandom >/run/file{0}; md5sum </run/file{0}"
