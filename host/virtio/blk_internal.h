@@ -145,8 +145,11 @@ void blk_request_complete(struct blk *blk, struct blk_request *req, int status);
 
 /* Carries out the next system call, with req->result. Any thread. */
 void blk_io_run(struct blk_request *req);
-/* The same for a read of what is in the page cache. False: it is not, or cannot be told, and nothing was done. */
-bool blk_io_run_cached(struct blk_request *req);
+/*
+ * The same for a read of what is in the page cache. -EAGAIN: it is not there, and nothing was done; -EOPNOTSUPP: neither, since
+ * this file system cannot tell (tmpfs, overlayfs).
+ */
+int blk_io_run_cached(struct blk_request *req) must_check;
 /* What it reads will be wanted: asks the kernel to bring it, and does not wait for that. */
 void blk_io_ask_for(struct blk_request *req);
 /*

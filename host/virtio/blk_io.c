@@ -94,14 +94,14 @@ void blk_io_run(struct blk_request *req)
 	req->result = n < 0 ? -errno : (int)n;
 }
 
-bool blk_io_run_cached(struct blk_request *req)
+int blk_io_run_cached(struct blk_request *req)
 {
 	ssize_t n = preadv2(req->fd, req->at, req->num_left, (off_t)req->offset, RWF_NOWAIT);
 
-	if (n < 0) /* also of a file system that does not know this; whoever waits learns of errors */
-		return false;
+	if (n < 0)
+		return errno == EOPNOTSUPP ? -EOPNOTSUPP : -EAGAIN; /* whoever waits learns of other errors */
 	req->result = (int)n;
-	return true;
+	return 0;
 }
 
 void blk_io_ask_for(struct blk_request *req)

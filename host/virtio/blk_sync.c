@@ -15,10 +15,29 @@
 #include "virtio/blk_engine.h"
 #include "virtio/blk_internal.h"
 
+/* Where the file system cannot tell what is in the page cache, it is asked again after so many reads: the drive may have another file by then. */
+#define SYNC_BLIND_READS 4096u
+
 struct blk_sync {
 	struct blk_engine engine; /* must be first */
 	uint64_t read_end;	  /* where the last read ends */
+	unsigned int blind;	  /* so many reads are made without asking */
 };
+
+/* False: it is not in the page cache, or nobody knows. */
+static bool sync_read_cached(struct blk_sync *sync, struct blk_request *req)
+{
+	int r;
+
+	if (sync->blind) {
+		sync->blind--;
+		return false;
+	}
+	r = blk_io_run_cached(req);
+	if (r == -EOPNOTSUPP)
+		sync->blind = SYNC_BLIND_READS;
+	return !r;
+}
 
 /* False: it has to wait for the disk, or might. */
 static bool sync_try(struct blk_sync *sync, struct blk_request *req)
@@ -33,7 +52,7 @@ static bool sync_try(struct blk_sync *sync, struct blk_request *req)
 	if (req->op != BLK_IO_READ)
 		return false;
 	sync->read_end = end;
-	if (blk_io_run_cached(req))
+	if (sync_read_cached(sync, req))
 		return true;
 	if (!goes_on)
 		blk_io_ask_for(req);

@@ -60,6 +60,9 @@ int fdatasync(int fd)
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned int reads_begun, reads_asked_for;
 static _Atomic off_t cold_from;
+/* The file's file system does not know of RWF_NOWAIT, as overlayfs: so often it was tried. */
+static bool cannot_tell;
+static unsigned int cached_tried;
 
 /* Takes the place of the C library's, in the device's thread with the engine Sync. */
 ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
@@ -72,6 +75,11 @@ ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
 
 ssize_t preadv2(int fd, const struct iovec *iov, int num, off_t offset, int flags)
 {
+	if (cannot_tell && flags & RWF_NOWAIT) {
+		cached_tried++;
+		errno = EOPNOTSUPP;
+		return -1;
+	}
 	if (pthread_mutex_trylock(&gate) == 0) {
 		pthread_mutex_unlock(&gate);
 	} else if (flags & RWF_NOWAIT && offset >= atomic_load(&cold_from)) {
@@ -306,6 +314,21 @@ static void sectors_are_read_and_written(void **state)
 	read_file(f->disk, 61 * 512, disk, 512);
 	assert_int_equal(disk[0], 61);
 	assert_int_equal(disk[1], 0xd1);
+}
+
+static void a_file_system_that_cannot_tell_what_is_cached_is_asked_seldom(void **state)
+{
+	struct fixture *f = *state;
+
+	cannot_tell = true;
+	cached_tried = 0;
+	drv_start(&f->drv, 0, 1);
+	for (unsigned int i = 0; i < 5000; i++) {
+		assert_int_equal(request(f, VIRTIO_BLK_T_IN, i % SECTORS, DATA_GPA, 512, NULL), VIRTIO_BLK_S_OK);
+		assert_int_equal(*at(f, DATA_GPA), i % SECTORS);
+	}
+	cannot_tell = false;
+	assert_int_equal(cached_tried, 2);
 }
 
 /* There is room for 256 in flight, a page or two each: whoever has two drives and a thousand clones should not pay for it. */
@@ -1262,6 +1285,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(device_describes_its_disk),
 		T(sectors_are_read_and_written),
+		T(a_file_system_that_cannot_tell_what_is_cached_is_asked_seldom),
 		T(requests_that_never_were_in_flight_cost_no_memory),
 		T(request_may_be_cut_anywhere),
 		T(largest_request_has_254_segments),
