@@ -74,7 +74,6 @@ static int blk_file_open(struct blk_file *file, const char *drive_id, const char
 			 "see them",
 			 drive_id, (unsigned int)(size % BLK_SECTOR_SIZE), path, BLK_SECTOR_SIZE);
 	file->sectors = (uint64_t)size / BLK_SECTOR_SIZE;
-	file->regular = S_ISREG(st.st_mode);
 	blk_file_set_id(file, &st);
 	file->fd = take_fd(&fd);
 	return 0;

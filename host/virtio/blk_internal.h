@@ -37,7 +37,6 @@ struct loop_source;
 /* The backing file: a regular file or a block device. */
 struct blk_file {
 	int fd;			      /* owned, -1: none */
-	bool regular;		      /* not a block device */
 	uint64_t sectors;	      /* whole ones */
 	char id[VIRTIO_BLK_ID_BYTES]; /* what GET_ID tells; padded with NUL, none if it is full */
 };
@@ -106,12 +105,11 @@ struct blk_request {
 	/* The next system call, and how far the earlier ones came. */
 	enum blk_io op;
 	int fd;
-	int mode;	    /* of fallocate(2) */
-	bool to_page_cache; /* if it is a write: the file is a regular one */
-	bool sync;	    /* a write that is to be on the disk when it is complete */
-	bool asked_for;	    /* the kernel has been told that it will be read */
-	uint64_t offset;    /* in the file */
-	uint64_t done;	    /* bytes of data */
+	int mode;	 /* of fallocate(2) */
+	bool sync;	 /* a write that is to be on the disk when it is complete */
+	bool asked_for;	 /* the kernel has been told that it will be read */
+	uint64_t offset; /* in the file */
+	uint64_t done;	 /* bytes of data */
 	int result;
 	struct iovec *at;
 	size_t cut;   /* bytes that are missing at the front of *at: they are done */

@@ -203,7 +203,6 @@ void blk_request_get_id(const struct blk *blk, struct blk_request *req)
 void blk_request_begin(const struct blk *blk, struct blk_request *req)
 {
 	req->fd = blk->file.fd;
-	req->to_page_cache = blk->file.regular;
 	req->asked_for = false;
 	req->sync = blk->writeback && !blk_flush_negotiated(blk);
 	req->offset = req->sector * BLK_SECTOR_SIZE;

@@ -5,9 +5,9 @@
  * eventfd between. The submission queue belongs to the device's loop, the
  * completion queue to whoever has the device's lock.
  *
- * Writes to a regular file do not go through the ring. Most file systems do not
- * take them without waiting, so that the kernel hands each to a worker of its
- * own, and lets those of one file wait for each other: nothing is gained, and
+ * Writes do not go through the ring. Few file systems take them without waiting,
+ * and block devices only sometimes, so that the kernel hands them to workers of
+ * its own, and lets those of one file wait for each other: nothing is gained, and
  * half of the throughput is lost (bench/run disk). They are made here, into the
  * page cache, after the rest of a batch is on its way.
  *
@@ -17,6 +17,7 @@
  * guest memory may be a private mapping of a snapshot's file, whose pages come
  * and are copied on demand.
  */
+#include <assert.h>
 #include <liburing.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -56,12 +57,8 @@ static void uring_add(struct blk_uring *u, struct blk_request *req)
 		else
 			io_uring_prep_readv(sqe, req->fd, req->at, (unsigned int)req->num_left, req->offset);
 		break;
-	case BLK_IO_WRITE:
-		if (one)
-			io_uring_prep_write(sqe, req->fd, req->at->iov_base, (unsigned int)req->at->iov_len,
-					    req->offset);
-		else
-			io_uring_prep_writev(sqe, req->fd, req->at, (unsigned int)req->num_left, req->offset);
+	case BLK_IO_WRITE: /* uring_run() keeps them */
+		assert(false);
 		break;
 	case BLK_IO_SYNC:
 		io_uring_prep_fsync(sqe, req->fd, IORING_FSYNC_DATASYNC);
@@ -93,7 +90,7 @@ static void uring_run(struct blk_engine *engine, struct blk_list *todo, const at
 	struct blk_request *req;
 
 	while (!atomic_load(stop) && (req = blk_list_take(todo))) {
-		if (req->op == BLK_IO_WRITE && req->to_page_cache)
+		if (req->op == BLK_IO_WRITE)
 			blk_list_add(&writes, req);
 		else
 			uring_add(u, req);
@@ -145,8 +142,7 @@ static const struct blk_engine_ops uring_ops = {
 
 static int uring_restrict(struct io_uring *ring)
 {
-	static const uint8_t allowed[] = { IORING_OP_READ,   IORING_OP_READV, IORING_OP_WRITE,
-					   IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE };
+	static const uint8_t allowed[] = { IORING_OP_READ, IORING_OP_READV, IORING_OP_FSYNC, IORING_OP_FALLOCATE };
 	struct io_uring_restriction restrictions[ARRAY_SIZE(allowed)];
 	int r;
 
