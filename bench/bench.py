@@ -23,7 +23,7 @@ import reference  # noqa: E402
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 DEVICES = str(ROOT / "build" / "bench" / "bench" / "bench_devices")
 WAITS = str(ROOT / "build" / "bench" / "bench" / "bench_waits")
-DISK_DIRECTORY = os.environ.get("SNAPSAFE_BENCH_DISK", "/var/tmp")  # a disk's file system
+DISK_DIRECTORY = reference.DISK_DIRECTORY
 DISK = str(ROOT / "build" / "bench" / "bench" / "bench_disk")
 NETWORK = str(ROOT / "build" / "bench" / "bench" / "bench_network")
 VSOCK = str(ROOT / "build" / "bench" / "bench" / "bench_vsock")
@@ -189,6 +189,9 @@ def disk(directory):
         method("""System calls a request (strace -c of 4000 requests less those of 2000), without the guest's.""")
         for way, kind, depth in itertools.product(("inline", "Sync", "Async"), ("read", "write", "flush"), (1, 32)):
             row(f"{kind}, {way}, {depth} in flight", [calls_a_request([DISK, path, way, kind], [depth])], "calls")
+        with tempfile.NamedTemporaryFile(dir="/dev/shm") as f:  # a file system that cannot tell what is in the page cache
+            f.truncate(os.path.getsize(path))
+            row("read, Sync, 32 in flight, of a tmpfs", [calls_a_request([DISK, f.name, "Sync", "read"], [32])], "calls")
         for kind in ("entropy", "serial"):
             row(kind, [calls_a_request([WAITS, path, kind], [])], "calls")
         method("""Who waits for whom (bench/waits.c, no machine): a register read of a device while a disk works without a break
@@ -336,13 +339,23 @@ def network_against_reference(directory):
         method("reference-network: not measured; it needs SNAPSAFE_REFERENCE, and guests that run")
 
 
+def block_against_reference(directory):
+    if "SNAPSAFE_REFERENCE" in os.environ and reference.guests_run():
+        reference.compare_block(method, row, directory, BINARY)
+    else:
+        method("reference-block: not measured; it needs SNAPSAFE_REFERENCE, and guests that run")
+
+
+PARTS = ("reference-network", "reference-block")  # of `reference`
+
+
 BENCHMARKS = {"startup": startup, "memory": memory, "restore": restore, "leak": leak, "requests": requests, "disk": disk,
               "entropy": entropy, "network": network, "vsock": vsock, "working-set": working_set, "create": create, "clones": clones, "boot": boot,
-              "reference": against_reference, "reference-network": network_against_reference}
+              "reference": against_reference, "reference-network": network_against_reference, "reference-block": block_against_reference}
 
 
 def main():
-    names = sys.argv[1:] or [name for name in BENCHMARKS if name != "reference-network"]  # it is part of another
+    names = sys.argv[1:] or [name for name in BENCHMARKS if name not in PARTS]
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         sys.exit(f"bench: no benchmark is called {unknown[0]}; there are {', '.join(BENCHMARKS)}")

@@ -3,18 +3,23 @@
 Rows of bench/run that compare the monitor with another one that takes the same command line and requests. SNAPSAFE_REFERENCE
 is its program; Firecracker's release build is what the aims name.
 """
+import contextlib
 import os
 import pathlib
 import subprocess
+import tempfile
 import time
 
+import reference_block
 import reference_network
-from snapsafe import Monitor
+from snapsafe import Monitor, proc
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 START = str(ROOT / "build" / "bench" / "bench" / "bench_start")
 IMAGE = ROOT / "build" / "image"
 MEM_MIB = 128
+DISK_DIRECTORY = os.environ.get("SNAPSAFE_BENCH_DISK", "/var/tmp")  # a disk's file system
+DISK_MIB = 512
 ROUNDS = 41
 # A guest that says something all the time: what a clone says first is the moment from which it runs.
 TICKS = "while :; do echo tick; usleep 1000; done\n"
@@ -83,7 +88,9 @@ def compare(method, row, program, directory, binary):
         for which, path in binaries.items():
             machines[which] = started(path)
         method(f"""Against {version}, {binaries["theirs"]}: a snapshot of a paused machine of 128 MiB, to new files in {directory};
-                   in turns. Aim: 10 %.""")
+                   in turns. Aim: 10 %. And its private memory (smaps) as it was before; aim: 50 %.""")
+        for which, m in machines.items():
+            row(f"private memory of the booted machine beyond the guest's, {which}", [proc.own_kib(m.process.pid, MEM_MIB)], "KiB")
         against(row, "snapshot/create", "ms", lambda which: snapshot_ms(machines[which], pairs[which]), binaries, ROUNDS)
     finally:
         for m in machines.values():
@@ -93,12 +100,13 @@ def compare(method, row, program, directory, binary):
               with the machine; 200 % of the clones a second.""")
     program([START, str(ROUNDS), binaries["ours"], *pairs["ours"], binaries["theirs"], *pairs["theirs"]])
     if not guests_run():
-        print("  (guests run in the testbed only: what they say first, and their network, is not measured)", flush=True)
+        print("  (guests run in the testbed only: what they say first, their network and their disk are not measured)", flush=True)
         return
     method("""Guests of these snapshots: exec to their first output, in turns. Aim: 50 %.""")
     against(row, "exec to the first output of the guest", "ms", lambda which: first_output_ms(binaries[which], pairs[which]),
             binaries, ROUNDS)
     compare_network(method, row, directory, binary)
+    compare_block(method, row, directory, binary)
 
 
 def compare_network(method, row, directory, binary):
@@ -106,3 +114,14 @@ def compare_network(method, row, directory, binary):
     binaries = {"ours": binary, "theirs": os.environ["SNAPSAFE_REFERENCE"]}
     reference_network.compare(method, lambda name, unit, measure, rounds: against(row, name, unit, measure, binaries, rounds),
                               directory, binaries)
+
+
+def compare_block(method, row, directory, binary):
+    """These, too: bench/run reference-block. On the testbed's disk, or a file where it has none."""
+    binaries = {"ours": binary, "theirs": os.environ["SNAPSAFE_REFERENCE"]}
+    with contextlib.ExitStack() as stack:
+        disk = os.environ.get("SNAPSAFE_DISK")
+        if not disk:
+            disk = stack.enter_context(tempfile.NamedTemporaryFile(dir=DISK_DIRECTORY, prefix="snapsafe-bench-disk-")).name
+            reference_block.fill(disk, DISK_MIB)
+        reference_block.compare(method, row, directory, binaries, disk)

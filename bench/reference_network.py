@@ -5,19 +5,15 @@ and how often a guest gets its metadata. Both machines run in one outer machine,
 bench/tcp.c, from a drive.
 """
 import contextlib
-import pathlib
 import re
 import socket
 import time
 
+import reference_guest
 from snapsafe import Monitor
 from snapsafe.network import GUEST, HOST, PREFIX, Namespace
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-IMAGE = ROOT / "build" / "image"
-PROGRAM = ROOT / "build" / "bench" / "bench" / "bench_tcp"
 SERVICE = "169.254.169.254"
-MEM_MIB = 256
 ROUNDS = 11
 SECONDS = 2
 REQUESTS = 300
@@ -25,39 +21,19 @@ BLOCK = 128 * 1024
 MIB = 1 << 20
 
 
-def put_program_on_a_drive(directory):
-    data = PROGRAM.read_bytes()
-    (pathlib.Path(directory) / "program").write_bytes(data.ljust(-(-len(data) // 512) * 512, b"\0"))
-    return len(data), f"{directory}/program"
-
-
-def configure(m, drive):
-    """By the requests that both take."""
-    m.wait_api()
-    m.api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": MEM_MIB})
-    m.api.put("/boot-source", {"kernel_image_path": str(IMAGE / "vmlinux-6.1-cloud"),
-                               "initrd_path": str(IMAGE / "initrd-6.1-cloud.img"),
-                               "boot_args": "panic=1 reboot=k console=ttyS0 quiet ipv6.disable=1"})
-    m.api.put("/drives/rootfs", {"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs.ext4"), "is_root_device": True,
-                                 "is_read_only": True})
-    m.api.put("/drives/program", {"drive_id": "program", "path_on_host": drive, "is_root_device": False, "is_read_only": True})
-    m.api.put("/network-interfaces/eth0", {"iface_id": "eth0", "host_dev_name": "tap0", "guest_mac": "06:00:ac:10:00:02"})
-    m.api.put("/mmds/config", {"network_interfaces": ["eth0"], "version": "V1"})
-    m.api.put("/mmds", {"latest": {"meta-data": {"id": "i-0123456789"}}})
-    m.api.put("/actions", {"action_type": "InstanceStart"})
-
-
 class Machine:
     """One that has logged in, with an address, in a network namespace of its own."""
 
-    def __init__(self, binary, size, drive):
+    def __init__(self, binary, program):
         self.ns = Namespace()
         self.ns.add_tap("tap0")
         self.m = Monitor(binary=binary, preexec=self.ns.enter)
-        configure(self.m, drive)
-        self.m.console.login(timeout=300)
-        self.m.console.quiet()
-        self.m.console.run(f"head -c {size} /dev/vdb >/tmp/tcp && chmod 755 /tmp/tcp")
+        reference_guest.configure(self.m, program, "ipv6.disable=1")
+        self.m.api.put("/network-interfaces/eth0", {"iface_id": "eth0", "host_dev_name": "tap0", "guest_mac": "06:00:ac:10:00:02"})
+        self.m.api.put("/mmds/config", {"network_interfaces": ["eth0"], "version": "V1"})
+        self.m.api.put("/mmds", {"latest": {"meta-data": {"id": "i-0123456789"}}})
+        reference_guest.start(self.m)
+        self.program = program.install(self.m)
         self.m.console.run(f"ip addr add {GUEST}/{PREFIX} dev eth0; ip link set eth0 up; ip route add {SERVICE} dev eth0")
 
     @contextlib.contextmanager
@@ -66,7 +42,7 @@ class Machine:
         with self.ns.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
             listener.bind((HOST, 0))
             listener.listen()
-            command = " ".join(["/tmp/tcp", what, HOST, str(listener.getsockname()[1]), *map(str, more)])
+            command = " ".join([self.program, what, HOST, str(listener.getsockname()[1]), *map(str, more)])
             self.m.console.send(f"{command}; echo DO''NE $?\n")
             s, _ = listener.accept()
             with s:
@@ -96,7 +72,7 @@ class Machine:
 
     def metadata_s(self, connections):
         """Requests a second."""
-        output = self.m.console.run(f"/tmp/tcp get {SERVICE} 80 /latest/meta-data/id {REQUESTS} {connections}", 300)
+        output = self.m.console.run(f"{self.program} get {SERVICE} 80 /latest/meta-data/id {REQUESTS} {connections}", 300)
         return REQUESTS / float(re.search(r"took ([0-9.]+)", output).group(1))
 
     def close(self):
@@ -106,13 +82,13 @@ class Machine:
 
 def compare(method, against, directory, binaries):
     """against(name, unit, measure) prints the rows of both."""
-    size, drive = put_program_on_a_drive(directory)
+    program = reference_guest.Program("bench_tcp", directory)
     with contextlib.ExitStack() as stack:
         machines = {}
         for which, binary in binaries.items():
-            machines[which] = Machine(binary, size, drive)
+            machines[which] = Machine(binary, program)
             stack.callback(machines[which].close)
-        method(f"""A guest of {MEM_MIB} MiB and one processor with Debian's 6.1, and the host at the other end of a tap: one TCP
+        method(f"""A guest of {reference_guest.MEM_MIB} MiB and one processor with Debian's 6.1, and the host at the other end of a tap: one TCP
                    connection for {SECONDS} s, writes of {BLOCK >> 10} KiB (bench/tcp.c), until the reader has all of it; in turns.
                    Aim: 100 %.""")
         against("TCP, guest to host", "MiB/s", lambda which: machines[which].to_host_mib_s(), ROUNDS)

@@ -3,7 +3,7 @@
 command's streams. testbed/run is its only caller; testbed/agent.c is the other
 end and describes the frames.
 
-    session.py DIRECTORY MEMORY_MIB CPUS LIMIT_S SCRATCH COMMAND...
+    session.py DIRECTORY MEMORY_MIB CPUS DISK_MIB LIMIT_S SCRATCH COMMAND...
 """
 
 import ctypes
@@ -55,12 +55,31 @@ def share(tag, path, access):
             "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
 
 
+def drive(disk):
+    """The same for a file that is its disk."""
+    return ["-drive", f"file=/dev/fd/{disk.fileno()},format=raw,if=none,id=disk,cache=none,aio=threads",
+            "-device", "virtio-blk-pci,drive=disk"]
+
+
+def make_disk(directory, mib):
+    """A file that has no name, and all its blocks; None for 0 MiB."""
+    if not mib:
+        return None
+    disk = tempfile.TemporaryFile(dir=directory)
+    for _ in range(mib):
+        disk.write(os.urandom(1 << 20))
+    disk.flush()
+    os.fsync(disk.fileno())
+    return disk
+
+
 class Machine:
     """The qemu process and our socket to the agent in it."""
 
-    def __init__(self, directory, memory_mib, cpus, scratch):
+    def __init__(self, directory, memory_mib, cpus, disk, scratch):
         # Appended to by qemu and by the machine's console; it has no name, so it is never left behind.
         self.log = tempfile.TemporaryFile("a+b", dir=directory)
+        self.has_disk = disk is not None
         self.sock, theirs = socket.socketpair()
         self.sock.setblocking(False)
         # The first processor is not the command's (setup_processors() in setup.c).
@@ -77,10 +96,10 @@ class Machine:
                 "-chardev", f"socket,id=agent,fd={theirs.fileno()}",
                 "-device", "virtserialport,chardev=agent,nr=1",
                 *share("hostroot", "/", ",readonly=on"),
-                *share("scratch", scratch, "")]
+                *share("scratch", scratch, ""), *(drive(disk) if disk else [])]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            pass_fds=[theirs.fileno(), self.log.fileno()],
+            pass_fds=[theirs.fileno(), self.log.fileno(), *([disk.fileno()] if disk else [])],
             preexec_fn=die_with_parent, start_new_session=True)
         theirs.close()
 
@@ -129,6 +148,8 @@ class Session:
                 self.send(b"E", name + b"=" + value)
         self.send(b"E", b"SNAPSAFE_SCRATCH=" + os.fsencode(scratch))
         self.send(b"E", b"SNAPSAFE_TESTBED=never")      # it is this machine now
+        if self.machine.has_disk:
+            self.send(b"E", b"SNAPSAFE_DISK=/dev/vda")
         if self.terminal:
             self.send(b"P")
             self.send_window()
@@ -227,11 +248,11 @@ def say(text):
     print(f"testbed/run: {text}", file=sys.stderr, flush=True)
 
 
-def run_in_machine(directory, memory_mib, cpus, limit, scratch, command):
+def run_in_machine(directory, memory_mib, cpus, disk_mib, limit, scratch, command):
     deadline = Deadline(limit) if limit else None
     os.environ[VARIABLE] = f"{slowness():.2f}"
     terminal = os.isatty(0) and os.isatty(1)
-    machine = Machine(directory, memory_mib, cpus, scratch)
+    machine = Machine(directory, memory_mib, cpus, make_disk(directory, disk_mib), scratch)
     saved = termios.tcgetattr(0) if terminal else None
     try:
         session = Session(machine, command, scratch, terminal)
@@ -256,11 +277,11 @@ def interrupted(number, _frame):
 
 
 def main(argv):
-    directory, memory_mib, cpus, limit, scratch = argv[1:6]
+    directory, memory_mib, cpus, disk_mib, limit, scratch = argv[1:7]
     for number in ENDING_SIGNALS:
         signal.signal(number, interrupted)
     try:
-        return run_in_machine(directory, memory_mib, cpus, int(limit), scratch, argv[6:])
+        return run_in_machine(directory, memory_mib, cpus, int(disk_mib), int(limit), scratch, argv[7:])
     except NotRun as why:
         say(why)
         return EXIT_NOT_RUN
