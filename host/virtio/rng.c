@@ -195,7 +195,7 @@ static void rng_free(struct virtio_dev *vdev)
 	struct rng *rng = rng_from_vdev(vdev);
 
 	throttle_fini(&rng->throttle);
-	rng_leak_fini(&rng->leak);
+	rng_leakq_fini(&rng->leak);
 	virtio_dev_fini(&rng->vdev);
 	free(rng);
 }
@@ -244,7 +244,7 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 	r = throttle_init(&rng->throttle, &rng->vdev, &config->rate_limiter,
 			  &entropy_metrics.entropy_rate_limiter_throttled, &entropy_metrics.rate_limiter_event_count);
 	if (!r)
-		r = rng_leak_init(&rng->leak);
+		r = rng_leakq_init(&rng->leak);
 	if (r) {
 		rng_free(&rng->vdev);
 		return err_errno(e, -r, "entropy device: cannot be created");

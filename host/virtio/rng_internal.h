@@ -51,8 +51,8 @@ struct rng {
 /* Random bytes into the first len bytes of the writable part: 0, -EFAULT if they are not memory, -EIO if the host has none. */
 int rng_fill(const struct virtq *q, const struct virtq_chain *chain, uint64_t len) must_check;
 
-int rng_leak_init(struct rng_leak *leak) must_check;
-void rng_leak_fini(struct rng_leak *leak);
+int rng_leakq_init(struct rng_leak *leak) must_check;
+void rng_leakq_fini(struct rng_leak *leak);
 void rng_leak_reset(struct rng_leak *leak);
 /* virtio_ops.notify for a leak queue, and virtio_ops.leak. */
 int rng_leak_notify(struct rng *rng, unsigned int q) must_check;

@@ -69,7 +69,7 @@
 #define RNG_LEAK_BATCH	  8  /* requests a turn while vCPUs run, if RNG_TURN_BYTES do not end it before */
 #define RNG_LEAK_MIN_COST 64 /* bytes that even an empty request counts as */
 
-int rng_leak_init(struct rng_leak *leak)
+int rng_leakq_init(struct rng_leak *leak)
 {
 	int r;
 
@@ -83,7 +83,7 @@ int rng_leak_init(struct rng_leak *leak)
 	return r;
 }
 
-void rng_leak_fini(struct rng_leak *leak)
+void rng_leakq_fini(struct rng_leak *leak)
 {
 	free(leak->bounce);
 	leak->bounce = NULL;

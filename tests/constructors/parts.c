@@ -1436,7 +1436,7 @@ const struct constructor constructors_of_parts[] = {
 	ON_PLATFORM("blk_new, blk_sync_new, virtio_dev_init, throttle_init", make_blk, unmake_vdev),
 	ON_PLATFORM("blk_new, blk_uring_new", make_async_blk, unmake_vdev),
 	ON_PLATFORM("balloon_new, balloon_turn_init, balloon_stats_init", make_balloon, unmake_vdev),
-	ON_PLATFORM("rng_new, rng_leak_init", make_rng, unmake_vdev),
+	ON_PLATFORM("rng_new, rng_leakq_init", make_rng, unmake_vdev),
 	/* Whether there is such an interface it need not know beforehand. */
 	{ "net_new, net_new_over, net_tap_new", before_platform, after_platform, make_net, unmake_vdev, NULL,
 	  "open malloc ", false },
