@@ -62,7 +62,8 @@ def clone(tmp_path):
     def run(commands):
         script = f"set -e; export PATH={tmp_path}/bin:$PATH; mkdir -p /var/lib/dhcp; mount --bind {tmp_path}/etc /etc; " \
                  f"mount -t tmpfs none /run; mount -t tmpfs none /var/lib/dhcp; cd {DIRECTORY}; {commands}"
-        result = subprocess.run(["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", script], capture_output=True, text=True, timeout=120)
+        result = subprocess.run(["unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", script],
+                                capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, result.stderr
         return result.stdout.split("\n")
 
@@ -103,9 +104,13 @@ def test_a_boot_id_for_each_life(clone):
 def test_dhclient_starts_anew(clone, tmp_path):
     (tmp_path / "daemon.c").write_text(DAEMON)
     subprocess.run(["cc", "-o", tmp_path / "bin/dhclient", tmp_path / "daemon.c"], check=True)
-    out = clone(f"echo 'default-duid \"old\"; lease {{}}' >'/var/lib/dhcp/a b.leases'; "
+    lease = 'lease {\\n  interface "lo";\\n  fixed-address 10.9.8.7;\\n  option routers 10.9.8.1;\\n}\\n'
+    lease6 = 'lease6 {\\n  interface "lo";\\n}\\n'
+    out = clone(f"ip link set lo up; ip addr add 10.9.8.7/24 dev lo; ip addr add 10.9.8.6/25 dev lo; "
+                f"printf 'default-duid \"old\";\\n{lease6}{lease}{lease}' >'/var/lib/dhcp/a b.leases'; "
                 f"{tmp_path}/bin/dhclient -i -lf '/var/lib/dhcp/a b.leases' eth9; pidof dhclient >/run/old; ./restored-dhclient; "
                 f"cat '/var/lib/dhcp/a b.leases'; pidof dhclient >/run/new; ! cmp -s /run/old /run/new; wc -l </run/new; "
-                "tr '\\0' '|' <\"/proc/$(cat /run/new)/cmdline\"; echo; kill $(cat /run/new); ls /run/snapsafe")
+                "tr '\\0' '|' <\"/proc/$(cat /run/new)/cmdline\"; echo; kill $(cat /run/new); ls /run/snapsafe; "
+                "ip -4 -o addr show dev lo | grep -o '10[.][^ ]*'")
     assert out == [r'default-duid "\000\004\000\021\042\063\104\125\146\167\210\231\252\273\314\335\356\377";', "1",
-                   f"{tmp_path}/bin/dhclient|-i|-lf|/var/lib/dhcp/a b.leases|eth9|", ""]
+                   f"{tmp_path}/bin/dhclient|-i|-lf|/var/lib/dhcp/a b.leases|eth9|", "10.9.8.6/25", ""]
