@@ -18,7 +18,6 @@ from conftest import BOOT_ARGS, COUNTER, IMAGE, Snapshot, long_form
 
 DRIVE = IMAGE / "languages.ext4"
 DRAWS = 32
-JAVA = "/usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx32m -Xss512k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
 PROVIDER = "OPENSSL_CONF=/usr/share/snapsafe/openssl.cnf"
 
 # The kernels that a row is measured with: Debian's 6.1, which nobody tells of the restore; the same with our driver, which makes
@@ -34,6 +33,7 @@ KERNELS = {
 }
 
 PYTHON = "/usr/bin/python3 -B /draw/draw.py"
+NGINX = "/usr/bin/python3 -B /draw/draw_nginx.py"
 NODE = "/usr/bin/node {} /draw/draw.js"
 JAVA = ("/usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 {} -cp /draw Draw")
 # The variables, the program, and what stands behind the counter's path.
@@ -49,6 +49,8 @@ COMMANDS = {
     "rust+adapter": ("", "/draw/draw-rust", "adapter"),
     "java": ("", JAVA.format(""), ""),
     "java+adapter": ("", JAVA.format("-javaagent:/draw/snapsafe.jar"), ""),
+    "nginx": ("", NGINX, ""),
+    "nginx+adapter": ("", NGINX, "adapter"),
 }
 # What a source does with each kernel: clones have values in common, have none, or may have some (None: not a test, but counted).
 SAFE, UNSAFE = "safe", "unsafe"
@@ -69,8 +71,11 @@ EXPECTED = {
     "rust+adapter": {"OsRng": DIRECT, "aws-lc-rs": DIRECT, "ThreadRng": LIBRARY, "StdRng": LIBRARY},
     "java": {"SecureRandom": DIRECT, "UUID": DIRECT, "DRBG": OWN, "SHA1PRNG": OWN, "ThreadLocalRandom": OWN},
     "java+adapter": {"SecureRandom": DIRECT, "UUID": DIRECT, "DRBG": OWN, "SHA1PRNG": OWN, "ThreadLocalRandom": OWN},
+    "nginx": {"hello": OWN, "record": OWN},
+    "nginx+adapter": {"hello": LIBRARY, "record": OWN},
 }
-NEEDS = {"go": "draw-go", "rust": "draw-rust", "java": "Draw.class"}  # what image/mk-languages may have had no compiler for
+# What image/mk-languages may have had no compiler for.
+NEEDS = {"go": "draw-go", "rust": "draw-rust", "java": "Draw.class"}
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +88,9 @@ def files():
 def start(m, kernel, command):
     """Runs the program until it draws from all of its sources; $draw is its process."""
     variables, program, arguments = command
-    m.console.run("set +m; mount -t ext4 -o ro /dev/vdb /mnt && mount -t proc proc /mnt/proc && mount -t sysfs sysfs /mnt/sys && "
-                  "mount -o bind /dev /mnt/dev")
+    # No kernel messages in between what is printed: a guest that is starved of its processor has some to tell.
+    m.console.run("set +m; dmesg -n 1; mount -t ext4 -o ro /dev/vdb /mnt && mount -t proc proc /mnt/proc && "
+                  "mount -t sysfs sysfs /mnt/sys && mount -o bind /dev /mnt/dev")
     if kernel == "stock":  # AWS-LC would be told
         m.console.run("rm -f /dev/sysgenid")
     m.console.run(f"{variables} chroot /mnt {program} {COUNTER} {arguments} >/tmp/out 2>&1 & draw=$!")
@@ -97,8 +103,9 @@ def drawn(clone):
     values = collections.defaultdict(list)
     for line in clone.console.run("cat /tmp/out", 120).splitlines():
         if line.startswith("value "):
-            _, name, value = line.split()
-            values[name].append(value)
+            words = line.split()
+            assert len(words) == 3, line
+            values[words[1]].append(words[2])
     return values
 
 
