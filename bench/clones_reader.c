@@ -149,9 +149,11 @@ static void *reader_run(void *arg)
 		if (after != r->generation) {
 			r->generation = after;
 			r->used = 0;
+			r->pages->first = r->pages->calls;
 		}
 		if (r->used < RING_RECORDS)
 			reader_note(r, &record);
+		__atomic_store_n(&r->pages->calls, r->pages->calls + 1, __ATOMIC_RELEASE);
 	}
 	return NULL;
 }

@@ -40,7 +40,9 @@ struct ring_page {
 	uint16_t index;	 /* of this page in the reader's ring */
 	uint32_t tsc_khz;
 	uint8_t drawn[16]; /* in page 0: where the calls write to, so that a snapshot shows what had arrived by then */
-	uint32_t reserved[5];
+	uint32_t calls;	   /* in page 0: how many have ended, ever; counts modulo 2^32 */
+	uint32_t first;	   /* in page 0: how many had when the ring began anew */
+	uint32_t reserved[3];
 	struct ring_record records[RING_PAGE_RECORDS];
 };
 
