@@ -119,6 +119,20 @@ class Server:
         self.served += 1
         return True
 
+    def serve_ahead(self, address, length):
+        """What is missing in a row behind that page, to the next multiple of a length; nobody has asked for it yet."""
+        [mapping] = [m for m in self.mappings if 0 <= address - m["base_host_virt_addr"] < m["size"]]
+        offset = (address - mapping["base_host_virt_addr"]) // mapping["page_size"] * mapping["page_size"] + mapping["page_size"]
+        end = min(-(-offset // length) * length, mapping["size"])
+        if end == offset or self.removed:
+            return
+        try:
+            self.ioctl(UFFDIO_COPY, mapping["base_host_virt_addr"] + offset, self.source + mapping["offset"] + offset, end - offset, 0, 0)
+        except OSError as e:
+            # Up to a page that is there, or not at all since there is an event to be read: both is well.
+            if e.errno not in (errno.EAGAIN, errno.EEXIST):
+                raise
+
     def read_events(self):
         found = []
         while True:
@@ -155,6 +169,7 @@ class Server:
     def run(self):
         waiting, kept = [], []
         stop, silent, delay = self.limit("die-after"), self.limit("silent-after"), self.limit("delay-ms")
+        ahead = self.limit("ahead-kib")
         while True:
             select.select([self.uffd], [], [], 0.05 if kept else None)
             waiting += self.read_events()
@@ -168,7 +183,9 @@ class Server:
                     time.sleep(delay / 1000)
                 if not self.serve(waiting[0]):
                     break
-                waiting.pop(0)
+                address = waiting.pop(0)
+                if ahead:
+                    self.serve_ahead(address, ahead << 10)
 
 
 def main(path, memory, log, *options):
