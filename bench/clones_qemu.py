@@ -130,15 +130,16 @@ class Machine:
                 time.sleep(0.01)
         self.qmp.run("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
 
-    def load(self, state, memory):
+    def load(self, snapshot, way=None):
+        assert way is None, "QEMU's machines are restored in one way only"
         self.connect()
-        with open(memory, "rb") as source, open(self.memory, "r+b") as to:  # QEMU has mapped it: the same file
+        with open(snapshot.memory, "rb") as source, open(self.memory, "r+b") as to:  # QEMU has mapped it: the same file
             shutil.copyfileobj(source, to, 1 << 20)
-        self.qmp.run("migrate-incoming", uri=f"exec:cat {state}")
+        self.qmp.run("migrate-incoming", uri=f"exec:cat {snapshot.state}")
         self.qmp.wait_migration()
         self.resume()
 
-    def save(self, state, memory):
+    def save(self, state, memory, hurried=False):
         self.connect()
         self.qmp.run("stop")
         self.qmp.run("migrate", uri=f"exec:cat >{state}")

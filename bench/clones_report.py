@@ -4,7 +4,7 @@ The table, the picture and the verdict of the clone experiment. Started by bench
 
     clones_report.py DIRECTORY PICTURE VARIANT...
 
-DIRECTORY has VARIANT.N.json for each part of it, as clones_run.py writes it.
+DIRECTORY has VARIANT.N.json for each part of it, as clones_run.py writes it. PICTURE may be empty: none is drawn.
 """
 import json
 import pathlib
@@ -18,6 +18,8 @@ LABELS = {"none": "no protection", "vmgenid": "VM Generation ID", "module": "our
           "qemu-patched": "QEMU, patched kernel", "qemu-patched-6.12": "QEMU, patched kernel, 6.12",
           "qemu-patched-7.3": "QEMU, patched kernel, 7.3",
           "qemu-same-id": "QEMU, patched kernel, one ID"}
+WAYS = {"full": "full snapshot", "diff": "chain of diffs", "uffd": "page-fault handler", "huge": "huge pages",
+        "working-set": "working set", "paused": "resumed later"}
 QEMU = "qemu-"  # how the names of its variants begin
 COLUMNS = ["variant", "kernel", "snapshots", "machines", "results", "violations", "machines with any",
            "window, calls", "window, guest ms"]
@@ -44,11 +46,12 @@ class Machine:
 
 
 class Result:
-    """One variant, of all its parts."""
+    """One variant, of all its parts; if there are ways of restoring, in one of them."""
 
-    def __init__(self, variant, parts):
-        rounds = [entry for part in parts for entry in part["rounds"]]
+    def __init__(self, variant, way, parts):
+        rounds = [entry for part in parts for entry in part["rounds"] if entry["way"] == way]
         self.variant = variant
+        self.label = f"{LABELS[variant]}, {WAYS[way]}" if way else LABELS[variant]
         self.kernel = parts[0]["kernel"]
         self.emulated = parts[0]["emulated"]
         self.snapshots = len(rounds)
@@ -56,9 +59,12 @@ class Result:
         self.violations = sum(entry["violations"] for entry in rounds)
         self.late = sum(entry["late"] for entry in rounds)
         self.unserved = sum(entry["unserved"] for entry in rounds)
+        self.early = sum(entry["early"] for entry in rounds)
         self.machines = [Machine(machine) for entry in rounds for machine in entry["machines"]]
         self.clones = sum(machine.role == "clone" and machine.full for machine in self.machines)
         self.results = sum(machine.results for machine in self.machines)
+        # What one machine alone has was compared with nothing.
+        self.empty = sum(sum(Machine(machine).results > 0 for machine in entry["machines"]) < 2 for entry in rounds)
         # Only of machines that ran for long enough, and of vCPUs that have a window at all.
         self.vcpus = [vcpu for machine in self.machines if machine.full for vcpu in machine.vcpus]
 
@@ -72,7 +78,7 @@ class Result:
 
     def row(self):
         any_violation = sum(machine.violates for machine in self.machines)
-        return [LABELS[self.variant], self.kernel, str(self.snapshots), f"{len(self.machines)}", f"{self.results:,}",
+        return [self.label, self.kernel, str(self.snapshots), f"{len(self.machines)}", f"{self.results:,}",
                 f"{self.violations:,}", f"{any_violation}",
                 self.window(lambda vcpu: vcpu.calls, ",d"), self.window(lambda vcpu: vcpu.ms, ",.1f")]
 
@@ -89,9 +95,10 @@ def print_table(results):
           "violations: different 16-byte strings that two machines from one snapshot returned, by calls begun after the resume.\n"
           "window: of the vCPUs that have one, median / maximum; ≥: it was longer than the record of results.")
     for result in results:
-        print(f"{LABELS[result.variant]}: {result.clones} of {result.wanted_clones} clones ran until their rings were full; "
+        print(f"{result.label}: {result.clones} of {result.wanted_clones} clones ran until their rings were full; "
               f"{result.late} calls that were in progress at the resume gave what another machine got (no violations); "
-              f"{result.unserved} of them had not got it before the snapshot.")
+              f"{result.unserved} of them had not got it before the snapshot; "
+              f"{result.early} readers went on after the resume before the counter had moved.")
     if any(result.emulated for result in results):
         print("Measured in emulated machines: their times can be compared with each other, and with nothing else.")
 
@@ -110,24 +117,37 @@ def draw(results, directory, picture):
                     "-e", f"set xtics ({labels})", str(GNUPLOT)], check=True)
 
 
+def fault_of_patched(result):
+    """Of a variant that must show nothing: why it has failed, or None."""
+    if result.snapshots == 0 or result.empty:
+        return (f"nothing was compared: of {result.snapshots} snapshots there are {result.empty} of which less than two machines "
+                "have results")
+    if result.violations:
+        return f"{result.violations} violations, and there must be none"
+    if result.unserved:
+        return f"{result.unserved} calls in progress at the resume got after it what another machine got, and none must"
+    if result.early:
+        return f"{result.early} readers went on after the resume before they could know of it"
+    if result.clones * 10 < result.wanted_clones * 9:
+        return f"only {result.clones} of {result.wanted_clones} clones ran until their rings were full"
+    return None
+
+
 def verdict(results, monitor):
     """Why the experiment has failed with this monitor, in a sentence; None if it has not. All names begin with `monitor`."""
-    found = {result.variant.removeprefix(monitor): result for result in results}
-    all_patched = [result for variant, result in found.items() if variant.startswith("patched")]
-    if "none" not in found or not all_patched:
+    found = [(result.variant.removeprefix(monitor), result) for result in results]
+    all_patched = [result for name, result in found if name.startswith("patched")]
+    if not all_patched or all(name != "none" for name, _ in found):
         return f"without the variant {monitor}none, and one that is patched, there is nothing to be judged"
     for patched in all_patched:
-        name = f"{LABELS[patched.variant]} ({patched.kernel})"
-        if patched.violations:
-            return f"{name}: {patched.violations} violations, and there must be none"
-        if patched.unserved:
-            return f"{name}: {patched.unserved} calls in progress at the resume got after it what another machine got, and none must"
-        if patched.clones * 10 < patched.wanted_clones * 9:
-            return f"{name}: only {patched.clones} of {patched.wanted_clones} clones ran until their rings were full"
-    if not found["none"].violations:
-        return f"{LABELS[monitor + 'none']} shows no violation: the experiment could not have found one"
-    if "same-id" in found and not found["same-id"].violations:
-        return f"{LABELS[monitor + 'same-id']} shows no violation: with this kernel the experiment could not have found one"
+        fault = fault_of_patched(patched)
+        if fault:
+            return f"{patched.label} ({patched.kernel}): {fault}"
+    for name, result in found:
+        if name == "none" and not result.violations:
+            return f"{result.label} shows no violation: the experiment could not have found one"
+        if name == "same-id" and not result.violations:
+            return f"{result.label} shows no violation: with this kernel the experiment could not have found one"
     return None
 
 
@@ -138,14 +158,20 @@ def judge(results):
     return (verdict(ours, "") if ours else None) or (verdict(qemu, QEMU) if qemu else None)
 
 
+def read_results(directory, variant):
+    """One for each way that was asked for, whether there is anything of it or not."""
+    parts = [json.loads(path.read_text()) for path in sorted(directory.glob(f"{variant}.*.json"))]
+    return [Result(variant, way, parts) for way in parts[0]["ways"]]
+
+
 def main():
     directory, picture, *variants = sys.argv[1:]
     directory = pathlib.Path(directory)
-    results = [Result(variant, [json.loads(path.read_text()) for path in sorted(directory.glob(f"{variant}.*.json"))])
-               for variant in variants]
+    results = [result for variant in variants for result in read_results(directory, variant)]
     print_table(results)
-    draw(results, directory, picture)
-    print(f"Picture: {picture}")
+    if picture:
+        draw(results, directory, picture)
+        print(f"Picture: {picture}")
     failure = judge(results)
     if failure:
         sys.exit(f"bench/clones: {failure}")

@@ -2,13 +2,15 @@
 """
 One variant of the clone experiment, where KVM works; those with QEMU anywhere. Started by bench/clones.
 
-    clones_run.py VARIANT SNAPSHOTS CLONES DIRECTORY NAME
+    clones_run.py VARIANT SNAPSHOTS CLONES DIRECTORY NAME [WAY,...]
 
-DIRECTORY has what bench/clones has built. The results go to $SNAPSAFE_SCRATCH/NAME.json.
+With ways so many snapshots are made for each of them, and the machines that come from one are all restored in its way
+(clones_ways.py). DIRECTORY has what bench/clones has built. The results go to $SNAPSAFE_SCRATCH/NAME.json.
 
 A machine runs, is stopped at a random moment, and a snapshot is made. The machine itself, the original, and each clone
 runs on until its rings are full; another snapshot brings them out.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -22,6 +24,7 @@ import time
 import clones_qemu
 import clones_snapsafe
 from clones_guest import find_counter
+from clones_ways import WAYS, HugePages, Snapshot
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools" / "pylib"))
@@ -81,44 +84,54 @@ class Experiment:
         self.kernel = self.variant.start_readers(machine)
         return machine
 
-    def load(self, name):
+    def load(self, snapshot, way):
         machine = self.keep(self.variant.empty(self.work))
-        machine.load(self.path(f"state-{name}"), self.path(f"mem-{name}"))
+        machine.load(snapshot, WAYS[way] if way else None)
         return machine
 
-    def save(self, machine, name):
-        """Stops the machine and makes a snapshot of that name. Returns the memory file."""
-        machine.save(self.path(f"state-{name}"), self.path(f"mem-{name}"))
-        return self.path(f"mem-{name}")
+    def save(self, machine, name, hurried=False):
+        """Stops the machine and makes a snapshot of that name."""
+        snapshot = Snapshot(self.path(f"state-{name}"), self.path(f"mem-{name}"))
+        machine.save(snapshot.state, snapshot.memory, hurried)
+        return snapshot
+
+    def begin_round(self, original, snapshot, way):
+        """The original is paused at the moment of the snapshot; it runs on. Returns what its clones are to be loaded from."""
+        if way:
+            snapshot = WAYS[way]().prepare(original, snapshot)
+        original.resume()
+        return snapshot
 
     def finish(self, machine, name, generation):
         """Runs it until its rings are full, saves and stops it. Returns the memory file, and whether they were full."""
         full = run_until_full(machine, generation)
-        file = self.save(machine, name)
+        file = self.save(machine, name).memory
         self.stop(machine)
         return file, full
 
-    def run_round(self, original, name, successor_name, hurried):
+    def run_round(self, original, snapshot, way, successor_name, successor_way, hurried):
         """
-        Everything about the snapshot `name`. The original has been running again since it was made. The last machine that
-        is made of it, the successor, runs for a random time; then it is the original of the next snapshot, and returned.
+        Everything about one snapshot. The original has been running again since it was made. The last machine that
+        is made of it, the successor, runs for a random time; then it is the original of the next snapshot, and returned with that.
         In a hurry that comes before what follows a restore has come to an end.
 
         An original is never paused for longer than a snapshot takes. The guest's scheduler would charge the pause to
         whichever readers ran then, and let them wait for as long: too few would be at work in all later machines.
         """
-        _, generation = find_counter(self.path(f"mem-{name}"))
+        _, generation = find_counter(snapshot.memory)
         done = [self.finish(original, "original", generation)]
-        done += [self.finish(self.load(name), f"clone-{number}", generation) for number in range(self.clones)]
-        successor = self.load(name)
+        done += [self.finish(self.load(snapshot, way), f"clone-{number}", generation) for number in range(self.clones)]
+        successor = self.load(snapshot, way)
         full = not hurried and run_until_full(successor, generation)
         time.sleep(10 ** random.uniform(-3.5, -1))
-        done.append((self.save(successor, successor_name), full))
-        successor.resume()
-        self.rounds.append(self.evaluate(generation, self.path(f"mem-{name}"), done))
-        for file in [self.path(f"mem-{name}"), *(file for file, _ in done[:-1])]:
+        saved = self.save(successor, successor_name, hurried)
+        done.append((saved.memory, full))
+        following = self.begin_round(successor, saved, successor_way)
+        self.rounds.append({"way": way, **self.evaluate(generation, snapshot.memory, done)})
+        for file in (file for file, _ in done[:-1]):
             os.unlink(file)
-        return successor
+        snapshot.remove()
+        return successor, following
 
     def evaluate(self, generation, snapshot, done):
         text = subprocess.run([self.compare, str(generation), snapshot, *(file for file, _ in done)], check=True,
@@ -135,34 +148,40 @@ class Experiment:
                 result[kind] = int(values[0])
         return result
 
-    def run(self, snapshots):
+    def run(self, ways):
+        """A snapshot for each, restored in that way."""
+        snapshots = len(ways)
         original = self.boot()
         time.sleep(random.uniform(0.1, 0.5))
-        self.save(original, 0)
-        original.resume()
+        snapshot = self.begin_round(original, self.save(original, 0), ways[0])
         for number in range(snapshots):
             start = time.monotonic()
             # Of the last successor's snapshot no clones are made, so there a hurry would show nothing.
-            hurried = number % 4 == 2 and number + 1 < snapshots
-            original = self.run_round(original, number, number + 1, hurried)
-            last = self.rounds[-1]
-            calls = sum(reader["calls"] for machine in last["machines"] for reader in machine["readers"])
-            print(f"    snapshot {number + 1} of {snapshots}: {len(last['machines'])} machines, {calls:,} results, "
-                  f"{last['violations']:,} violations, {time.monotonic() - start:.1f} s", flush=True)
+            last = number + 1 == snapshots
+            original, snapshot = self.run_round(original, snapshot, ways[number], number + 1, None if last else ways[number + 1],
+                                                number % 4 == 2 and not last)
+            found = self.rounds[-1]
+            calls = sum(reader["calls"] for machine in found["machines"] for reader in machine["readers"])
+            print(f"    snapshot {number + 1} of {snapshots}, {ways[number] or 'full'}: {len(found['machines'])} machines, "
+                  f"{calls:,} results, {found['violations']:,} violations, {time.monotonic() - start:.1f} s", flush=True)
 
 
 def main():
     variant, directory, name = sys.argv[1], sys.argv[4], sys.argv[5]
     snapshots, clones = int(sys.argv[2]), int(sys.argv[3])
+    wanted = sys.argv[6].split(",") if len(sys.argv) > 6 else [None]
+    ways = wanted * snapshots
+    random.shuffle(ways)  # each comes after each, and in a hurry
     # Who takes too long is told so: the machines and their files must not stay behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("clones_run: told to end"))
-    with tempfile.TemporaryDirectory(prefix="snapsafe-clones-", dir=VARIANTS[variant].scratch) as work:
+    pool = HugePages(clones_snapsafe.MEMORY_MIB << 20) if "huge" in ways else contextlib.nullcontext()
+    with pool, tempfile.TemporaryDirectory(prefix="snapsafe-clones-", dir=VARIANTS[variant].scratch) as work:
         experiment = Experiment(VARIANTS[variant], clones, directory, work)
         try:
-            experiment.run(snapshots)
+            experiment.run(ways)
         finally:
             experiment.stop_all()
-    result = {"variant": variant, "kernel": experiment.kernel, "snapshots": snapshots, "clones": clones,
+    result = {"variant": variant, "kernel": experiment.kernel, "snapshots": snapshots, "clones": clones, "ways": wanted,
               "emulated": experiment.variant.is_emulated(), "rounds": experiment.rounds}
     pathlib.Path(os.environ["SNAPSAFE_SCRATCH"], f"{name}.json").write_text(json.dumps(result))
 

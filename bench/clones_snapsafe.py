@@ -13,6 +13,7 @@ from snapsafe import Monitor, is_emulated  # noqa: E402
 
 BINARY = os.environ.get("SNAPSAFE_BINARY", str(ROOT / "bin" / "snapsafe-vmm"))
 IMAGE = ROOT / "build" / "image"
+MEMORY_MIB = 128
 DRIVER = "/sys/virtio-rng/virtio_rng.0"
 BOOT_ARGS = "panic=1 reboot=k tsc=reliable console=ttyS0 quiet ipv6.disable=1 i8042.noaux i8042.nokbd i8042.nopnp"
 
@@ -24,16 +25,31 @@ PATCHED_73 = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-7.3-snapsafe")}
 
 
 class Machine(Monitor):
-    def load(self, state, memory):
-        self.wait_api()
-        self.api.load(state, memory)
+    way = None  # in which it was loaded; None: as ever, or not at all
 
-    def save(self, state, memory):
+    def load(self, snapshot, way=None):
+        self.wait_api()
+        if way is None:
+            self.api.load(snapshot.state, snapshot.memory)
+            return
+        self.way = way()
+        self.way.load(self, snapshot)
+
+    def save(self, state, memory, hurried=False):
         self.api.pause()
         self.api.snapshot(state, memory)
+        if self.way:
+            self.way.check_done(self, hurried)
 
     def resume(self):
         self.api.resume()
+
+    def stop(self, timeout=20):
+        try:
+            return super().stop(timeout)
+        finally:
+            if self.way:
+                self.way.close()
 
 
 class Variant:
@@ -59,7 +75,7 @@ class Variant:
                  "is_read_only": True},
                 {"drive_id": "reader", "path_on_host": drive, "is_root_device": False, "is_read_only": True},
             ],
-            "machine-config": {"vcpu_count": 2, "mem_size_mib": 128, "vm_generation_id": self.vmgenid},
+            "machine-config": {"vcpu_count": 2, "mem_size_mib": MEMORY_MIB, "vm_generation_id": self.vmgenid},
             "entropy": {},
         }
 
