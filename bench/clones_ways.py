@@ -157,7 +157,7 @@ class WorkingSet(Way):
         if hurried and not self.records:
             return
         wanted = "runs were recorded" if self.records else "were mapped ahead"
-        deadline = Deadline(60)
+        deadline = Deadline(20)
         while wanted not in machine.stderr():
             if deadline.left() <= 0:
                 sys.exit(f'clones_ways: the log does not say "{wanted}":\n{machine.stderr()}')
