@@ -3,9 +3,11 @@
  * /dev/sysgenid: the counter as AWS-LC and others look for it, after the
  * SysGenID driver that was proposed for Linux in 2021.
  *
- * It exists while a device reports leaks. With more than one such device it is
- * the first one's, and there is none from when that one goes until a device is
- * bound again: a counter must not change its meaning under its readers.
+ * It exists while a device reports leaks, unless programs find a generation
+ * counter in /dev/vmclock0, which has taken its place; programs that do not know
+ * of that yet need the parameter sysgenid=1. With more than one such device it
+ * is the first one's, and there is none from when that one goes until a device
+ * is bound again: a counter must not change its meaning under its readers.
  *
  *	mmap	read-only, one page, the same as that of vm_gen_counter; its first
  *		four bytes are the generation (abi/snapsafe_page.h has the rest)
@@ -38,17 +40,25 @@
 #include <linux/wait.h>
 
 #include "rng_page.h"
+#include "rng_vmclock.h"
 
-/* Kernels with a provider of their own have this option. */
-static bool sysgenid_wanted = !IS_ENABLED(CONFIG_SYSGENID);
-module_param_named(sysgenid, sysgenid_wanted, bool, 0444);
+static int sysgenid_wanted = -1;
+module_param_named(sysgenid, sysgenid_wanted, int, 0444);
 MODULE_PARM_DESC(sysgenid,
-		 "Provide /dev/sysgenid (default: on, unless the kernel has another provider of it).");
+		 "Provide /dev/sysgenid: 1 or 0 (default: -1, only if there is no other provider of it, and no VMClock that counts generations).");
 
 struct sysgenid_reader {
 	struct rng_page *page;
 	u32 acknowledged;
 };
+
+/* Kernels with a provider of their own have the option CONFIG_SYSGENID. */
+static bool sysgenid_is_wanted(void)
+{
+	if (sysgenid_wanted >= 0)
+		return sysgenid_wanted;
+	return !IS_ENABLED(CONFIG_SYSGENID) && !rng_vmclock_counts();
+}
 
 static DECLARE_WAIT_QUEUE_HEAD(sysgenid_wait);
 static DEFINE_MUTEX(sysgenid_lock); /* add against remove */
@@ -176,7 +186,7 @@ void rng_sysgenid_add(struct rng_page *page, struct device *dev)
 {
 	int err = 0;
 
-	if (!sysgenid_wanted || !rng_page_is_watched(page))
+	if (!sysgenid_is_wanted() || !rng_page_is_watched(page))
 		return;
 	mutex_lock(&sysgenid_lock);
 	if (!sysgenid_page) {

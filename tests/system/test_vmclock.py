@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-VMClock, as a guest sees it. Linux has a driver from 7.0 on, which no kernel here is: a guest without an operating system
-(tests/payload/guest_vmclock.c) looks at the page, and Linux at the ACPI tables.
+VMClock, as a guest sees it: one without an operating system (tests/payload/guest_vmclock.c), which looks at the page between
+any two instructions, and Linux, which knows the ACPI tables. Linux 7.3 has a driver for it, so ours leaves /dev/sysgenid out there.
 """
 import json
 import re
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import ROOT, Snapshot, long_form, machine_config
+from conftest import BOOT_ARGS, COUNTER, IMAGE, ROOT, Snapshot, long_form, machine_config
 
 pytestmark = pytest.mark.guest
 
@@ -104,3 +104,21 @@ def test_linux_finds_the_device_and_listens_to_its_interrupt(boot, kernel):
     assert m.console.run("cat /sys/bus/acpi/devices/AMZNC10C:00/status").strip() == "15"
     listeners = re.findall(r"^ *\d+:.* (\d+)-edge +ACPI:Ged", m.console.run("cat /proc/interrupts"), re.M)
     assert sorted(listeners) == ["22", "23"]
+
+
+def files(m, *names):
+    """Those of them that are there."""
+    return m.console.run(f"ls -d {' '.join(names)} 2>/dev/null || true").split()
+
+
+@pytest.mark.parametrize("kernel", ["7.3", *long_form("6.1", "6.12")])
+def test_our_driver_leaves_sysgenid_to_a_kernel_with_vmclock(boot, kernel):
+    """Whether that has its driver loaded already or not. Whoever wants /dev/sysgenid, too, says so."""
+    if not (IMAGE / f"initrd-{kernel}-cloud.img").exists():
+        pytest.skip(f"image/mk-initrd {kernel} has not been run")
+    m = boot(machine_config(kernel, boot_args=BOOT_ARGS + " noxsave"))
+    by_default = ["/dev/sysgenid"] if kernel != "7.3" else []
+    assert files(m, COUNTER) and files(m, "/dev/sysgenid") == by_default
+    for parameter, there in ((1, ["/dev/sysgenid"]), (0, []), (-1, by_default)):
+        m.console.run(f"rmmod virtio_rng && modprobe virtio-rng sysgenid={parameter}", 60)
+        assert files(m, COUNTER) and files(m, "/dev/sysgenid") == there, parameter
