@@ -58,7 +58,8 @@ def config(version, drive, patched=True, devices=True):
 
 def boot_with_drive(boot, made):
     m = boot(made)
-    m.console.run("mount -t ext4 -o ro /dev/vdb /mnt")
+    # No message of the kernel's may come in between what the programs print.
+    m.console.run("dmesg -n 1; mount -t ext4 -o ro /dev/vdb /mnt")
     return m
 
 
