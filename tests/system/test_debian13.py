@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Debian 13 in a guest. Its C library, and so Python, draws random bytes by the vDSO, as Go does by itself: without entering the
+kernel, which our patches are for. Where a kernel of ours has devices that tell it of copies, the programs enter it each time, and
+two clones have no value in common; where it has none, they do not, and the clones have the same values.
+
+Needs image/mk-rootfs-debian 13, and for the programs image/mk-languages (Python's and Go's) and image/build-kernel VERSION.
+"""
+import collections
+
+import pytest
+
+from conftest import BOOT_ARGS, COUNTER, IMAGE, ROOT, Snapshot, long_form
+
+DEBIAN = IMAGE / "rootfs-debian13.ext4"
+PROGRAMS_DRIVE = IMAGE / "languages.ext4"
+DRAWS = 32  # of each program and source
+ARGS = BOOT_ARGS + " noxsave"  # as in test_patched_kernel.py
+# What is run, which of its sources the kernel or the vDSO serves each time.
+PROGRAMS = {
+    "libc": ("draw-libc", ("getrandom", "arc4random")),
+    "python": ("python3 -B /srv/draw/draw.py", ("secrets", "SystemRandom", "uuid4")),
+    "go": ("/srv/draw/draw-go", ("crypto/rand",)),
+}
+WARM = 20  # each program draws so often from each source before it is ready
+FEW = 10  # a vDSO asks the kernel for a key now and then
+
+
+def vmlinux(version):
+    return ROOT / "bin" / f"vmlinux-{version}-snapsafe"
+
+
+def need(*paths):
+    for path in paths:
+        if not path.exists():
+            pytest.skip(f"{path.relative_to(ROOT)} has not been made")
+
+
+def drive(name, path, root=False):
+    return {"drive_id": name, "path_on_host": str(path), "is_root_device": root, "is_read_only": True}
+
+
+@pytest.fixture(scope="module", params=["6.12", *long_form("7.3")])
+def version(request):
+    need(vmlinux(request.param), DEBIAN, PROGRAMS_DRIVE)
+    return request.param
+
+
+@pytest.fixture
+def debian(snapshot_of, restore, version):
+    """debian(told) -> a guest with Debian 13 in /mnt to chroot into, whose kernel is told of copies, or is not."""
+
+    def start(told):
+        args = ARGS if told else ARGS + " virtio_rng.reseed=0"
+        m = restore(snapshot_of(**{
+            "boot-source": {"kernel_image_path": str(vmlinux(version)), "boot_args": args},
+            "machine-config": {"vcpu_count": 1, "mem_size_mib": 192, "vm_generation_id": told},
+            "drives": [drive("rootfs", IMAGE / "rootfs.ext4", root=True), drive("debian", DEBIAN), drive("programs", PROGRAMS_DRIVE)]}))
+        # No message of the kernel's may come in between what the programs print.
+        m.console.run("set +m; dmesg -n 1; mount -t ext4 -o ro /dev/vdb /mnt && mount -t ext4 -o ro /dev/vdc /mnt/srv && "
+                      "for d in dev proc sys tmp; do mount -o bind /$d /mnt/$d; done", 60)
+        vmclock = "/sys/bus/platform/drivers/vmclock"
+        if not told:  # nor by this one, where the kernel knows it
+            m.console.run(f"for d in {vmclock}/*:*; do [ ! -e $d ] || basename $d >{vmclock}/unbind; done")
+            # A young kernel reseeds every few seconds by itself, at another moment in each clone.
+            m.console.run("until [ $(cut -d. -f1 /proc/uptime) -ge 40 ]; do sleep 1; done", 120)
+        return m
+
+    return start
+
+
+def start(m, command):
+    """Until the program has drawn from all of its sources. It goes on; $draw is its process."""
+    m.console.run(f"chroot /mnt {command} {COUNTER} >/tmp/out 2>&1 & draw=$!")
+    m.console.run("while kill -0 $draw && ! grep -q READY /tmp/out; do sleep 1; done; cat /tmp/out; grep -q READY /tmp/out", 240)
+
+
+def drawn(clone):
+    """The values of each source, once the program has ended in that clone."""
+    clone.console.run("wait $draw", 240)
+    values = collections.defaultdict(list)
+    for line in clone.console.run("grep ^value /tmp/out", 120).splitlines():
+        _, name, value = line.split()
+        values[name].append(value)
+    return values
+
+
+def values_of_two_clones(m, restore, directory):
+    snapshot = Snapshot(directory)
+    m.api.pause()
+    m.api.snapshot(snapshot.state, snapshot.mem)
+    m.stop()
+    both = []
+    for _ in range(2):
+        clone = restore(snapshot)
+        both.append(drawn(clone))
+        clone.stop()
+    return both
+
+
+def calls_of(m, command):
+    """How often a program has called getrandom(2) when it is ready."""
+    start(m, f"strace -I 1 --kill-on-exit -f -qq -e trace=getrandom -e signal=none -o /tmp/trace {command}")
+    m.console.run("kill $draw; wait $draw || true", 60)
+    return int(m.console.run("grep -c getrandom /tmp/trace || true"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("told", [True, False])
+def test_what_two_clones_draw(debian, restore, tmp_path, told, program):
+    command, sources = PROGRAMS[program]
+    m = debian(told)
+    start(m, command)
+    first, second = values_of_two_clones(m, restore, tmp_path)
+    for source in sources:
+        assert len(first[source]) == len(second[source]) == DRAWS
+        common = set(first[source]) & set(second[source])
+        assert bool(common) != told, (source, len(common))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_who_makes_the_bytes(debian, told):
+    """The kernel while it is told of copies, the vDSO otherwise."""
+    m = debian(told)
+    for command, sources in PROGRAMS.values():
+        calls = calls_of(m, command)
+        if told:
+            assert calls >= WARM * len(sources), command
+        else:
+            assert calls <= FEW, command
