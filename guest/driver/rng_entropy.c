@@ -254,10 +254,6 @@ void rng_entropy_start(struct rng_entropy *e, struct virtqueue *vq)
 	spin_lock_irq(&e->lock);
 	e->vq = vq;
 	e->pending = false;
-	/* What was under way when the device was stopped may be there in part. */
-	if (e->identifying)
-		rng_gen_clear_identity(e->gen);
-	e->identifying = false;
 	e->running = true;
 	entropy_request(e); /* if not, the next read tries and says why */
 	spin_unlock_irq(&e->lock);
@@ -307,4 +303,17 @@ void rng_entropy_quiesce(struct rng_entropy *e)
 	WRITE_ONCE(e->running, false);
 	spin_unlock_irq(&e->lock);
 	wake_up(&e->wait);
+}
+
+/*
+ * The device has been reset. An identity that was under way may be there in part;
+ * cleared later, while leaks are reported again, it could be a new one.
+ */
+void rng_entropy_stop(struct rng_entropy *e)
+{
+	spin_lock_irq(&e->lock);
+	if (e->identifying)
+		rng_gen_clear_identity(e->gen);
+	e->identifying = false;
+	spin_unlock_irq(&e->lock);
 }

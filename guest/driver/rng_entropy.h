@@ -38,6 +38,7 @@ void rng_entropy_start(struct rng_entropy *e, struct virtqueue *vq);
 bool rng_entropy_mix(struct rng_entropy *e);
 void rng_entropy_identify(struct rng_entropy *e);
 void rng_entropy_quiesce(struct rng_entropy *e);
+void rng_entropy_stop(struct rng_entropy *e);
 void rng_entropy_done(struct rng_entropy *e);
 int rng_entropy_read(struct rng_entropy *e, void *buf, size_t size, bool wait);
 

@@ -11,7 +11,8 @@
  *
  *	fill	64 bytes, the seed, and the 16 bytes of the identity on the counter
  *		page, that the device fills with new random bytes, then
- *	copy	one word that the device copies onto the counter page.
+ *	copy	one word that the device copies onto the counter page, and, where
+ *		the kernel's vDSO has a place for it, onto the vDSO's page too.
  *
  * fill comes first, and each queue has a seed buffer of its own: whoever sees
  * the counter changed may rely on the seed being in memory. The identity has
@@ -95,6 +96,7 @@ static void leak_give_up(struct rng_leak *leak, const char *why)
 	if (leak->broken)
 		return;
 	leak->broken = true;
+	rng_vdso_disarm(&leak->vdso);
 	rng_gen_set_watched(leak->gen, false);
 	dev_warn(leak->dev, "%s: leak reporting is off\n", why);
 }
@@ -117,16 +119,19 @@ static int leak_add_fill(struct rng_leak *leak, struct rng_leak_queue *q)
 
 static int leak_add_copy(struct rng_leak *leak, struct rng_leak_queue *q)
 {
-	struct scatterlist from, to, *sgs[] = { &from, &to };
+	struct scatterlist from, to[RNG_VDSO_PLACES], *sgs[] = { &from, to };
+	unsigned int i, n;
 	int err;
 
-	WRITE_ONCE(q->buf->value, leak->next + 1);
-	sg_init_one(&from, &q->buf->value, sizeof(q->buf->value));
-	sg_init_one(&to, rng_gen_word(leak->gen), sizeof(unsigned long));
-	err = virtqueue_add_sgs(q->vq, sgs, 1, 1, &q->buf->value, GFP_ATOMIC);
+	n = rng_vdso_places(&leak->vdso, to, rng_gen_word(leak->gen));
+	for (i = 0; i < n; i++)
+		WRITE_ONCE(q->buf->value[i], leak->next + 1);
+	sg_init_one(&from, q->buf->value, n * sizeof(q->buf->value[0]));
+	err = virtqueue_add_sgs(q->vq, sgs, 1, 1, q->buf->value, GFP_ATOMIC);
 	if (err)
 		return err;
 	q->copy_pending = true;
+	q->copy_len = n * sizeof(q->buf->value[0]);
 	q->value = ++leak->next;
 	return 0;
 }
@@ -148,6 +153,16 @@ static void leak_arm(struct rng_leak *leak, unsigned int i)
 	virtqueue_kick(q->vq);
 	if (err)
 		leak_give_up(leak, "cannot queue a leak request");
+}
+
+/* The vDSO relies on what is armed whole, and on nothing else. */
+static void leak_arm_active(struct rng_leak *leak)
+{
+	const struct rng_leak_queue *q = &leak->queue[leak->active];
+
+	leak_arm(leak, leak->active);
+	if (!leak->broken && q->fill_pending && q->copy_pending)
+		rng_vdso_arm(&leak->vdso);
 }
 
 /*
@@ -182,7 +197,7 @@ static void leak_take_copy(struct rng_leak *leak, unsigned int i,
 	unsigned long value = q->value;
 
 	q->copy_pending = false;
-	if (len != sizeof(unsigned long)) {
+	if (len != q->copy_len) {
 		leak_give_up(leak, "the device refused a copy request");
 		/* An event it was all the same: programs must see a change. */
 		value = max(value, leak->latest + 1);
@@ -190,6 +205,7 @@ static void leak_take_copy(struct rng_leak *leak, unsigned int i,
 	rng_gen_raise(leak->gen, value);
 	if (value <= leak->latest)
 		return;
+	rng_vdso_seen(&leak->vdso, value);
 	leak->latest = value;
 	leak->active = !i;
 }
@@ -203,7 +219,7 @@ static bool leak_drain(struct rng_leak *leak, unsigned int i)
 	void *what;
 
 	while ((what = virtqueue_get_buf(q->vq, &len))) {
-		if (what == &q->buf->value) {
+		if (what == q->buf->value) {
 			leak_take_copy(leak, i, len);
 			event = true;
 		} else {
@@ -244,7 +260,7 @@ static void leak_collect(struct rng_leak *leak)
 		queue_delayed_work(system_highpri_wq, &leak->rearm,
 				   RNG_LEAK_PAUSE);
 	else
-		leak_arm(leak, leak->active);
+		leak_arm_active(leak);
 }
 
 /**
@@ -271,30 +287,8 @@ static void leak_rearm_work(struct work_struct *work)
 
 	spin_lock_irqsave(&leak->lock, flags);
 	if (leak->running)
-		leak_arm(leak, leak->active);
+		leak_arm_active(leak);
 	spin_unlock_irqrestore(&leak->lock, flags);
-}
-
-/* What the device has carried out so far; not asked while it is being stopped. */
-static u32 leak_read_generation(struct rng_leak *leak)
-{
-	if (!READ_ONCE(leak->confirms) || !READ_ONCE(leak->running))
-		return 0;
-	return virtio_cread32(leak->vdev, VIRTIO_RNG_CONFIG_GENERATION);
-}
-
-/* The CRNG has a key that the seeds of all events up to this one are in. */
-static void leak_confirm(struct rng_leak *leak, u32 generation)
-{
-	unsigned long flags;
-	bool may;
-
-	spin_lock_irqsave(&leak->lock, flags);
-	may = leak->confirms && leak->covered && leak->running && !leak->broken;
-	spin_unlock_irqrestore(&leak->lock, flags);
-	if (may)
-		virtio_cwrite32(leak->vdev, VIRTIO_RNG_CONFIG_HANDLED,
-				generation);
 }
 
 /*
@@ -306,7 +300,7 @@ static void leak_react_work(struct work_struct *work)
 {
 	struct rng_leak *leak = container_of(to_delayed_work(work),
 					     struct rng_leak, react);
-	u32 generation = leak_read_generation(leak);
+	u32 generation = rng_leak_read_generation(leak);
 	unsigned long handled, now, flags;
 	int err;
 
@@ -321,7 +315,7 @@ static void leak_react_work(struct work_struct *work)
 	if (!err) {
 		leak->told = now;
 		rng_gen_set_reseeded(leak->gen, handled);
-		leak_confirm(leak, generation);
+		rng_leak_confirm(leak, generation);
 	}
 
 	now = rng_gen_read(leak->gen);
@@ -365,6 +359,7 @@ int rng_leak_init(struct rng_leak *leak, struct virtio_device *vdev,
 		}
 		leak->queue[i].buf = buf;
 	}
+	rng_vdso_claim(&leak->vdso, vdev, &leak->epoch);
 	rng_epoch_enter(&leak->epoch, leak->dev, rng_gen_word(gen),
 			leak->queue[0].buf->seed, leak->queue[1].buf->seed);
 	return 0;
@@ -377,6 +372,7 @@ void rng_leak_fini(struct rng_leak *leak)
 
 	rng_gen_clear_identity(leak->gen);
 	rng_epoch_leave(&leak->epoch);
+	rng_vdso_release(&leak->vdso);
 	for (i = 0; i < RNG_LEAK_QUEUES; i++) {
 		kfree_sensitive(leak->queue[i].buf);
 		leak->queue[i].buf = NULL;
@@ -421,6 +417,7 @@ void rng_leak_start(struct rng_leak *leak, struct virtqueue *leakq1,
 	leak->next = leak->floor;
 	leak->latest = before;
 	leak->handled = before;
+	rng_vdso_start(&leak->vdso);
 	leak->running = true;
 	for (i = 0; i < RNG_LEAK_QUEUES; i++)
 		leak_arm(leak, i);
@@ -451,6 +448,7 @@ void rng_leak_catch_up(struct rng_leak *leak, bool mixed)
 		leak->handled = max(leak->handled, leak->floor);
 		rng_gen_set_watched(leak->gen, true);
 	}
+	leak_arm_active(leak);
 	mod_delayed_work(system_highpri_wq, &leak->react, 0);
 	spin_unlock_irqrestore(&leak->lock, flags);
 	flush_delayed_work(&leak->react);
@@ -467,6 +465,7 @@ void rng_leak_quiesce(struct rng_leak *leak, bool for_good)
 
 	spin_lock_irqsave(&leak->lock, flags);
 	leak->running = false;
+	rng_vdso_disarm(&leak->vdso);
 	if (for_good)
 		rng_gen_set_watched(leak->gen, false);
 	spin_unlock_irqrestore(&leak->lock, flags);

@@ -15,6 +15,7 @@
 
 #include "rng_epoch.h"
 #include "rng_gen.h"
+#include "rng_vdso.h"
 
 #define RNG_LEAK_SEED_LEN RNG_EPOCH_SEED_LEN
 /* A fill request: the seed, then the identity. */
@@ -24,13 +25,15 @@
 /* What the device reads and writes; nothing else shares its cache lines. */
 struct rng_leak_buf {
 	u8 seed[RNG_LEAK_SEED_LEN] ____cacheline_aligned; /* fill-on-leak */
-	unsigned long value ____cacheline_aligned;	   /* source of copy-on-leak */
+	/* source of copy-on-leak, for each place that it goes to */
+	unsigned long value[RNG_VDSO_PLACES] ____cacheline_aligned;
 };
 
 struct rng_leak_queue {
 	struct virtqueue *vq;
 	struct rng_leak_buf *buf; /* owned */
 	unsigned long value;	  /* that the copy request was added with */
+	unsigned int copy_len;	  /* of the copy request */
 	bool fill_pending;	  /* the device holds the fill request */
 	bool copy_pending;	  /* the device holds the copy request */
 };
@@ -47,6 +50,7 @@ struct rng_leak {
 	unsigned long latest;	 /* highest generation that the driver has seen */
 	unsigned long handled;	 /* highest generation whose seed is mixed in */
 	unsigned long floor;	 /* what the counter has at least, once started */
+	struct rng_vdso vdso;	 /* claimed from init to fini */
 	bool running;		 /* between start and stop */
 	bool half_told;		 /* when it was stopped a seed was there, its copy was not */
 	bool broken;		 /* the device broke the rules: not armed again */
@@ -73,5 +77,9 @@ void rng_leak_catch_up(struct rng_leak *leak, bool mixed);
 void rng_leak_quiesce(struct rng_leak *leak, bool for_good);
 void rng_leak_stop(struct rng_leak *leak);
 void rng_leak_collect(struct rng_leak *leak);
+
+/* rng_confirm.c */
+u32 rng_leak_read_generation(struct rng_leak *leak);
+void rng_leak_confirm(struct rng_leak *leak, u32 generation);
 
 #endif /* RNG_LEAK_H */

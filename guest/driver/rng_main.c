@@ -158,6 +158,7 @@ static void rng_down(struct rng *rng, bool for_good)
 		rng_leak_quiesce(&rng->leak, for_good);
 	virtio_reset_device(rng->vdev);
 	rng->vdev->config->del_vqs(rng->vdev);
+	rng_entropy_stop(&rng->entropy);
 	if (rng->gen)
 		rng_leak_stop(&rng->leak);
 	rng->up = false;

@@ -27,6 +27,8 @@ static struct {
 } model_works[MODEL_WORKS];
 static struct virtio_device model_vdev;
 
+static void model_check_vdso(void);
+
 /* The guest's side of the ring. */
 
 static int model_add(struct virtqueue *vq, const struct model_request *r, unsigned int descriptors)
@@ -73,6 +75,10 @@ int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist *sgs[], unsigned 
 		.to_len = sgs[1]->len,
 	};
 
+#ifdef RNG_HAVE_VDSO_EPOCH
+	r.vdso = sgs[1][1].buf;
+	r.vdso_len = sgs[1][1].len;
+#endif
 	assert_int_equal(out, 1);
 	assert_int_equal(in, 1);
 	assert_int_equal(gfp, GFP_ATOMIC);
@@ -147,9 +153,9 @@ static unsigned int model_fill(struct model_request *r)
 
 static unsigned int model_copy(struct model_request *r)
 {
-	unsigned long value;
+	unsigned long value, vdso_value;
 
-	assert_int_equal(r->from_len, r->to_len);
+	assert_int_equal(r->from_len, r->to_len + r->vdso_len);
 	if (m.refuses_copy)
 		return 0;
 	memcpy(&value, r->from, sizeof(value));
@@ -161,7 +167,13 @@ static unsigned int model_copy(struct model_request *r)
 	assert_true(value > m.words[0]);
 	m.words[0] = value;
 	m.changed_after = m.events;
-	return r->to_len;
+	if (r->vdso) {
+		assert_ptr_equal(r->vdso, &m.vdso_word);
+		memcpy(&vdso_value, (const u8 *)r->from + sizeof(value), sizeof(vdso_value));
+		assert_int_equal(vdso_value, value);
+		m.vdso_word = value;
+	}
+	return r->to_len + r->vdso_len;
 }
 
 static bool model_use_all(struct virtqueue *vq)
@@ -273,6 +285,19 @@ void model_interrupt(void)
 	}
 }
 
+bool model_vdso_is_on(void)
+{
+	return m.vdso_armed && m.vdso_word == m.vdso_armed_value;
+}
+
+/* As long as the vDSO makes bytes itself its key is from after the last event. A device that breaks its rules has not told. */
+static void model_check_vdso(void)
+{
+	if (m.refuses_copy || m.deaf || m.late_swaps || m.uses_at_once || !model_vdso_is_on())
+		return;
+	assert_int_equal(m.vdso_generation_after, m.events);
+}
+
 /* What the driver calls. */
 
 void kshim_step(void)
@@ -280,6 +305,7 @@ void kshim_step(void)
 	m.steps++;
 	if (m.hook)
 		m.hook();
+	model_check_vdso();
 }
 
 void kshim_lock(void)
@@ -509,8 +535,59 @@ void rng_gen_notify(struct rng_gen *gen)
 	m.notified = m.words[0];
 }
 
+#ifdef RNG_HAVE_VDSO_EPOCH
+void rng_epoch_enter(struct rng_epoch *e, struct device *dev, const unsigned long *word, const u8 *seed1,
+		     const u8 *seed2)
+{
+	(void)e;
+	(void)dev;
+	assert_ptr_equal(word, &m.words[0]);
+	assert_ptr_not_equal(seed1, seed2);
+}
+
+void rng_epoch_leave(struct rng_epoch *e)
+{
+	(void)e;
+}
+
+unsigned long *random_epoch_vdso_claim(const struct random_epoch_source *source)
+{
+	m.vdso_source = source;
+	return &m.vdso_word;
+}
+
+void random_epoch_vdso_arm(const struct random_epoch_source *source, unsigned long value)
+{
+	assert_ptr_equal(source, m.vdso_source);
+	kshim_step();
+	m.vdso_generation_after = m.events;
+	kshim_step();
+	m.vdso_armed_value = value;
+	kshim_step();
+	m.vdso_armed = true;
+	kshim_step();
+}
+
+void random_epoch_vdso_disarm(const struct random_epoch_source *source)
+{
+	assert_ptr_equal(source, m.vdso_source);
+	kshim_step();
+	m.vdso_armed = false;
+	kshim_step();
+}
+
+void random_epoch_vdso_release(const struct random_epoch_source *source)
+{
+	assert_ptr_equal(source, m.vdso_source);
+	m.vdso_armed = false;
+	m.vdso_source = NULL;
+}
+#endif
+
 bool virtio_has_feature(const struct virtio_device *vdev, unsigned int bit)
 {
+	if (bit == VIRTIO_F_ACCESS_PLATFORM)
+		return false;
 	assert_ptr_equal(vdev, &model_vdev);
 	assert_int_equal(bit, VIRTIO_RNG_F_LEAK_HANDLED);
 	return !m.never_asks;
@@ -583,6 +660,7 @@ void model_freeze(void)
 	m.active = 0;
 	m.signalled = -1;
 	kshim_step();
+	rng_entropy_stop(&m.entropy);
 	rng_leak_stop(&m.driver);
 	kshim_step();
 }
@@ -604,6 +682,7 @@ void model_shutdown(void)
 	m.hook = NULL;
 	rng_entropy_quiesce(&m.entropy);
 	rng_leak_quiesce(&m.driver, true);
+	rng_entropy_stop(&m.entropy);
 	rng_leak_stop(&m.driver);
 	rng_entropy_fini(&m.entropy);
 	rng_leak_fini(&m.driver);

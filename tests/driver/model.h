@@ -5,8 +5,8 @@
  *
  * The model ends the test at once if the counter goes back, if a value comes
  * twice, if the driver claims to have reseeded without the seed (to programs, or
- * to the device: rule 16 of the leak protocol), or if seed and identity get mixed
- * up.
+ * to the device: rule 16 of the leak protocol), if seed and identity get mixed
+ * up, or if the kernel's vDSO is left to make bytes from before an event.
  */
 #ifndef TESTS_DRIVER_MODEL_H
 #define TESTS_DRIVER_MODEL_H
@@ -24,7 +24,8 @@ struct model_request {
 	const void *from; /* copy requests only */
 	void *to;
 	void *identity; /* second buffer; fill requests of the leak queues only */
-	unsigned int from_len, to_len, identity_len, used_len;
+	void *vdso;	/* second place of a copy; where the kernel's vDSO has a word */
+	unsigned int from_len, to_len, identity_len, vdso_len, used_len;
 };
 
 struct virtqueue {
@@ -73,6 +74,12 @@ struct model {
 	/* Also on that page. Both words are MODEL_IDENTITY + which one it is. */
 	unsigned long identity[2];
 	unsigned long identities; /* filled so far */
+	/* The vDSO's page, as far as the driver has to do with it. */
+	const void *vdso_source;
+	unsigned long vdso_word, vdso_armed_value;
+	bool vdso_armed;
+	unsigned long vdso_generation_after; /* events before the generation that was made at the last arming */
+
 	unsigned long reseeded, notified;
 	unsigned int warnings, digests;
 	bool locked;
@@ -102,6 +109,8 @@ bool model_work(void);
 bool model_is_at_rest(void);
 /* Lets everything happen that is under way; fails if it does not end. */
 void model_settle(void);
+/* Whether the vDSO makes bytes itself. */
+bool model_vdso_is_on(void);
 /* Whether there is an identity, all of it. */
 bool model_has_identity(void);
 /* Settled, and every event so far is visible, seeded and reseeded for, and has an identity of its own. */

@@ -73,6 +73,36 @@ static void after_a_leak_the_signalled_queue_is_left_alone(void **state)
 	assert_int_equal(armed_value(0), 3);
 }
 
+#ifdef RNG_HAVE_VDSO_EPOCH
+/* And model.c looks at each step of each other test whether it should. */
+static void the_vdso_makes_bytes_while_an_event_is_armed(void **state)
+{
+	(void)state;
+	assert_false(model_vdso_is_on());
+	model_start(false);
+	assert_true(model_vdso_is_on());
+	for (int i = 0; i < 5; i++) {
+		model_event();
+		assert_false(model_vdso_is_on());
+		model_settle();
+		assert_true(model_vdso_is_on());
+	}
+	model_event();
+	model_event();
+	assert_false(model_vdso_is_on());
+	model_settle();
+	assert_true(model_vdso_is_on());
+	model_freeze();
+	assert_false(model_vdso_is_on());
+	model_restore();
+	assert_true(model_vdso_is_on());
+	m.refuses_copy = true;
+	model_event();
+	model_settle();
+	assert_false(model_vdso_is_on());
+}
+#endif
+
 static void fifty_leaks_count_to_fifty(void **state)
 {
 	(void)state;
@@ -880,6 +910,9 @@ int main(void)
 		T(after_a_leak_the_signalled_queue_is_left_alone),
 		T(fifty_leaks_count_to_fifty),
 		T(two_leaks_before_the_callback_are_two),
+#ifdef RNG_HAVE_VDSO_EPOCH
+		T(the_vdso_makes_bytes_while_an_event_is_armed),
+#endif
 		T(a_leak_with_nothing_armed_is_reported_late),
 		T(many_leaks_with_nothing_armed_are_at_least_one),
 		T(a_leak_before_anything_is_armed_is_reported_late),

@@ -141,10 +141,28 @@ static u32 fake_fill(const struct vring_desc *d, unsigned int n)
 	return total;
 }
 
+/* One buffer with a word for each of those that follow: the counter page, and the vDSO's where the kernel has it. */
+static u32 fake_copy(const struct vring_desc *d, unsigned int n)
+{
+	const unsigned long *from = fake_ptr(&d[0]);
+	u32 len = (__force u32)d[0].len;
+	unsigned long value;
+	unsigned int i;
+
+	if (fault == FAKE_REFUSES_COPY || len != (n - 1) * sizeof(long))
+		return 0;
+	for (i = 1; i < n; i++) {
+		if ((__force u32)d[i].len != sizeof(long))
+			return 0;
+		value = READ_ONCE(from[i - 1]);
+		WRITE_ONCE(*(unsigned long *)fake_ptr(&d[i]), fault == FAKE_GOES_BACK ? value / 2 : value);
+	}
+	return len;
+}
+
 static u32 fake_serve(unsigned int index, struct vring_desc *d, unsigned int n)
 {
 	u32 len = (__force u32)d[0].len;
-	unsigned long value;
 
 	if (index == VIRTIO_RNG_REQUESTQ) {
 		if (fault == FAKE_GIVES_NOTHING)
@@ -157,10 +175,9 @@ static u32 fake_serve(unsigned int index, struct vring_desc *d, unsigned int n)
 	} else if ((__force u16)d[0].flags & VRING_DESC_F_WRITE) {
 		len = fake_fill(d, n);
 	} else {
-		if (fault == FAKE_REFUSES_COPY || d[1].len != d[0].len || len != sizeof(long))
+		len = fake_copy(d, n);
+		if (!len)
 			return 0;
-		value = READ_ONCE(*(unsigned long *)fake_ptr(&d[0]));
-		WRITE_ONCE(*(unsigned long *)fake_ptr(&d[1]), fault == FAKE_GOES_BACK ? value / 2 : value);
 	}
 	return fault == FAKE_OVERSTATES ? len + 0x10000 : len;
 }

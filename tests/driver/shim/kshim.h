@@ -143,6 +143,21 @@ static inline void memzero_explicit(void *p, size_t n)
 	memset(p, 0, n);
 }
 
+/* linux/list.h, linux/random_epoch.h */
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+struct random_epoch_source {
+	const unsigned long *word;
+};
+
+unsigned long *random_epoch_vdso_claim(const struct random_epoch_source *source);
+void random_epoch_vdso_arm(const struct random_epoch_source *source,
+			   unsigned long value);
+void random_epoch_vdso_disarm(const struct random_epoch_source *source);
+void random_epoch_vdso_release(const struct random_epoch_source *source);
+
 /* linux/scatterlist.h */
 struct scatterlist {
 	void *buf;
@@ -181,6 +196,7 @@ bool virtqueue_kick(struct virtqueue *vq);
 void *virtqueue_get_buf(struct virtqueue *vq, unsigned int *len);
 
 /* linux/virtio_config.h */
+#define VIRTIO_F_ACCESS_PLATFORM 33
 bool virtio_has_feature(const struct virtio_device *vdev, unsigned int bit);
 u32 virtio_cread32(struct virtio_device *vdev, unsigned int offset);
 void virtio_cwrite32(struct virtio_device *vdev, unsigned int offset, u32 value);
