@@ -171,7 +171,8 @@ class Server:
         stop, silent, delay = self.limit("die-after"), self.limit("silent-after"), self.limit("delay-ms")
         ahead = self.limit("ahead-kib")
         while True:
-            select.select([self.uffd], [], [], 0.05 if kept else None)
+            # Who gives pages back has its event read a moment before the kernel takes copies again (EAGAIN): nothing tells of that.
+            select.select([self.uffd], [], [], 0.05 if kept or waiting else None)
             waiting += self.read_events()
             self.keep_back(waiting, kept)
             while waiting:
