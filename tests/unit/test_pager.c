@@ -18,7 +18,7 @@
 #include "base/unix_listener.h"
 #include "huge_pool.h"
 #include "mem/pages.h"
-#include "mem/userfault.h"
+#include "userfault_permitted.h"
 
 #define PAGE 4096ull
 
@@ -31,16 +31,6 @@ static struct fixture {
 	struct guest_mem mem;
 	struct pager *pager;
 } f;
-
-static bool is_permitted(void)
-{
-	struct err e;
-	int fd, r = userfault_open(&fd, &e);
-
-	if (r == 0)
-		close(fd);
-	return r == 0;
-}
 
 static void start_pager(void)
 {
@@ -90,7 +80,7 @@ static void the_message_has_every_region_and_the_descriptor(void **state)
 	int connection, fd;
 
 	(void)state;
-	if (!is_permitted())
+	if (!userfault_is_permitted())
 		skip();
 	start_pager();
 	connection = accept(f.listener.fd, NULL, NULL);
@@ -117,7 +107,7 @@ static void who_gives_up_lets_nobody_wait(void **state)
 	int r;
 
 	(void)state;
-	if (!is_permitted())
+	if (!userfault_is_permitted())
 		skip();
 	start_pager();
 	pager_give_up(f.pager);
@@ -138,7 +128,7 @@ static void a_signal_ends_a_process_whose_loop_does_not_come(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (!is_permitted())
+	if (!userfault_is_permitted())
 		skip();
 	pid = fork();
 	if (pid == 0) {
@@ -184,7 +174,7 @@ static void a_memory_file_that_is_cut_ends_the_machine(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (!is_permitted() || !huge_pool_take(&pool, 1))
+	if (!userfault_is_permitted() || !huge_pool_take(&pool, 1))
 		skip();
 	pid = fork();
 	if (pid == 0) {

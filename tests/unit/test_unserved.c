@@ -9,7 +9,7 @@
 #include "base/unix_listener.h"
 #include "mem/here.h"
 #include "mem/pages.h"
-#include "mem/userfault.h"
+#include "userfault_permitted.h"
 #include "virtio/balloon.h"
 #include "virtio/rng.h"
 #include "virtio_driver.h"
@@ -49,16 +49,6 @@ static struct fixture {
 	struct err e;
 } f;
 
-static bool is_permitted(void)
-{
-	struct err e;
-	int fd, r = userfault_open(&fd, &e);
-
-	if (r == 0)
-		close(fd);
-	return r == 0;
-}
-
 static int receive_descriptor(int connection)
 {
 	char text[1024];
@@ -94,7 +84,7 @@ static int setup(void **state)
 	(void)state;
 	memset(&f, 0, sizeof(f));
 	f.connection = f.uffd = -1;
-	if (!is_permitted())
+	if (!userfault_is_permitted())
 		return 0;
 	alarm(ALARM_S);
 	snprintf(f.path, sizeof(f.path), "/tmp/snapsafe-unserved-%d", getpid());
@@ -273,6 +263,19 @@ static void add_pfns(const uint32_t *pfns, unsigned int num)
 	fake_run(&f.fp);
 }
 
+/* Pages from FAR_GPA on, which had been served and written to. */
+static void plug_balloon_that_gives_back(unsigned int num)
+{
+	static const uint32_t pfns[] = { FAR_GPA / PAGE, FAR_GPA / PAGE + 1 };
+	const uint8_t byte = 0x47;
+
+	plug_balloon();
+	serve(PFNS_GPA, PAGE);
+	serve(FAR_GPA, num * PAGE);
+	assert_true(mem_write(&f.fp.mem, FAR_GPA, &byte, 1));
+	add_pfns(pfns, num);
+}
+
 static void read_event(void)
 {
 	struct uffd_msg msg;
@@ -287,17 +290,12 @@ static void read_event(void)
 /* Until the handler has read that they are gone, pages are the balloon's; nobody else waits for that. */
 static void pages_that_are_given_back_wait_for_the_handler(void **state)
 {
-	static const uint32_t pfns[] = { FAR_GPA / PAGE, FAR_GPA / PAGE + 1 };
-	uint8_t byte = 0x47;
+	uint8_t byte;
 
 	(void)state;
 	if (!f.pager)
 		skip();
-	plug_balloon();
-	serve(PFNS_GPA, PAGE);
-	serve(FAR_GPA, 2 * PAGE);
-	assert_true(mem_write(&f.fp.mem, FAR_GPA, &byte, 1));
-	add_pfns(pfns, 2);
+	plug_balloon_that_gives_back(2);
 	assert_nothing_is_used(0, 0);
 	assert_true(drv_is_busy(&f.drv));
 	read_event();
@@ -310,15 +308,10 @@ static void pages_that_are_given_back_wait_for_the_handler(void **state)
 /* Its driver has its memory back when the reset is complete, and then nothing is written there. */
 static void a_reset_waits_for_what_is_being_given_back(void **state)
 {
-	static const uint32_t pfns[] = { FAR_GPA / PAGE };
-
 	(void)state;
 	if (!f.pager)
 		skip();
-	plug_balloon();
-	serve(PFNS_GPA, PAGE);
-	serve(FAR_GPA, PAGE);
-	add_pfns(pfns, 1);
+	plug_balloon_that_gives_back(1);
 	drv_write(&f.drv, VIRTIO_MMIO_STATUS, 0);
 	assert_int_not_equal(drv_read(&f.drv, VIRTIO_MMIO_STATUS), 0);
 	read_event();
@@ -330,15 +323,10 @@ static void a_reset_waits_for_what_is_being_given_back(void **state)
 
 static void a_device_that_goes_leaves_nothing_behind(void **state)
 {
-	static const uint32_t pfns[] = { FAR_GPA / PAGE };
-
 	(void)state;
 	if (!f.pager)
 		skip();
-	plug_balloon();
-	serve(PFNS_GPA, PAGE);
-	serve(FAR_GPA, PAGE);
-	add_pfns(pfns, 1);
+	plug_balloon_that_gives_back(1);
 	fake_run_ms(&f.fp, 100); /* it is with the handler */
 	assert_true(drv_is_busy(&f.drv));
 	drv_unplug(&f.drv);

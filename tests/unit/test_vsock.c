@@ -1153,6 +1153,21 @@ static void expect_to_wait_for_answers_to(struct fixture *f, unsigned int events
 	close(fd);
 }
 
+/* Of a machine that is paused. */
+static void expect_clone_to_wait_for_answers_to(struct fixture *f, unsigned int events)
+{
+	static struct fixture to;
+
+	memset(&to, 0, sizeof(to));
+	make_clone(f, &to);
+	drv_resume(&to.g.drv);
+	run(&to);
+	expect_to_wait_for_answers_to(&to, events);
+	drv_unplug(&to.g.drv);
+	fake_platform_fini(&to.fp);
+	tmpdir_remove(&to.dir);
+}
+
 static void a_guest_with_several_resets_before_it_is_waited_for_until_the_last(void **state)
 {
 	struct fixture *f = *state;
@@ -1165,39 +1180,23 @@ static void a_guest_with_several_resets_before_it_is_waited_for_until_the_last(v
 
 static void a_clone_of_a_guest_that_had_a_reset_before_it_is_waited_for_until_the_last(void **state)
 {
-	static struct fixture to;
 	struct fixture *f = *state;
 
-	memset(&to, 0, sizeof(to));
 	go_through_a_snapshot(f);
 	drv_pause(&f->g.drv);
-	make_clone(f, &to);
-	drv_resume(&to.g.drv);
-	run(&to);
-	expect_to_wait_for_answers_to(&to, 2);
-	drv_unplug(&to.g.drv);
-	fake_platform_fini(&to.fp);
-	tmpdir_remove(&to.dir);
+	expect_clone_to_wait_for_answers_to(f, 2);
 }
 
 /* What was answered while nobody looked is not waited for. */
 static void a_clone_of_a_guest_that_has_just_answered_is_waited_for_once(void **state)
 {
-	static struct fixture to;
 	struct fixture *f = *state;
 
-	memset(&to, 0, sizeof(to));
 	go_through_a_snapshot(f);
 	assert_int_equal(vg_get_event(&f->g), VIRTIO_VSOCK_EVENT_TRANSPORT_RESET);
 	drv_pause(&f->g.drv);
 	vg_give_event(&f->g);
-	make_clone(f, &to);
-	drv_resume(&to.g.drv);
-	run(&to);
-	expect_to_wait_for_answers_to(&to, 1);
-	drv_unplug(&to.g.drv);
-	fake_platform_fini(&to.fp);
-	tmpdir_remove(&to.dir);
+	expect_clone_to_wait_for_answers_to(f, 1);
 }
 
 static void a_guest_without_event_buffers_is_told_later(void **state)
