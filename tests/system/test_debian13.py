@@ -6,15 +6,13 @@ two clones have no value in common; where it has none, they do not, and the clon
 
 Needs image/mk-rootfs-debian 13, and for the programs image/mk-languages (Python's and Go's) and image/build-kernel VERSION.
 """
-import collections
-
 import pytest
 
-from conftest import BOOT_ARGS, COUNTER, IMAGE, ROOT, Snapshot, long_form
+from conftest import BOOT_ARGS, IMAGE, ROOT, long_form
+from drawing_programs import DRAWS, drawn_by_two_clones, start
 
 DEBIAN = IMAGE / "rootfs-debian13.ext4"
 PROGRAMS_DRIVE = IMAGE / "languages.ext4"
-DRAWS = 32  # of each program and source
 ARGS = BOOT_ARGS + " noxsave"  # as in test_patched_kernel.py
 # What is run, which of its sources the kernel or the vDSO serves each time.
 PROGRAMS = {
@@ -69,35 +67,6 @@ def debian(snapshot_of, restore, version):
     return start
 
 
-def start(m, command):
-    """Until the program has drawn from all of its sources. It goes on; $draw is its process."""
-    m.console.run(f"chroot /mnt {command} {COUNTER} >/tmp/out 2>&1 & draw=$!")
-    m.console.run("while kill -0 $draw && ! grep -q READY /tmp/out; do sleep 1; done; cat /tmp/out; grep -q READY /tmp/out", 240)
-
-
-def drawn(clone):
-    """The values of each source, once the program has ended in that clone."""
-    clone.console.run("wait $draw", 240)
-    values = collections.defaultdict(list)
-    for line in clone.console.run("grep ^value /tmp/out", 120).splitlines():
-        _, name, value = line.split()
-        values[name].append(value)
-    return values
-
-
-def values_of_two_clones(m, restore, directory):
-    snapshot = Snapshot(directory)
-    m.api.pause()
-    m.api.snapshot(snapshot.state, snapshot.mem)
-    m.stop()
-    both = []
-    for _ in range(2):
-        clone = restore(snapshot)
-        both.append(drawn(clone))
-        clone.stop()
-    return both
-
-
 def calls_of(m, command):
     """How often a program has called getrandom(2) when it is ready."""
     start(m, f"strace -I 1 --kill-on-exit -f -qq -e trace=getrandom -e signal=none -o /tmp/trace {command}")
@@ -111,7 +80,7 @@ def test_what_two_clones_draw(debian, restore, tmp_path, told, program):
     command, sources = PROGRAMS[program]
     m = debian(told)
     start(m, command)
-    first, second = values_of_two_clones(m, restore, tmp_path)
+    first, second = drawn_by_two_clones(m, restore, tmp_path)
     for source in sources:
         assert len(first[source]) == len(second[source]) == DRAWS
         common = set(first[source]) & set(second[source])

@@ -6,7 +6,6 @@ docs/languages.md has the table; SAFE and UNSAFE below are its cells.
 A program (tests/languages/programs) is started, draws from all of its sources without a pause, and the machine is saved
 somewhere in the middle of it. Two clones each go on with it: 32 values a source, from the moment on when the counter has changed.
 """
-import collections
 import json
 import os
 import pathlib
@@ -14,10 +13,10 @@ import subprocess
 
 import pytest
 
-from conftest import BOOT_ARGS, COUNTER, IMAGE, Snapshot, long_form
+from conftest import BOOT_ARGS, IMAGE, long_form
+from drawing_programs import DRAWS, drawn_by_two_clones, start
 
 DRIVE = IMAGE / "languages.ext4"
-DRAWS = 32
 PROVIDER = "OPENSSL_CONF=/usr/share/snapsafe/openssl.cnf"
 
 # The kernels that a row is measured with: Debian's 6.1, which nobody tells of the restore; the same with our driver, which makes
@@ -85,28 +84,14 @@ def files():
     return {line.split("/")[5] for line in listing.splitlines() if line.count("/") > 5}
 
 
-def start(m, kernel, command):
-    """Runs the program until it draws from all of its sources; $draw is its process."""
+def start_in_root(m, kernel, command):
     variables, program, arguments = command
     # No kernel messages in between what is printed: a guest that is starved of its processor has some to tell.
     m.console.run("set +m; dmesg -n 1; mount -t ext4 -o ro /dev/vdb /mnt && mount -t proc proc /mnt/proc && "
                   "mount -t sysfs sysfs /mnt/sys && mount -o bind /dev /mnt/dev")
     if kernel == "stock":  # AWS-LC would be told
         m.console.run("rm -f /dev/sysgenid")
-    m.console.run(f"{variables} chroot /mnt {program} {COUNTER} {arguments} >/tmp/out 2>&1 & draw=$!")
-    m.console.run("while kill -0 $draw && ! grep -q READY /tmp/out; do sleep 1; done; cat /tmp/out; grep -q READY /tmp/out", 240)
-
-
-def drawn(clone):
-    """The values of each source, once the program has ended in that clone."""
-    clone.console.run("wait $draw", 240)
-    values = collections.defaultdict(list)
-    for line in clone.console.run("cat /tmp/out", 120).splitlines():
-        if line.startswith("value "):
-            words = line.split()
-            assert len(words) == 3, line
-            values[words[1]].append(words[2])
-    return values
+    start(m, program, arguments, variables)
 
 
 def note(kernel, program, common):
@@ -129,16 +114,8 @@ def test_what_two_clones_draw(snapshot_of, restore, tmp_path, files, kernel, pro
     drives = [{"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs.ext4"), "is_root_device": True, "is_read_only": True},
               {"drive_id": "languages", "path_on_host": str(DRIVE), "is_root_device": False, "is_read_only": True}]
     m = restore(snapshot_of(**KERNELS[kernel], drives=drives))
-    start(m, kernel, COMMANDS[program])
-    snapshot = Snapshot(tmp_path)
-    m.api.pause()
-    m.api.snapshot(snapshot.state, snapshot.mem)
-    m.stop()
-    values = []
-    for _ in range(2):
-        clone = restore(snapshot)
-        values.append(drawn(clone))
-        clone.stop()
+    start_in_root(m, kernel, COMMANDS[program])
+    values = drawn_by_two_clones(m, restore, tmp_path)
     expected = EXPECTED[program]
     counts = [{name: len(of) for name, of in one.items()} for one in values]
     assert counts == [{name: DRAWS for name in expected}] * 2, "each clone has drawn from every source"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """See README.md. `ssl` is OpenSSL's generator; `record` what an open TLS connection sends, `hello` what a new one begins with."""
 import hashlib
-import os
 import pathlib
 import random
 import secrets
@@ -9,9 +8,11 @@ import ssl
 import sys
 import uuid
 
+import drawing
+from drawing import LEN
+
 COUNTER, ADAPTER = sys.argv[1], sys.argv[2:] == ["adapter"]
 CERTIFICATE = str(pathlib.Path(__file__).with_name("draw.pem"))
-WARM, DRAWS, LEN = 20, 32, 16
 
 if ADAPTER:
     import snapsafe
@@ -84,18 +85,4 @@ SOURCES = {
 if ADAPTER:
     SOURCES["snapsafe"] = lambda: snapsafe.random_bytes(LEN)
 
-
-def draw():
-    return [(name, source()) for name, source in SOURCES.items()]
-
-
-counter = os.open(COUNTER, os.O_RDONLY)
-before = os.pread(counter, 8, 0)
-for _ in range(WARM):
-    draw()
-print("READY", flush=True)
-while os.pread(counter, 8, 0) == before:
-    draw()
-for name, value in sum([draw() for _ in range(DRAWS)], []):
-    print("value", name, value.hex())
-print("DONE", flush=True)
+drawing.run(COUNTER, SOURCES)

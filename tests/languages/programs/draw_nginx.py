@@ -15,11 +15,13 @@ import subprocess
 import sys
 import time
 
+import drawing
+from drawing import LEN
+
 COUNTER, ADAPTER = sys.argv[1], sys.argv[2:] == ["adapter"]
 CERTIFICATE = pathlib.Path(__file__).with_name("draw.pem")
 DIRECTORY = pathlib.Path("/dev/draw-nginx")  # all that can be written to here
 ADDRESS = ("127.0.0.1", 8443)
-WARM, DRAWS, LEN = 20, 32, 16
 APPLICATION_DATA = 23
 
 CONFIG = f"""
@@ -147,20 +149,6 @@ open_connection = Connection()
 open_connection.shake_hands()
 SOURCES = {"hello": hello, "record": open_connection.ask}
 
-
-def draw():
-    return [(name, source()) for name, source in SOURCES.items()]
-
-
-counter = os.open(COUNTER, os.O_RDONLY)
-before = os.pread(counter, 8, 0)
-for _ in range(WARM):
-    draw()
-print("READY", flush=True)
-while os.pread(counter, 8, 0) == before:
-    draw()
-for name, value in sum([draw() for _ in range(DRAWS)], []):
-    print("value", name, value.hex())
-print("DONE", flush=True)
+drawing.run(COUNTER, SOURCES)
 nginx.send_signal(signal.SIGTERM)
 nginx.wait()

@@ -8,13 +8,13 @@
  * One of the programs that tests/languages/programs/README.md describes.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
+
+#include "counter.h"
 
 #define WARM  20
 #define DRAWS 32
@@ -38,24 +38,6 @@ static void draw(struct draw *d)
 	arc4random_buf(d->arc4random, LEN);
 }
 
-static void print(const char *name, const uint8_t *value)
-{
-	printf("value %s ", name);
-	for (int i = 0; i < LEN; i++)
-		printf("%02x", value[i]);
-	puts("");
-}
-
-static const volatile uint64_t *map_counter(const char *path)
-{
-	int fd = open(path, O_RDONLY);
-	void *page = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
-
-	if (page == MAP_FAILED)
-		die(path);
-	return page;
-}
-
 int main(int argc, char **argv)
 {
 	static struct draw draws[DRAWS];
@@ -66,7 +48,9 @@ int main(int argc, char **argv)
 		fputs("Usage: draw-libc COUNTER\n", stderr);
 		return 2;
 	}
-	counter = map_counter(argv[1]);
+	counter = counter_map(argv[1]);
+	if (!counter)
+		die(argv[1]);
 	before = *counter;
 	memset(draws, 1, sizeof(draws)); /* the pages are there before it matters */
 	for (int i = 0; i < WARM; i++)
@@ -78,8 +62,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < DRAWS; i++)
 		draw(&draws[i]);
 	for (int i = 0; i < DRAWS; i++) {
-		print("getrandom", draws[i].getrandom);
-		print("arc4random", draws[i].arc4random);
+		print_bytes("value getrandom", draws[i].getrandom, LEN);
+		print_bytes("value arc4random", draws[i].arc4random, LEN);
 	}
 	puts("DONE");
 	return EXIT_SUCCESS;

@@ -11,15 +11,14 @@
  * for each draw, and "done".
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "counter.h"
 #include "vdso.h"
 
 #define DRAWS 64
@@ -44,30 +43,12 @@ static void draw(struct vdso_getrandom *v, struct draw *d)
 		die("getrandom(2)");
 }
 
-static void print(const char *name, const uint8_t *bytes)
-{
-	printf("%s ", name);
-	for (int i = 0; i < LEN; i++)
-		printf("%02x", bytes[i]);
-	puts("");
-}
-
-static const volatile unsigned long *map_counter(const char *path)
-{
-	int fd = open(path, O_RDONLY);
-	void *page = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
-
-	if (page == MAP_FAILED)
-		die(path);
-	return page;
-}
-
 int main(int argc, char **argv)
 {
 	static struct draw draws[DRAWS];
 	struct vdso_getrandom *v = vdso_getrandom_new();
-	const volatile unsigned long *counter;
-	unsigned long before;
+	const volatile uint64_t *counter;
+	uint64_t before;
 
 	if (!v)
 		die("no getrandom() in the vDSO");
@@ -76,7 +57,9 @@ int main(int argc, char **argv)
 	printf("by %s\n", vdso_getrandom_has_key(v) ? "vdso" : "kernel");
 	if (argc < 2)
 		return EXIT_SUCCESS;
-	counter = map_counter(argv[1]);
+	counter = counter_map(argv[1]);
+	if (!counter)
+		die(argv[1]);
 	before = *counter;
 	puts("ready");
 	fflush(stdout);
@@ -85,8 +68,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < DRAWS; i++)
 		draw(v, &draws[i]);
 	for (int i = 0; i < DRAWS; i++) {
-		print("vdso", draws[i].vdso);
-		print("syscall", draws[i].syscall);
+		print_bytes("vdso", draws[i].vdso, LEN);
+		print_bytes("syscall", draws[i].syscall, LEN);
 	}
 	puts("done");
 	return EXIT_SUCCESS;
