@@ -27,8 +27,8 @@
  *
  * Lock order: a device's lock is the innermost but for the log's and the
  * metrics'. Who holds it takes no other device's and no vCPU's, and does not
- * wait for a vCPU: vm_pause() is called without. Guest memory that is here
- * (mem/here.h: a page-fault handler may have the rest), and system calls that do
+ * wait for a vCPU: vm_pause() is called without. Guest memory that is populated
+ * (mem/populated.h: a page-fault handler may have the rest), and system calls that do
  * not wait for a file or a peer, may be used under it.
  */
 #ifndef BUS_DEVICE_H

@@ -8,7 +8,7 @@
  * Whoever touches a page that has not been served waits for that. So
  * there is one thread that does nothing else, and others ask it: those that may
  * wait (mem_populate(), which has a bound), and those that must not, who are told
- * (mem/here.h). And one that watches: the handler, whose end is the machine's,
+ * (mem/populated.h). And one that watches: the handler, whose end is the machine's,
  * and the loop, which should never have touched such a page.
  */
 #ifndef MACHINE_PAGER_H

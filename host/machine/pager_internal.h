@@ -10,7 +10,7 @@
 #include "base/thread.h"
 #include "machine/pager.h"
 #include "mem/copied.h"
-#include "mem/here.h"
+#include "mem/populated.h"
 
 #define PAGER_PATIENCE_S 10 /* without a page that somebody of ours waits for */
 #define PAGER_LOOP_S	 20 /* without a sign of the loop, which may itself wait 10 s for vCPUs and devices */

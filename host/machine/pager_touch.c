@@ -28,13 +28,13 @@ static void touch_page(const struct guest_mem *mem, gpa_t gpa)
 	if (!page)
 		return;
 	(void)*page;
-	mem_note_here(mem, gpa, 1);
+	mem_note_populated(mem, gpa, 1);
 }
 
 /* Without the mutex: as much as can be told apart of a range. What was given back of it. */
 static uint64_t touch_work(struct pager *p, enum mem_work work, const struct mem_range *range)
 {
-	if (work == MEM_GIVE_BACK)
+	if (work == MEM_DISCARD)
 		return mem_discard_within(p->mem, range->gpa, range->len);
 	touch_page(p->mem, range->gpa);
 	return 0;
@@ -45,13 +45,13 @@ static bool touch_advance(struct mem_job *job, uint64_t freed)
 {
 	struct mem_range *range = &job->ranges[job->at];
 
-	if (job->work == MEM_FETCH && range->len > MEM_PAGE_SIZE) {
+	if (job->work == MEM_POPULATE && range->len > MEM_PAGE_SIZE) {
 		range->gpa += MEM_PAGE_SIZE;
 		range->len -= MEM_PAGE_SIZE;
 		return false;
 	}
 	job->freed += freed;
-	job->fails += job->work == MEM_GIVE_BACK && freed < range->len;
+	job->fails += job->work == MEM_DISCARD && freed < range->len;
 	return ++job->at == job->num;
 }
 
@@ -178,7 +178,9 @@ int pager_populate(void *ctx, const struct mem_region *region, uint64_t offset, 
 {
 	struct pager *p = ctx;
 	struct mem_range range = { .gpa = region->gpa + offset, .len = len };
-	struct mem_job job = { .work = MEM_FETCH, .done = touch_has_populated, .ctx = p, .ranges = &range, .num = 1 };
+	struct mem_job job = {
+		.work = MEM_POPULATE, .done = touch_has_populated, .ctx = p, .ranges = &range, .num = 1
+	};
 	int r;
 
 	/* Pages of a huge one that is given back in parts. */
@@ -187,7 +189,7 @@ int pager_populate(void *ctx, const struct mem_region *region, uint64_t offset, 
 			touch_page(p->mem, range.gpa + at);
 		return 0;
 	}
-	if (mem_is_here(p->mem, range.gpa, len)) /* and so need not wait for what others lack */
+	if (mem_is_populated(p->mem, range.gpa, len)) /* and so need not wait for what others lack */
 		return 0;
 	atomic_store(&job.pending, true);
 	pthread_mutex_lock(&p->mutex);

@@ -85,9 +85,9 @@ static int mem_alloc_bitmaps(const struct guest_mem *mem, struct mem_region *reg
 	if (copies) /* a bit for each 512 pages */
 		region->copied = calloc(mem_bitmap_words(region), sizeof(*region->copied));
 	if (is_served)
-		region->here = calloc(mem_bitmap_words(region), sizeof(*region->here));
+		region->populated = calloc(mem_bitmap_words(region), sizeof(*region->populated));
 	if ((region->source != MEM_ANONYMOUS && !region->discarded) || (copies && !region->copied) ||
-	    (is_served && !region->here))
+	    (is_served && !region->populated))
 		return err_errno(e, ENOMEM, "cannot map guest memory");
 	return 0;
 }
@@ -178,7 +178,7 @@ static void mem_fini_region(struct mem_region *region)
 	free(region->layers);
 	free(region->written);
 	free(region->copied);
-	free(region->here);
+	free(region->populated);
 }
 
 int mem_use_huge_pages(const struct guest_mem *mem, struct err *e)

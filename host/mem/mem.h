@@ -48,7 +48,8 @@ struct mem_region {
 	uint8_t *layers;   /* a byte a page: 0 the memory file's, n of layer n; owned, NULL without layers */
 	uint64_t *written; /* a bit a page: changed since the mark (track.h); owned, NULL before the first mark */
 	uint64_t *copied;  /* a bit a huge page: it is there (copied.h); owned, NULL but for huge memory of MEM_FILE */
-	uint64_t *here;	   /* a bit a page: it is known to be in memory (here.h); owned, NULL where nobody is served */
+	uint64_t *
+		populated; /* a bit a page: it is known to be in memory (populated.h); owned, NULL where nobody is served */
 };
 
 struct mem_job;
@@ -65,7 +66,7 @@ struct mem_handler {
 	 * there. -errno: some may have what they had. NULL: nobody is told, other memory takes their place.
 	 */
 	int (*discard)(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len);
-	/* here.h: work for those who must not wait; both or none. Any thread; neither waits. */
+	/* populated.h: work for those who must not wait; both or none. Any thread; neither waits. */
 	void (*submit)(void *ctx, struct mem_job *job);
 	void (*withdraw)(void *ctx, struct mem_job *job);
 	void *ctx;

@@ -5,7 +5,7 @@
  *
  * Theory of operation. Giving back memory of a page-fault handler ends when the
  * handler has read of it, which may be never. Then it is a job of a thread of the
- * handler's (mem/here.h), and the doorbell rings when it is done: the lock is
+ * handler's (mem/populated.h), and the doorbell rings when it is done: the lock is
  * free meanwhile, and so is the loop. There is one turn at a time. A pause waits
  * for it, within its bound, and a reset is complete when it is over.
  *
@@ -29,7 +29,7 @@ static void turn_is_done(void *ctx)
 
 int balloon_turn_init(struct balloon *b)
 {
-	b->turn.job.work = MEM_GIVE_BACK;
+	b->turn.job.work = MEM_DISCARD;
 	b->turn.job.done = turn_is_done;
 	b->turn.job.ctx = b;
 	b->turn.job.ranges = b->turn.ranges;

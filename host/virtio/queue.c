@@ -108,7 +108,7 @@ int virtq_enable(struct virtq *q, uint64_t features)
 	q->next_used = 0;
 	q->notified_used = 0;
 	q->staged = 0;
-	q->rings_here = false;
+	q->rings_populated = false;
 	q->ready = true;
 	return 0;
 }

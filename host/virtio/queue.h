@@ -20,7 +20,7 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
-#include "mem/here.h"
+#include "mem/populated.h"
 #include "mem/mem.h"
 
 struct dec;
@@ -32,7 +32,7 @@ struct enc;
 
 /*
  * Of a queue whose memory may be with a page-fault handler. virtq_pop() touches nothing that it would have to wait for: what is
- * missing is had by somebody else (mem/here.h), and job.done is called; the chain is there for the next virtq_pop(). The
+ * missing is had by somebody else (mem/populated.h), and job.done is called; the chain is there for the next virtq_pop(). The
  * transport has it, and withdraws the job.
  */
 struct virtq_gate {
@@ -60,7 +60,7 @@ struct virtq {
 	uint16_t next_used;
 	uint16_t notified_used; /* next_used at the last virtq_need_irq() */
 	uint16_t staged;	/* entries of the used ring from next_used on that the driver does not see yet */
-	bool rings_here;	/* the gate has had them */
+	bool rings_populated;	/* the gate has had them */
 	bool lacks;		/* the last virtq_pop() found no chain because memory is missing */
 };
 

@@ -4,7 +4,7 @@
  * queue holds its device's lock, so it must not wait for a page. virtq_pop() asks
  * here before it touches one: rings, tables, then the buffers of a chain, as far
  * as the device will touch those. So a chain that a device has got can be used
- * without waiting, whatever the handler does; one that is not here yet is no
+ * without waiting, whatever the handler does; one that is not populated yet is no
  * chain yet, and the doorbell rings once it is.
  *
  * What a hostile driver names costs it time of its own device: its pages are
@@ -20,16 +20,16 @@
 /* A look. While the last job is under way nothing can be added to it; when it is done there is another look. */
 struct gate_look {
 	struct virtq *q;
-	bool adds, here;
+	bool populated, adds;
 };
 
 static struct gate_look gate_begin(struct virtq *q)
 {
 	struct virtq_gate *gate = q->gate;
-	struct gate_look look = { .q = q, .adds = !atomic_load(&gate->job.pending), .here = true };
+	struct gate_look look = { .q = q, .adds = !atomic_load(&gate->job.pending), .populated = true };
 
 	if (look.adds) {
-		gate->job.work = MEM_FETCH;
+		gate->job.work = MEM_POPULATE;
 		gate->job.ranges = gate->wanted;
 		gate->job.num = 0;
 	}
@@ -41,16 +41,16 @@ static void gate_needs(struct gate_look *look, gpa_t gpa, uint64_t len)
 	struct virtq *q = look->q;
 
 	if (look->adds)
-		look->here &= mem_is_here_or_wanted(q->mem, gpa, len, &q->gate->job, VIRTQ_MAX_WANTED);
+		look->populated &= mem_is_populated_or_wanted(q->mem, gpa, len, &q->gate->job, VIRTQ_MAX_WANTED);
 	else
-		look->here &= mem_is_here(q->mem, gpa, len);
+		look->populated &= mem_is_populated(q->mem, gpa, len);
 }
 
 static bool gate_end(const struct gate_look *look)
 {
 	struct virtq *q = look->q;
 
-	if (look->here)
+	if (look->populated)
 		return true;
 	q->lacks = true;
 	if (look->adds && q->gate->job.done) /* else it is virtq_prepare()'s, which waits for it itself */
@@ -62,14 +62,14 @@ bool virtq_gate_rings(struct virtq *q)
 {
 	struct gate_look look;
 
-	if (!q->gate || q->rings_here)
+	if (!q->gate || q->rings_populated)
 		return true;
 	look = gate_begin(q);
 	gate_needs(&look, q->desc, (uint64_t)q->size * sizeof(struct vring_desc));
 	gate_needs(&look, q->avail, GATE_TRAILER + (uint64_t)q->size * sizeof(uint16_t));
 	gate_needs(&look, q->used, GATE_TRAILER + (uint64_t)q->size * sizeof(struct vring_used_elem));
-	q->rings_here = gate_end(&look);
-	return q->rings_here;
+	q->rings_populated = gate_end(&look);
+	return q->rings_populated;
 }
 
 bool virtq_gate_table(struct virtq *q, gpa_t gpa, uint64_t len)
@@ -106,7 +106,7 @@ bool virtq_gate_chain(struct virtq *q, const struct virtq_chain *chain)
 	return gate_end(&look);
 }
 
-/* Waits until what the gate lacks is here. */
+/* Waits until what the gate lacks is populated. */
 static int prepare_wanted(const struct virtq *q, const struct mem_job *job)
 {
 	int r = 0;
@@ -114,22 +114,22 @@ static int prepare_wanted(const struct virtq *q, const struct mem_job *job)
 	for (unsigned int i = 0; i < job->num && r == 0; i++) {
 		r = mem_prepare(q->mem, job->ranges[i].gpa, job->ranges[i].len);
 		if (r == 0)
-			mem_note_here(q->mem, job->ranges[i].gpa, job->ranges[i].len);
+			mem_note_populated(q->mem, job->ranges[i].gpa, job->ranges[i].len);
 	}
 	return r;
 }
 
-/* The queue is looked at as it will be, by the same function: what is here then is what is needed then. */
+/* The queue is looked at as it will be, by the same function: what is populated then is what is needed then. */
 int virtq_prepare(const struct virtq *q, bool buffers)
 {
-	struct virtq_gate gate = { .job = { .work = MEM_FETCH } };
+	struct virtq_gate gate = { .job = { .work = MEM_POPULATE } };
 	struct virtq copy = *q;
 	struct virtq_chain chain;
 	unsigned int chains = 0;
 	int r = 0;
 
 	copy.gate = &gate;
-	copy.rings_here = false;
+	copy.rings_populated = false;
 	if (!q->ready)
 		return 0;
 	while (r == 0 && !virtq_gate_rings(&copy))

@@ -7,7 +7,7 @@
 #include "machine/pager.h"
 
 #include "base/unix_listener.h"
-#include "mem/here.h"
+#include "mem/populated.h"
 #include "mem/pages.h"
 #include "userfault_permitted.h"
 #include "virtio/balloon.h"
@@ -176,8 +176,8 @@ static void random_bytes_wait_for_their_page_and_the_loop_does_not(void **state)
 	assert_nothing_is_used(0, 1);
 	serve(FAR_GPA + PAGE, 2 * PAGE);
 	assert_true(uses(0, 2));
-	assert_true(mem_is_here(&f.fp.mem, FAR_GPA, 3 * PAGE));
-	assert_false(mem_is_here(&f.fp.mem, FAR_GPA, 4 * PAGE));
+	assert_true(mem_is_populated(&f.fp.mem, FAR_GPA, 3 * PAGE));
+	assert_false(mem_is_populated(&f.fp.mem, FAR_GPA, 4 * PAGE));
 }
 
 /* More of them than are had at a time, in a table that is not there either; what the device does not fill is left alone. */
@@ -198,7 +198,7 @@ static void a_request_of_many_pages_is_served_in_the_end(void **state)
 	for (unsigned int i = 0; i < 2 * VIRTQ_MAX_WANTED + 8; i++)
 		serve(FAR_GPA + 2 * i * PAGE, PAGE);
 	assert_true(uses(0, 1));
-	assert_false(mem_is_here(&f.fp.mem, FAR_GPA + 4 * VIRTQ_MAX_WANTED * PAGE + 16 * PAGE, 1));
+	assert_false(mem_is_populated(&f.fp.mem, FAR_GPA + 4 * VIRTQ_MAX_WANTED * PAGE + 16 * PAGE, 1));
 }
 
 static void rings_that_are_not_here_are_a_queue_without_work(void **state)
@@ -218,9 +218,9 @@ static void rings_that_are_not_here_are_a_queue_without_work(void **state)
 	assert_int_equal(drv_read(&f.drv, VIRTIO_MMIO_STATUS), 15);
 	assert_true(q->lacks);
 	serve(FAR_GPA, PAGE);
-	for (unsigned int i = 0; i < TRIES && !q->rings_here; i++)
+	for (unsigned int i = 0; i < TRIES && !q->rings_populated; i++)
 		fake_run_ms(&f.fp, 10);
-	assert_true(q->rings_here);
+	assert_true(q->rings_populated);
 }
 
 /* All or nothing: what could be carried out is as if nobody had touched it, and the event is run again. */
