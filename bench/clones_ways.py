@@ -42,6 +42,7 @@ class Way:
     """A Full snapshot, whose memory file is mapped."""
 
     resume_vm = True
+    huge_pages = "None"  # asked for each time: a snapshot of a machine of huge pages is restored onto such otherwise
 
     def prepare(self, machine, snapshot):
         """The machine is paused at the moment of the snapshot. Returns the one that is to be loaded: in some ways a later one."""
@@ -50,11 +51,10 @@ class Way:
     def backend(self, machine, snapshot):
         return {"backend_type": "File", "backend_path": snapshot.memory, "working_set": "Ignore"}
 
-    def fields(self):
-        return {}
-
     def check_loaded(self, machine):
-        pass
+        pages = machine.api.get("/machine-config")["huge_pages"]
+        if pages != self.huge_pages:
+            sys.exit(f"clones_ways: the machine has huge_pages {pages}, wanted {self.huge_pages}")
 
     def check_done(self, machine, hurried):
         """Before the machine ends. In a hurry it has had no time for what goes on beside it."""
@@ -63,7 +63,7 @@ class Way:
         # There are two ways of knowing what belongs into a diff; each machine may be one that is to make some.
         machine.api.put("/snapshot/load", {
             "snapshot_path": snapshot.state, "mem_backend": self.backend(machine, snapshot), "resume_vm": self.resume_vm,
-            "track_dirty_pages": random.choice([False, True]), **self.fields()})
+            "track_dirty_pages": random.choice([False, True]), "huge_pages": self.huge_pages})
         self.check_loaded(machine)
 
     def close(self):
@@ -129,13 +129,7 @@ class Uffd(Way):
 class Huge(Way):
     """Huge pages of 2 MiB, each copied from the memory file when it is touched first."""
 
-    def fields(self):
-        return {"huge_pages": "2M"}
-
-    def check_loaded(self, machine):
-        pages = machine.api.get("/machine-config")["huge_pages"]
-        if pages != "2M":
-            sys.exit(f"clones_ways: the machine has huge_pages {pages}, wanted 2M")
+    huge_pages = "2M"
 
 
 class WorkingSet(Way):
@@ -170,6 +164,7 @@ class Paused(Way):
     resume_vm = False
 
     def check_loaded(self, machine):
+        super().check_loaded(machine)
         time.sleep(random.uniform(*PAUSE_S))
         state = machine.api.get("/")["state"]
         if state != "Paused":

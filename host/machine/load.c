@@ -120,6 +120,14 @@ static int load_mark(struct machine_load *l, struct err *e)
 	return r;
 }
 
+int machine_load_map(struct machine_load *l, const struct mem_layout *layout, struct err *e)
+{
+	struct machine *m = l->m;
+	int r = snapshot_map_memory(&l->file, &l->chain, l->how->mem_file_path, l->how->layers, layout, &m->mem, e);
+
+	return r < 0 ? r : working_set_new(l->how, &l->file.mark, &m->mem, m->loop, &m->working_set, e);
+}
+
 /* Maps the memory and makes it what it was. */
 static int load_memory(struct machine_load *l, struct err *e)
 {
@@ -127,10 +135,7 @@ static int load_memory(struct machine_load *l, struct err *e)
 	int r;
 
 	arch_mem_layout(l->file.mark.mem_size, &layout);
-	r = snapshot_map_memory(&l->file, &l->chain, l->how->mem_file_path, l->how->layers, &layout, &l->m->mem, e);
-	if (r < 0)
-		return r;
-	r = working_set_new(l->how, &l->file.mark, &l->m->mem, l->m->loop, &l->m->working_set, e);
+	r = machine_load_map(l, &layout, e);
 	if (r < 0)
 		return r;
 	r = snapshot_put_back(&l->file, &l->chain, &l->m->mem, e);

@@ -24,6 +24,8 @@ struct machine_load {
 /* Reads the state file; then there is a machine without memory. It may be there after an error, too. */
 int machine_load_begin(struct machine_load *l, const struct mmds_store *metadata, struct loop *loop,
 		       struct err *e) must_check;
+/* Opens and maps the memory's files; what is to be recorded of it or read ahead is known from then on. */
+int machine_load_map(struct machine_load *l, const struct mem_layout *layout, struct err *e) must_check;
 /* The memory is there and what it was: makes the rest, and *target the machine's. */
 int machine_load_end(struct machine_load *l, struct err *e) must_check;
 /* When the machine is loaded, or after it was freed. Then *target is as it was before. */

@@ -90,10 +90,8 @@ static void served_end(void *arg, int r, const struct err *why)
 static int served_open_files(void *arg, struct err *e)
 {
 	struct load_served *s = arg;
-	const struct machine_load *l = &s->load;
 
-	return snapshot_map_memory(&l->file, &l->chain, l->how->mem_file_path, l->how->layers, &s->layout, &l->m->mem,
-				   e);
+	return machine_load_map(&s->load, &s->layout, e);
 }
 
 /* On the loop. */

@@ -136,10 +136,10 @@ static int wset_open(struct working_set *ws, struct err *e)
 	uint64_t size;
 	int r = file_open_regular("working set", ws->path, O_RDONLY, &ws->fd, &size, e);
 
+	if (r == 0)
+		r = mem_check_ahead(ws->mem, e);
 	if (r < 0)
 		return r;
-	if (!mem_can_be_ahead(ws->mem))
-		return err_set(e, EOPNOTSUPP, "the machine's memory is not mapped from a file");
 	if (size > WORKING_SET_MAX_SIZE)
 		return err_set(e, EFBIG, "it has %llu bytes, at most %zu are allowed", (unsigned long long)size,
 			       WORKING_SET_MAX_SIZE);

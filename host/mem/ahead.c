@@ -18,12 +18,16 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-bool mem_can_be_ahead(const struct guest_mem *mem)
+int mem_check_ahead(const struct guest_mem *mem, struct err *e)
 {
-	for (unsigned int i = 0; i < mem->num_regions; i++)
-		if (mem->regions[i].source != MEM_FILE || mem->regions[i].copied)
-			return false;
-	return mem->num_regions > 0;
+	for (unsigned int i = 0; i < mem->num_regions; i++) {
+		if (mem->regions[i].source != MEM_FILE)
+			return err_set(e, EOPNOTSUPP, "the machine's memory is not mapped from a file");
+		if (mem->regions[i].copied)
+			return err_set(e, EOPNOTSUPP,
+				       "huge_pages is 2M: the machine's memory is copied from the file, not mapped");
+	}
+	return 0;
 }
 
 /* The pages of [offset, end) of the region that have not been given back. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Having pages of a memory file before somebody needs them. Both functions
- * change nothing that anybody could see but time: a page is mapped as the file
+ * Having pages of a memory file before somebody needs them. That
+ * changes nothing that anybody could see but time: a page is mapped as the file
  * has it, and stays the file's (MEM_AS_FILE) until somebody writes to it.
  *
  * Neither takes a lock, and neither needs one against mem_discard(): a page that
@@ -13,8 +13,8 @@
 
 #include "mem/mem.h"
 
-/* Has memory of this kind pages that can be had ahead? All of it is of files. */
-bool mem_can_be_ahead(const struct guest_mem *mem);
+/* Can memory of this kind be had ahead? -EOPNOTSUPP, with a sentence, if some of it is not mapped from a file. */
+int mem_check_ahead(const struct guest_mem *mem, struct err *e) must_check;
 /* Has the kernel begin to read what lies at [offset, offset + len) of the memory file, whole pages, and waits for nothing. */
 void mem_will_need(const struct guest_mem *mem, uint64_t offset, uint64_t len);
 /*

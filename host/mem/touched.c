@@ -63,10 +63,10 @@ static int touched_alloc(struct mem_touched *t, struct err *e)
 int mem_touched_init(struct mem_touched *t, const struct guest_mem *mem, size_t max_runs, struct err *e)
 {
 	struct mem_touched made = { .mem = mem, .max_runs = max_runs, .pagemap.fd = -1 };
-	int r;
+	int r = mem_check_ahead(mem, e);
 
-	if (!mem_can_be_ahead(mem))
-		return err_set(e, EOPNOTSUPP, "its memory is not mapped from a file");
+	if (r < 0)
+		return r;
 	r = touched_alloc(&made, e);
 	if (r < 0) {
 		mem_touched_fini(&made);

@@ -16,6 +16,7 @@ from numbered_pages import PAGE, number_pages
 from huge_pool import HugePool, huge_pool  # noqa: F401 (fixture)
 from page_handler import PageHandler
 from snapsafe import Monitor
+from snapsafe.proc import settles
 from test_beside import DYNAMIC, PROGRAMS, assert_answers, kernel
 from test_uffd import CLOCK, GENERATION, OWN, RECORD, Answer, differences, ends_at_once, save, sentence
 
@@ -134,6 +135,28 @@ def test_a_snapshot_is_restored_onto_other_pages(monitor, huge_pool, tmp_path, s
     with Monitor(binary=BINARY) as clone:
         clone.wait_api()
         clone.api.load(tmp_path / "later.state", tmp_path / "later.mem", True)
+
+
+def with_working_set(directory, working_set):
+    return {"mem_backend": {"backend_type": "File", "backend_path": str(directory / "mem"), "working_set": working_set}}
+
+
+def test_there_is_no_working_set_of_huge_pages(monitor, huge_pool, tmp_path):
+    """And nobody is left to wait for one: what the snapshot was made of counts as what the request asks for does."""
+    huge_pool.have(PAGES)
+    make_pair(tmp_path, "2M")
+    file = tmp_path / "mem.working-set"
+    with Monitor(binary=BINARY) as m:
+        text = sentence(load(m, tmp_path, "Snapshot", **with_working_set(tmp_path, "Record")))
+        assert "mem_backend: working_set cannot be recorded: huge_pages is 2M: the machine's memory is copied" in text
+        assert not file.exists() and huge_pool.left() == PAGES
+        assert load(m, tmp_path, "None", **with_working_set(tmp_path, "Record")) == (204, "")
+        m.api.resume()
+        m.api.pause()
+        assert settles(file.exists, True)
+    m = monitor()
+    assert load(m, tmp_path, "Snapshot", **with_working_set(tmp_path, "Use")) == (204, "")
+    assert f'Working set "{file}" is ignored: huge_pages is 2M' in m.stderr()
 
 
 def test_clones_are_told_of_the_leak_before_they_run(monitor, huge_pool, pair, handle, tmp_path):

@@ -158,7 +158,7 @@ static void memory_that_is_of_no_file_has_no_working_set(void **state)
 
 	(void)state;
 	assert_int_equal(mem_init_anonymous(&mem, &layout, &e), 0);
-	assert_false(mem_can_be_ahead(&mem));
+	assert_int_equal(mem_check_ahead(&mem, &e), -EOPNOTSUPP);
 	assert_int_equal(mem_touched_init(&touched, &mem, MAX_RUNS, &e), -EOPNOTSUPP);
 	mem_fini(&mem);
 }
@@ -197,10 +197,12 @@ static void assert_page(uint64_t page, uint8_t value)
 
 static void pages_that_are_mapped_ahead_are_still_the_files(void **state)
 {
+	struct err e;
+
 	(void)state;
 	map_holes();
 	fill_file();
-	assert_true(mem_can_be_ahead(&mem));
+	assert_int_equal(mem_check_ahead(&mem, &e), 0);
 	mem_will_need(&mem, 8 * PAGE, 8 * PAGE);
 	assert_false(is_mapped(8));
 	assert_int_equal(mem_map_ahead(&mem, 8 * PAGE, 8 * PAGE), 0);
