@@ -17,6 +17,7 @@
 #include <linux/virtio_ring.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "state/codec.h"
 #include "fake_handler.h"
 #include "fake_platform.h"
@@ -490,13 +491,19 @@ static void notification_is_asked_for_by_the_event_index(void **state)
 	assert_int_equal(ring_avail_event(&f->ring), 0);
 }
 
-/* Two threads, each sleeping (spinning, here) until it is notified: if a notification is lost both wait for ever. */
+/*
+ * Two threads, each sleeping (spinning, here) until it is notified: if a notification is lost both wait for ever. Two that
+ * share a busy processor take some milliseconds for every turn, so it ends after a time, too.
+ */
 
-#define STRESS_BUFFERS 100000u
+#define STRESS_LEAST 100u
+#define STRESS_MOST  100000u
+#define STRESS_NS    (3ull * 1000 * 1000 * 1000)
 
 struct stress {
 	struct fixture *f;
-	_Atomic bool kick, irq;
+	uint64_t end_ns;
+	_Atomic bool kick, irq, ended;
 	bool broken;
 };
 
@@ -506,9 +513,11 @@ static void *stress_device(void *ctx)
 	struct virtq *q = &s->f->q;
 	struct virtq_chain chain;
 
-	for (unsigned int done = 0; done < STRESS_BUFFERS;) {
+	while (!s->broken) {
 		while (!atomic_exchange(&s->kick, false))
 			sched_yield();
+		if (atomic_load(&s->ended))
+			break;
 		for (;;) {
 			int r = virtq_pop(q, &chain);
 
@@ -521,14 +530,16 @@ static void *stress_device(void *ctx)
 			if (r <= 0)
 				break;
 			virtq_push(q, chain.head, (uint32_t)chain.writable_len);
-			done++;
 		}
 		if (virtq_need_irq(q))
 			atomic_store(&s->irq, true);
-		if (s->broken)
-			break;
 	}
 	return NULL;
+}
+
+static bool stress_goes_on(const struct stress *s, unsigned int added)
+{
+	return added < STRESS_LEAST || (added < STRESS_MOST && clock_now_ns() < s->end_ns);
 }
 
 static bool stress_fill(struct stress *s, unsigned int *added)
@@ -537,7 +548,7 @@ static bool stress_fill(struct stress *s, unsigned int *added)
 	uint16_t old = ring->avail_idx;
 	struct ring_buf in = buf(DATA_GPA, 1);
 
-	while ((uint16_t)(ring->avail_idx - ring->last_used) < ring->size && *added < STRESS_BUFFERS) {
+	while ((uint16_t)(ring->avail_idx - ring->last_used) < ring->size && stress_goes_on(s, *added)) {
 		in.len = 1 + *added % 1000;
 		ring_add(ring, NULL, 0, &in, 1);
 		(*added)++;
@@ -550,17 +561,17 @@ static bool stress_fill(struct stress *s, unsigned int *added)
 static void no_notification_is_lost_between_two_threads(void **state)
 {
 	struct fixture *f = *state;
-	struct stress s = { .f = f };
+	struct stress s = { .f = f, .end_ns = clock_now_ns() + STRESS_NS };
 	unsigned int added = 0, used_count = 0;
 	struct ring_used used;
 	pthread_t device;
 
 	connect_queue(f, 4, WITH_EVENT_IDX);
 	assert_int_equal(pthread_create(&device, NULL, stress_device, &s), 0);
-	while (used_count < STRESS_BUFFERS) {
+	while (used_count < added || stress_goes_on(&s, added)) {
 		if (stress_fill(&s, &added))
 			atomic_store(&s.kick, true);
-		if (ring_used_idx(&f->ring) == f->ring.last_used) {
+		if (used_count < added && ring_used_idx(&f->ring) == f->ring.last_used) {
 			ring_set_used_event(&f->ring, f->ring.last_used);
 			__atomic_thread_fence(__ATOMIC_SEQ_CST);
 			while (ring_used_idx(&f->ring) == f->ring.last_used && !atomic_exchange(&s.irq, false))
@@ -571,6 +582,7 @@ static void no_notification_is_lost_between_two_threads(void **state)
 			used_count++;
 		}
 	}
+	atomic_store(&s.ended, true);
 	atomic_store(&s.kick, true);
 	assert_int_equal(pthread_join(device, NULL), 0);
 	assert_false(s.broken);
