@@ -23,6 +23,7 @@ import pytest
 from conftest import BINARY, IMAGE, ROOT
 from snapsafe import Api
 from snapsafe.patience import Deadline
+from snapsafe.proc import settles
 
 JAILER = os.environ.get("SNAPSAFE_JAILER", str(ROOT / "bin" / "snapsafe-jailer"))
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
@@ -204,12 +205,17 @@ def test_the_host_sees_no_mount_of_it(jails):
 
 # Ways to run.
 
+def has_ended(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().split(") ")[1][0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the latter: it was reaped after open()
+        return True
+
+
 def kill(pid):
     os.kill(pid, signal.SIGKILL)
-    deadline = Deadline(20)
-    while os.path.exists(f"/proc/{pid}") and open(f"/proc/{pid}/stat").read().split(") ")[1][0] != "Z":
-        assert deadline.left() > 0
-        time.sleep(0.01)
+    assert settles(lambda: has_ended(pid), True, 20)
 
 
 def test_daemonize(jails):
