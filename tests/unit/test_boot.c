@@ -16,9 +16,10 @@
 
 #include "arch/arch.h"
 #include "arch/x86_64/boot.h"
-#include "arch/x86_64/boot_info.h"
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/mptable.h"
+#include "arch/x86_64/pvh.h"
+#include "arch/x86_64/zero_page.h"
 #include "base/cleanup.h"
 #include "kvm/vm.h"
 #include "mem/pages.h"

@@ -10,11 +10,12 @@
 
 #include "arch/arch.h"
 #include "arch/x86_64/acpi.h"
-#include "arch/x86_64/boot_info.h"
 #include "arch/x86_64/kernel.h"
 #include "arch/x86_64/mptable.h"
+#include "arch/x86_64/pvh.h"
 #include "arch/x86_64/ram.h"
 #include "arch/x86_64/regs.h"
+#include "arch/x86_64/zero_page.h"
 #include "base/cleanup.h"
 #include "base/fdio.h"
 #include "kvm/vcpu.h"

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel is told about the machine, in the form of either boot protocol. */
+/* What the kernel is told about the machine, by either boot protocol. */
 #ifndef ARCH_X86_64_BOOT_INFO_H
 #define ARCH_X86_64_BOOT_INFO_H
 
 #include <asm/bootparam.h>
 #include <stdint.h>
 
-#include "arch/x86_64/kernel.h"
-#include "base/err.h"
 #include "mem/mem.h"
 
 struct boot_info {
@@ -21,11 +19,5 @@ struct boot_info {
 
 /* Fills in the memory map in ascending order; how many entries. */
 unsigned int e820_build(const struct guest_mem *mem, struct boot_e820_entry entries[E820_MAX_ENTRIES]);
-
-/* Writes the zero page (Linux protocol). */
-int zero_page_write(struct guest_mem *mem, const struct kernel_image *image, const struct boot_info *info,
-		    struct err *e) must_check;
-/* Writes start info, module list and memory map (PVH). */
-int pvh_write(struct guest_mem *mem, const struct boot_info *info, struct err *e) must_check;
 
 #endif

@@ -4,7 +4,7 @@
  * the kernel finds it by EBX and, from there, command line, initrd, RSDP and
  * memory map.
  */
-#include "arch/x86_64/boot_info.h"
+#include "arch/x86_64/pvh.h"
 
 #include "arch/x86_64/layout.h"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Where RAM goes: below the MMIO gap first, what does not fit from 4 GiB on. Pure. */
-#include "arch/arch.h"
 #include "arch/x86_64/ram.h"
+
+#include "arch/arch.h"
 #include "mem/pages.h"
 
 void arch_mem_layout(uint64_t size, struct mem_layout *layout)
