@@ -96,6 +96,9 @@ int arch_board_ctrl_alt_del(struct arch_board *b, struct err *e) must_check;
 /* Does boot_args, with what a machine with so many virtio devices adds, fit into the kernel's command line? */
 int arch_check_boot_args(const struct vm_config *config, unsigned int num_virtio, struct err *e) must_check;
 
+/* May a CPU template force these bits of a register of a CPUID leaf to 1? No to nested virtualisation: -EINVAL with a sentence. */
+int arch_check_cpuid_ones(uint32_t leaf, enum cpu_register reg, uint32_t ones, struct err *e) must_check;
+
 /*
  * Loads kernel and initrd, writes command line and firmware tables into guest memory and sets the vCPUs' registers for the
  * kernel's entry. All devices have their places.

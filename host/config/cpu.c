@@ -57,15 +57,3 @@ int cpu_bitmap_parse(const char *what, const char *text, unsigned int width, str
 	*bitmap = parsed;
 	return 0;
 }
-
-int cpu_ones_check(uint32_t leaf, enum cpu_register reg, uint32_t ones, struct err *e)
-{
-	const char *feature = NULL;
-
-	if (leaf == 0x1 && reg == CPU_ECX && ones & 1u << 5)
-		feature = "vmx";
-	else if (leaf == 0x80000001 && reg == CPU_ECX && ones & 1u << 2)
-		feature = "svm";
-	return feature ? err_set(e, EINVAL, "a CPU template cannot give %s: nested guests are not supported", feature)
-		       : 0;
-}

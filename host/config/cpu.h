@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "config/cpu_config.h"
 
 /* "0x1f", "0b101" or "31". -EINVAL with a sentence that calls it what. */
 int cpu_number_parse(const char *what, const char *text, uint32_t *number, struct err *e) must_check;
@@ -24,8 +23,5 @@ struct cpu_bitmap {
  */
 int cpu_bitmap_parse(const char *what, const char *text, unsigned int width, struct cpu_bitmap *bitmap,
 		     struct err *e) must_check;
-
-/* May a template force these bits of a register of a CPUID leaf to 1? No to nested virtualisation: -EINVAL with a sentence. */
-int cpu_ones_check(uint32_t leaf, enum cpu_register reg, uint32_t ones, struct err *e) must_check;
 
 #endif

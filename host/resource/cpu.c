@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "arch/arch.h"
 #include "config/cpu.h"
 #include "resource/resource.h"
 
@@ -75,7 +76,7 @@ static int cpu_check_leaf(const struct cpuid_config *c, unsigned int i, struct e
 		snprintf(what, sizeof(what), "field \"cpuid_modifiers[%u].modifiers[%u].bitmap\":", i, n);
 		r = cpu_bitmap_parse(what, regs[n].bitmap, 32, &bitmap, e);
 		if (!r)
-			r = cpu_ones_check(leaf, regs[n].reg, (uint32_t)bitmap.value, e);
+			r = arch_check_cpuid_ones(leaf, regs[n].reg, (uint32_t)bitmap.value, e);
 		if (r)
 			return r;
 	}

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "arch/arch.h"
 #include "arch/x86_64/cpu_template.h"
 #include "base/cleanup.h"
 #include "base/fdio.h"
@@ -381,7 +382,7 @@ static void no_template_gives_nested_virtualisation(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		assert_int_equal(cpu_ones_check(rows[i].leaf, rows[i].reg, rows[i].ones, &e), rows[i].r);
+		assert_int_equal(arch_check_cpuid_ones(rows[i].leaf, rows[i].reg, rows[i].ones, &e), rows[i].r);
 	for (size_t p = 0; p < ARRAY_SIZE(processors); p++) {
 		list_of(&processors[p], &list);
 		for (uint32_t i = 0; i < list.cpuid.nent; i++)

@@ -21,6 +21,18 @@
 
 _Static_assert((int)CPU_EAX == (int)CPUID_EAX && (int)CPU_EDX == (int)CPUID_EDX, "one order of registers");
 
+int arch_check_cpuid_ones(uint32_t leaf, enum cpu_register reg, uint32_t ones, struct err *e)
+{
+	const char *feature = NULL;
+
+	if (leaf == 0x1 && reg == CPU_ECX && ones & 1u << 5)
+		feature = "vmx";
+	else if (leaf == 0x80000001 && reg == CPU_ECX && ones & 1u << 2)
+		feature = "svm";
+	return feature ? err_set(e, EINVAL, "a CPU template cannot give %s: nested guests are not supported", feature)
+		       : 0;
+}
+
 bool cpu_template_is_custom(const struct vm_config *config)
 {
 	return config && config->cpu.present;
