@@ -15,7 +15,8 @@ def start(m, program, arguments="", variables=""):
 
 def drawn(clone):
     """The values of each source, once the program has ended in that clone."""
-    clone.console.run("wait $draw", 240)
+    # Its standard error is in there, too: a status alone says little.
+    clone.console.run("wait $draw; status=$?; [ $status = 0 ] || tail -n 40 /tmp/out; (exit $status)", 240)
     values = collections.defaultdict(list)
     for line in clone.console.run("cat /tmp/out", 120).splitlines():
         if line.startswith("value "):
