@@ -6,15 +6,22 @@ docs/languages.md has the table; SAFE and UNSAFE below are its cells.
 A program (tests/languages/programs) is started, draws from all of its sources without a pause, and the machine is saved
 somewhere in the middle of it. Two clones each go on with it: 32 values a source, from the moment on when the counter has changed.
 """
+import collections
+import contextlib
 import json
+import mmap
 import os
 import pathlib
+import signal
+import stat
 import subprocess
+import time
 
 import pytest
 
 from conftest import BOOT_ARGS, IMAGE, long_form
 from drawing_programs import DRAWS, drawn_by_two_clones, start
+from snapsafe.patience import Deadline
 
 DRIVE = IMAGE / "languages.ext4"
 PROVIDER = "OPENSSL_CONF=/usr/share/snapsafe/openssl.cnf"
@@ -124,3 +131,63 @@ def test_what_two_clones_draw(snapshot_of, restore, tmp_path, files, kernel, pro
     wanted = {name: rule[kernel] for name, rule in expected.items() if rule[kernel]}
     got = {name: UNSAFE if common[name] else SAFE for name in wanted}
     assert got == wanted, common
+
+
+@pytest.fixture
+def rust(files, tmp_path):
+    """What starts the Rust program in a root on this machine, and a counter there, a file's: /dev/sysgenid is the same."""
+    if "draw-rust" not in files:
+        pytest.skip(f"{DRIVE.name} has no draw-rust: image/mk-languages had no compiler for it")
+    subprocess.run(["debugfs", "-R", f"dump -p /draw/draw-rust {tmp_path}/draw-rust", DRIVE], check=True)
+    (tmp_path / "dev").mkdir()
+    os.mknod(tmp_path / "dev" / "urandom", 0o666 | stat.S_IFCHR, os.makedev(1, 9))
+    os.mknod(tmp_path / "dev" / "random", 0o666 | stat.S_IFCHR, os.makedev(1, 8))
+    (tmp_path / "counter").write_bytes(bytes(mmap.PAGESIZE))
+    os.link(tmp_path / "counter", tmp_path / "dev" / "sysgenid")
+
+    def run(*arguments, **pipes):
+        return subprocess.Popen(["chroot", tmp_path, "/draw-rust", *arguments], **pipes,
+                                env={**os.environ, "SNAPSAFE_DEVICE": "/counter"})
+
+    with open(tmp_path / "counter", "r+b") as f, mmap.mmap(f.fileno(), mmap.PAGESIZE) as counter:
+        yield run, counter
+
+
+# These need no guest, but the drive, which is made for tests with guests only.
+@pytest.mark.guest
+def test_aws_lc_aborts_in_the_middle_of_a_draw(rust):
+    """Why the Rust program has it in a process of its own: that draws without a pause here, while the counter changes."""
+    run, counter = rust
+    with run("--aws-lc-rs", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        os.set_blocking(process.stdin.fileno(), False)
+        deadline = Deadline(60)
+        while process.poll() is None and deadline.left() > 0:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                os.write(process.stdin.fileno(), bytes(4096))
+            counter[0] ^= 1
+            time.sleep(0.001)
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == -signal.SIGABRT
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("restored", [True, False])
+def test_the_rust_program_when_aws_lc_aborts(rust, restored):
+    run, counter = rust
+    with run("/counter", "adapter", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "READY\n"
+        program.send_signal(signal.SIGSTOP)
+        counter[0] = restored
+        children = pathlib.Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text(encoding="ascii").split()
+        os.kill(int(children[0]), signal.SIGABRT)
+        program.send_signal(signal.SIGCONT)
+        out, err = program.communicate(timeout=60)
+    assert len(children) == 1
+    if not restored:
+        assert program.returncode == 101 and "there was no restore" in err, err
+        return
+    assert program.returncode == 0, err
+    lines = [line.split() for line in out.splitlines()]
+    assert collections.Counter(line[1] for line in lines if line[0] == "value") == {name: DRAWS for name in EXPECTED["rust+adapter"]}
+    assert ["ended", "aws-lc-rs"] in lines

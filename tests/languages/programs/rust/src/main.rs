@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! See README.md. The adapter: what is drawn from `rand::rng()` comes from `snapsafe::Rng`, and a generator of the program's own is
 //! `snapsafe::Reseeding`.
+mod aws;
+
 use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rand::rngs::{OsRng, StdRng};
 use rand::{RngCore, SeedableRng, TryRngCore};
 use snapsafe::{Reseeding, Rng};
@@ -16,14 +17,13 @@ const LEN: usize = 16;
 
 type Source = (&'static str, Box<dyn FnMut(&mut [u8; LEN])>);
 
-fn sources(adapter: bool) -> Vec<Source> {
+fn sources(mut aws: aws::Process, adapter: bool) -> Vec<Source> {
     let mut own = StdRng::from_os_rng();
     let mut fresh = Reseeding::<StdRng>::new().expect("random bytes");
-    let aws = SystemRandom::new();
 
     vec![
         ("OsRng", Box::new(|value| OsRng.try_fill_bytes(value).unwrap())),
-        ("aws-lc-rs", Box::new(move |value| aws.fill(value).unwrap())),
+        ("aws-lc-rs", Box::new(move |value| aws.fill(value))),
         match adapter {
             false => ("ThreadRng", Box::new(|value| rand::rng().fill_bytes(value))),
             true => ("ThreadRng", Box::new(|value| Rng.try_fill_bytes(value).unwrap())),
@@ -44,8 +44,13 @@ fn generation(counter: &File) -> u64 {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+
+    if arguments[1] == aws::ARGUMENT {
+        return aws::serve().expect("pipes");
+    }
     let counter = File::open(&arguments[1]).expect("the counter can be opened");
-    let mut sources = sources(arguments.len() > 2);
+    let aws = aws::Process::start(&arguments[0], counter.try_clone().expect("another descriptor"));
+    let mut sources = sources(aws, arguments.len() > 2);
     let mut draw = |text: &mut String| {
         for (name, source) in &mut sources {
             let mut value = [0; LEN];
