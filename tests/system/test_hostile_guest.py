@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Guests that break every rule (tests/payload/guest_hostile.c, guest_hostile_net.c): the monitor lives, a device whose ring is
-broken says so, and works again once it is reset.
+Guests that break every rule (tests/payload/guest_hostile.c, guest_hostile_net.c, guest_hostile_mmds.c): the monitor lives, a
+device whose ring is broken says so, and works again once it is reset; the metadata service goes on serving.
 """
 import contextlib
 import json
@@ -13,15 +13,17 @@ import time
 
 import pytest
 
-from conftest import ROOT, Snapshot
+from conftest import ROOT, Snapshot, long_form
 from snapsafe.network import HOST, Namespace
-from snapsafe.patience import Deadline
+from snapsafe.patience import Deadline, within
 
 pytestmark = pytest.mark.guest
 
 GUESTS = ROOT / "build" / "unit-gcc" / "tests" / "payload"
 GUEST = GUESTS / "guest_hostile"
 NET_GUEST = GUESTS / "guest_hostile_net"
+MMDS_GUEST = GUESTS / "guest_hostile_mmds"
+MMDS_ATTACKS = 9
 VERDICT = r"^hostile: (\d+) rounds, (\d+) resets needed, (\d+) buffers used: (.*)\n"
 
 
@@ -196,5 +198,65 @@ def test_a_hostile_driver_of_network_and_sockets(monitor, tmp_path, seed):
     assert counted(tmp_path, "net", "tx_malformed_frames") > 0
     assert counted(tmp_path, "net", "tap_write_fails") > 0
     assert counted(tmp_path, "vsock", "tx_queue_event_fails") > 0
+    assert counted(tmp_path, "vcpu", "failures") == 0
+    assert all(counted(tmp_path, "signals", name) == 0 for name in ("sigbus", "sigsegv", "sigill"))
+
+
+def hostile_mmds_machine(directory, seed, rounds):
+    assert MMDS_GUEST.exists(), f"{MMDS_GUEST} is not there: meson setup build/unit-gcc && ninja -C build/unit-gcc"
+    metadata, config = directory / "metadata", directory / "config.json"
+    metadata.write_text(json.dumps({"a": "b", "big": "x" * 40000}))
+    config.write_text(json.dumps({
+        "boot-source": {"kernel_image_path": str(MMDS_GUEST), "boot_args": f"seed={seed} rounds={rounds}"},
+        "drives": [],
+        "machine-config": {"vcpu_count": 1, "mem_size_mib": 32},
+        "network-interfaces": [{"iface_id": "eth0", "host_dev_name": "tap0"}],
+        "mmds-config": {"network_interfaces": ["eth0"], "version": "V1"},
+        "metrics": {"metrics_path": str(directory / "metrics")},
+    }))
+    return "--config-file", str(config), "--metadata", str(metadata)
+
+
+@pytest.mark.parametrize("seed", [1, *long_form(2, 3, 4, 5, 6, 7, 8)])
+def test_a_hostile_client_of_the_metadata_service(monitor, tmp_path, seed):
+    """
+    What is malformed, in pieces, by the hundred or never taken: a client that behaves is served after each attack, the API
+    answers all the time, nothing grows. The guest looks at the first, from its second half on (when each attack has been there
+    once) this test at the others.
+    """
+    ns = Namespace()
+    times, over = [], threading.Event()
+    try:
+        ns.add_tap("tap0")
+        m = monitor(*hostile_mmds_machine(tmp_path, seed, 2 * MMDS_ATTACKS), preexec=ns.enter)
+        m.wait_api()
+
+        def ask():
+            begin = time.monotonic()
+            m.api.get("/")
+            times.append(time.monotonic() - begin)
+
+        asking = repeat(over, 0.02, ask)
+        try:
+            m.console.expect(r"^hostile: half\n", 120)
+            half = footprint(m)
+            verdict = m.console.expect(VERDICT, 120)
+        finally:
+            over.set()
+            asking.join()
+        assert verdict.group(4) == "all is well", m.stderr()
+        assert m.api.get("/")["state"] == "Running"
+        data, fds = footprint(m)
+        end_attack(m)
+        assert m.wait() == 0
+    finally:
+        ns.close()
+    assert int(verdict.group(1)) == 2 * MMDS_ATTACKS and int(verdict.group(3)) > 1000
+    assert len(times) > 20 and within(max(times), 1), (len(times), max(times))
+    print(f"{len(times)} answers of the API, the slowest after {max(times):.3f} s; {half} then {(data, fds)}")
+    assert data < half[0] + 2048 and fds <= half[1], (half, data, fds)
+    for name in ("rx_bad_eth", "rx_accepted_unusual", "connections_destroyed"):
+        assert counted(tmp_path, "mmds", name) > 0, name
+    assert counted(tmp_path, "mmds", "connections_created") > 2 * MMDS_ATTACKS
     assert counted(tmp_path, "vcpu", "failures") == 0
     assert all(counted(tmp_path, "signals", name) == 0 for name in ("sigbus", "sigsegv", "sigill"))
