@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Rate limiters of drives and interfaces under Linux, which asks for more than they let pass, all at the same time: ten seconds,
+by what the monitor counts and by its clock, which are in each line of its metrics. A network interface's bytes are
+test_network.py's (test_a_limit_holds_and_can_be_changed).
+"""
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from conftest import machine_config
+from snapsafe.network import GUEST, HOST, PREFIX, Namespace, echo_request
+from snapsafe.patience import Deadline
+
+pytestmark = pytest.mark.guest
+
+SECONDS = 10
+WITHIN = 0.05
+
+
+class Limit:
+    """A bucket that holds two seconds' worth, so that a guest that stands still for a moment catches up."""
+
+    def __init__(self, name, group, counters, rate, slack):
+        self.name, self.group, self.counters, self.rate, self.slack = name, group, counters, rate, slack
+        self.size = 2 * rate
+        self.begun = self.before = self.ratio = None
+
+    def bucket(self):
+        return {"size": self.size, "refill_time": 1000 * self.size // self.rate}
+
+    def look(self, clock, totals):
+        """clock in seconds. What has passed is never more than the limit; has it been as much, once, after ten seconds?"""
+        passed = sum(totals[self.group, name] for name in self.counters) - self.before
+        assert passed <= self.size + (1 + WITHIN) * self.rate * (clock - self.since) + self.slack, (
+            f"{self.name}: {passed} in {clock - self.since:.2f} s")
+        if not self.begun and passed:
+            self.begun = clock
+        if self.begun and clock - self.begun >= SECONDS:
+            self.ratio = max(self.ratio or 0, passed / (self.size + self.rate * (clock - self.begun)))
+
+    def is_reached(self):
+        return self.ratio is not None and self.ratio >= 1 - WITHIN
+
+
+class Meter:
+    """Totals of the metrics: each line has what was added since the one before, and when it was written."""
+
+    def __init__(self, m, path):
+        self.m, self.path, self.totals, self.clock = m, path, {}, None
+        self.at = 0
+
+    def read(self):
+        self.m.api.put("/actions", {"action_type": "FlushMetrics"})
+        with open(self.path, encoding="utf-8") as f:
+            f.seek(self.at)
+            lines = f.read()
+            self.at = f.tell()
+        for line in map(json.loads, lines.splitlines()):
+            self.clock = line["utc_timestamp_ms"] / 1000
+            for group, values in line.items():
+                for name, value in values.items() if isinstance(values, dict) else ():
+                    if isinstance(value, int):
+                        self.totals[group, name] = self.totals.get((group, name), 0) + value
+        return self.clock, self.totals
+
+
+@contextlib.contextmanager
+def echoes(ns, a_second):
+    """Echo requests for the guest, which answers each, until it is over."""
+    over = threading.Event()
+
+    def send():
+        number = 0
+        with ns.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+            s.setblocking(False)
+            while not over.wait(0.02):
+                for _ in range(a_second // 50):
+                    number = (number + 1) & 0xffff
+                    with contextlib.suppress(OSError):  # the tap's queue is full
+                        s.sendto(echo_request(os.getpid() & 0xffff, number), (GUEST, 0))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def started(monitor, ns, directory):
+    drives = machine_config()["drives"]
+    for name in ("bytes", "ops"):
+        with open(directory / name, "wb") as f:
+            f.truncate(2 << 30)
+        drives.append({"drive_id": name, "path_on_host": str(directory / name), "is_root_device": False, "is_read_only": True})
+    config = machine_config(**{
+        "drives": drives, "metrics": {"metrics_path": str(directory / "metrics")},
+        "network-interfaces": [{"iface_id": "eth0", "host_dev_name": "tap0", "guest_mac": "06:00:ac:10:00:02"}]})
+    (directory / "config.json").write_text(json.dumps(config))
+    m = monitor("--config-file", str(directory / "config.json"), preexec=ns.enter)
+    m.console.login()
+    m.console.quiet()
+    m.console.run(f"ip addr add {GUEST}/{PREFIX} dev eth0 && ip link set eth0 up")
+    m.console.run(f"ping -c 1 -W 10 {HOST}")
+    return m
+
+
+def test_ten_seconds_of_what_limits_let_pass(monitor, tmp_path):
+    ns = Namespace()
+    try:
+        ns.add_tap("tap0")
+        m = started(monitor, ns, tmp_path)
+        drive_bytes = Limit("bytes of a drive", "block_bytes", ["read_bytes", "write_bytes"], 1 << 20, 0)
+        drive_ops = Limit("operations of a drive", "block_ops", ["read_count", "write_count"], 20, 1)
+        rx = Limit("frames to the guest", "net_eth0", ["rx_packets_count"], 100, 1)
+        tx = Limit("frames from the guest", "net_eth0", ["tx_packets_count"], 50, 1)
+        limits = [drive_bytes, drive_ops, rx, tx]
+        meter = Meter(m, tmp_path / "metrics")
+        clock, totals = meter.read()
+        for limit in limits:
+            limit.since, limit.before = clock, sum(totals[limit.group, name] for name in limit.counters)
+        m.api.patch("/drives/bytes", {"drive_id": "bytes", "rate_limiter": {"bandwidth": drive_bytes.bucket()}})
+        m.api.patch("/drives/ops", {"drive_id": "ops", "rate_limiter": {"ops": drive_ops.bucket()}})
+        m.api.patch("/network-interfaces/eth0", {"iface_id": "eth0", "rx_rate_limiter": {"ops": rx.bucket()},
+                                                 "tx_rate_limiter": {"ops": tx.bucket()}})
+        m.console.send("for d in vdb vdc; do cat /dev/$d >/dev/null 2>&1 & done\n")
+        with echoes(ns, 400):
+            deadline = Deadline(4 * SECONDS)
+            while deadline.left() > 0 and not all(limit.is_reached() for limit in limits):
+                time.sleep(0.1)
+                clock, totals = meter.read()
+                for limit in limits:
+                    limit.look(clock, totals)
+        print({limit.name: limit.ratio for limit in limits}, clock - limits[0].since)
+        for limit in limits:
+            assert limit.is_reached(), f"{limit.name}: {limit.ratio} of what the limit lets pass"
+    finally:
+        ns.close()
