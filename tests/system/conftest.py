@@ -169,6 +169,15 @@ def start_watching(m, program):
                   "usleep 200000", 120)
 
 
+def start_tool(m, command):
+    """
+    The command snapsafe watch or run-on-change, in the background, asleep until there is a change: $watch is its process. An event
+    that comes while it starts is none to it.
+    """
+    m.console.run(f"{command} & watch=$!; "
+                  "while kill -0 $watch && ! grep -q poll /proc/$watch/wchan; do sleep 0.1; done; kill -0 $watch", 120)
+
+
 def wait_handled(m, generation, timeout=30):
     """Until the guest's driver has reseeded for that generation."""
     m.console.run(f"i=0; until [ $(cat /sys/virtio-rng/virtio_rng.0/reseed_generation) -ge {generation} ]; do "
