@@ -17,14 +17,18 @@
 #include "mem/pages.h"
 #include "virtio/balloon_internal.h"
 
-/* mem_job.done. Whoever sees that no turn is under way finds idle_fd written, and can take that before the next one. */
+/*
+ * mem_job.done. Whoever sees that no turn is under way finds idle_fd written, and can take that before the next one, which may
+ * begin at once: nothing of the turn is looked at from then on.
+ */
 static void turn_is_done(void *ctx)
 {
 	struct balloon *b = ctx;
+	unsigned int index = b->turn.index;
 
 	(void)eventfd_write(b->turn.idle_fd, 1);
 	atomic_store(&b->turn.under_way, false);
-	virtio_kick(&b->vdev, b->turn.index);
+	virtio_kick(&b->vdev, index);
 }
 
 int balloon_turn_init(struct balloon *b)
