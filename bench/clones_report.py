@@ -60,7 +60,8 @@ class Result:
         self.violations = sum(entry["violations"] for entry in rounds)
         self.late = sum(entry["late"] for entry in rounds)
         self.unserved = sum(entry["unserved"] for entry in rounds)
-        self.early = sum(entry["early"] for entry in rounds)
+        self.early_unarmed = sum(entry["early_unarmed"] for entry in rounds)
+        self.early = sum(entry["early"] for entry in rounds) - self.early_unarmed
         self.machines = [Machine(machine) for entry in rounds for machine in entry["machines"]]
         self.clones = sum(machine.role == "clone" and machine.full for machine in self.machines)
         self.results = sum(machine.results for machine in self.machines)
@@ -99,7 +100,8 @@ def print_table(results):
         print(f"{result.label}: {result.clones} of {result.wanted_clones} clones ran until their rings were full; "
               f"{result.late} calls that were in progress at the resume gave what another machine got (no violations); "
               f"{result.unserved} of them had not got it before the snapshot; "
-              f"{result.early} readers went on after the resume before the counter had moved.")
+              f"{result.early} readers went on after the resume before the counter had moved, and {result.early_unarmed} in machines "
+              "of a snapshot that came before the driver had armed the next event.")
     if any(result.emulated for result in results):
         print("Measured in emulated machines: their times can be compared with each other, and with nothing else.")
 
