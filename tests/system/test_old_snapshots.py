@@ -105,7 +105,7 @@ def test_the_guest_of_a_v1_0_pair_runs_on(loader, tmp_path):
 
 def take_todays(tmp_path):
     with Monitor("--config-file", "config", "--boot-timer", binary=BINARY, cwd=tmp_path) as m:
-        m.wait_api()
+        m.wait_api(every=0.0002)
         m.api.pause()
         m.api.snapshot(tmp_path / "state", tmp_path / "mem")
     return Snapshot(tmp_path)
@@ -120,7 +120,7 @@ def today(loader, tmp_path):
     MAKE["make_disks"](tmp_path)
     (tmp_path / "guest").write_bytes(GUEST.read_bytes())
     (tmp_path / "config").write_text(MAKE["json"].dumps(MAKE["config"]()))
-    for _ in range(1 if CAN_RUN else 20):
+    for _ in range(1 if CAN_RUN else 200):
         try:
             return take_todays(tmp_path)
         except (OSError, AssertionError) as e:
