@@ -15,13 +15,13 @@ import stat
 import struct
 import subprocess
 import tempfile
-import threading
 import time
 
 import pytest
 
 from conftest import BINARY, IMAGE, ROOT
 from snapsafe import Api
+from snapsafe.meanwhile import meanwhile
 from snapsafe.patience import Deadline
 from snapsafe.proc import settles
 
@@ -535,22 +535,15 @@ def test_links_that_come_and_go(jails, victim, place):
     other = path.with_name("other")
     other.symlink_to(victim)
     before = everything(victim)
-    stop = threading.Event()
 
     def exchange():
-        while not stop.is_set():
-            libc.renameat2(-100, str(path).encode(), -100, str(other).encode(), RENAME_EXCHANGE)
+        libc.renameat2(-100, str(path).encode(), -100, str(other).encode(), RENAME_EXCHANGE)
 
-    thread = threading.Thread(target=exchange)
-    thread.start()
     outcomes = set()
-    try:
+    with meanwhile((0, exchange)):
         for _ in range(100):
             outcomes.add(jails.run(check=False).returncode)
             assert everything(victim) == before
-    finally:
-        stop.set()
-        thread.join()
     assert 1 in outcomes
 
 

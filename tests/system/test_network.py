@@ -9,13 +9,13 @@ import os
 import signal
 import statistics
 import subprocess
-import threading
 import time
 
 import pytest
 
 from conftest import BINARY, long_form, machine_config
 from snapsafe import Monitor
+from snapsafe.meanwhile import meanwhile
 from snapsafe.network import GUEST, HOST, PREFIX, Namespace
 from snapsafe.patience import Deadline, stretch, within
 
@@ -178,21 +178,14 @@ def test_a_paused_machine_goes_on_where_it_was(namespace, monitor, tmp_path):
 
 @contextlib.contextmanager
 def traffic(ns, m):
-    """Both directions, until it is over; the guest fetches from the host and the host from the guest."""
-    over = threading.Event()
-
+    """Both directions, until it is over; the guest fetches from the host and the host from the guest, which may take its time."""
     def pull():
-        while not over.is_set():
+        with contextlib.suppress(subprocess.TimeoutExpired):
             ns.run("wget", "-q", "-O", "/dev/null", f"http://{GUEST}/data", ok=False)
 
     m.console.run(f"(while :; do wget -q -O /dev/null http://{HOST}:8000/data || usleep 100000; done) >/dev/null 2>&1 &")
-    thread = threading.Thread(target=pull)
-    thread.start()
-    try:
+    with meanwhile((0, pull)):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def load(monitor, ns, directory, tap):

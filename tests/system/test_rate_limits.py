@@ -5,15 +5,16 @@ by what the monitor counts and by its clock, which are in each line of its metri
 test_network.py's (test_a_limit_holds_and_can_be_changed).
 """
 import contextlib
+import itertools
 import json
 import os
 import socket
-import threading
 import time
 
 import pytest
 
 from conftest import machine_config
+from snapsafe.meanwhile import meanwhile
 from snapsafe.network import GUEST, HOST, PREFIX, Namespace, echo_request
 from snapsafe.patience import Deadline
 
@@ -29,14 +30,21 @@ class Limit:
     def __init__(self, name, group, counters, rate, slack):
         self.name, self.group, self.counters, self.rate, self.slack = name, group, counters, rate, slack
         self.size = 2 * rate
-        self.begun = self.before = self.ratio = None
+        self.since = self.before = None  # when it was set, and what had passed by then
+        self.begun = self.ratio = None
 
     def bucket(self):
         return {"size": self.size, "refill_time": 1000 * self.size // self.rate}
 
+    def passed(self, totals):
+        return sum(totals[self.group, name] for name in self.counters)
+
+    def set(self, clock, totals):
+        self.since, self.before = clock, self.passed(totals)
+
     def look(self, clock, totals):
         """clock in seconds. What has passed is never more than the limit; has it been as much, once, after ten seconds?"""
-        passed = sum(totals[self.group, name] for name in self.counters) - self.before
+        passed = self.passed(totals) - self.before
         assert passed <= self.size + (1 + WITHIN) * self.rate * (clock - self.since) + self.slack, (
             f"{self.name}: {passed} in {clock - self.since:.2f} s")
         if not self.begun and passed:
@@ -73,25 +81,17 @@ class Meter:
 @contextlib.contextmanager
 def echoes(ns, a_second):
     """Echo requests for the guest, which answers each, until it is over."""
-    over = threading.Event()
+    numbers = itertools.count(1)
 
-    def send():
-        number = 0
-        with ns.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
-            s.setblocking(False)
-            while not over.wait(0.02):
-                for _ in range(a_second // 50):
-                    number = (number + 1) & 0xffff
-                    with contextlib.suppress(OSError):  # the tap's queue is full
-                        s.sendto(echo_request(os.getpid() & 0xffff, number), (GUEST, 0))
+    with ns.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+        def send():
+            for number in itertools.islice(numbers, a_second // 50):
+                with contextlib.suppress(OSError):  # the tap's queue is full
+                    s.sendto(echo_request(os.getpid() & 0xffff, number & 0xffff), (GUEST, 0))
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        s.setblocking(False)
+        with meanwhile((0.02, send)):
+            yield
 
 
 def started(monitor, ns, directory):
@@ -125,7 +125,7 @@ def test_ten_seconds_of_what_limits_let_pass(monitor, tmp_path):
         meter = Meter(m, tmp_path / "metrics")
         clock, totals = meter.read()
         for limit in limits:
-            limit.since, limit.before = clock, sum(totals[limit.group, name] for name in limit.counters)
+            limit.set(clock, totals)
         m.api.patch("/drives/bytes", {"drive_id": "bytes", "rate_limiter": {"bandwidth": drive_bytes.bucket()}})
         m.api.patch("/drives/ops", {"drive_id": "ops", "rate_limiter": {"ops": drive_ops.bucket()}})
         m.api.patch("/network-interfaces/eth0", {"iface_id": "eth0", "rx_rate_limiter": {"ops": rx.bucket()},
