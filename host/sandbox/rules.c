@@ -87,6 +87,7 @@ const struct rule rules[] = {
 	CALL(LOOP, lseek, NULL),
 	CALL(LOOP, fsync, NULL),
 	CALL(LOOP | IO, fdatasync, NULL),
+	CALL1(LOOP, sync_file_range, IS(3, SYNC_FILE_RANGE_WRITE), NULL),
 	CALL(LOOP, ftruncate, NULL),
 	CALL(LOOP, copy_file_range, NULL),
 	CALL1(LOOP, flock, IS(1, LOCK_EX | LOCK_NB), NULL),

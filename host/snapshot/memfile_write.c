@@ -14,6 +14,7 @@
 #include "snapshot/memfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +28,15 @@
 /* What is looked through for zeroes and then written: small enough to be in the cache the second time. */
 #define IMAGE_CHUNK (256u * 1024)
 
+/* How much of the file may wait for the disk to be told of it. */
+#define IMAGE_BEHIND (2u * 1024 * 1024)
+
 struct image {
 	int fd;			     /* borrowed: the file under construction */
 	const struct guest_mem *mem; /* borrowed */
 	struct mem_survey survey;
 	uint8_t *buffer; /* owned, IMAGE_CHUNK bytes, allocated when first needed */
+	uint64_t begun;	 /* of the file: the disk has been told of what is before it */
 	bool no_copy_file_range;
 	bool unserved; /* it failed for pages that the handler had to serve */
 };
@@ -39,6 +44,18 @@ struct image {
 static uint64_t image_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+/*
+ * The disk writes what is there while the rest is looked for: fsync(2), which alone promises anything, has less to wait for.
+ * Files grow from their start to their end.
+ */
+static void image_begin_writeback(struct image *image, uint64_t end)
+{
+	if (end - image->begun < IMAGE_BEHIND)
+		return;
+	(void)sync_file_range(image->fd, (off_t)image->begun, (off_t)(end - image->begun), SYNC_FILE_RANGE_WRITE);
+	image->begun = end;
 }
 
 static bool image_page_is_zero(const uint8_t *page)
@@ -67,6 +84,7 @@ static int image_put(struct image *image, const uint8_t *data, size_t len, uint6
 		r = fd_pwrite_all(image->fd, data + start, at - start, (off_t)(offset + start));
 		if (r < 0)
 			return r;
+		image_begin_writeback(image, offset + at);
 	}
 	return 0;
 }
@@ -147,6 +165,7 @@ static int image_copy(struct image *image, uint64_t offset, uint64_t len)
 		}
 		offset += (uint64_t)n;
 		len -= (uint64_t)n;
+		image_begin_writeback(image, offset);
 	}
 	return image_copy_by_buffer(image, offset, len);
 }

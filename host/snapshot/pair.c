@@ -125,6 +125,16 @@ static int pair_recover(struct pair *pair, struct err *e)
 	return 0;
 }
 
+/* By their names: two spellings of one directory are synchronised twice, which does no harm. */
+static bool pair_is_in_one_directory(const struct pair *pair)
+{
+	const char *state = strrchr(pair->state.path, '/'), *mem = strrchr(pair->mem.path, '/');
+	size_t len = state ? (size_t)(state - pair->state.path) + 1 : 0;
+
+	return len == (mem ? (size_t)(mem - pair->mem.path) + 1 : 0) &&
+	       memcmp(pair->state.path, pair->mem.path, len) == 0;
+}
+
 static int pair_write(struct pair *pair, const struct guest_mem *mem, struct err *e)
 {
 	int r;
@@ -141,7 +151,7 @@ static int pair_write(struct pair *pair, const struct guest_mem *mem, struct err
 		r = tmpfile_sync(&pair->state, e);
 	if (r == 0)
 		r = tmpfile_sync_directory(&pair->mem, e);
-	if (r == 0)
+	if (r == 0 && !pair_is_in_one_directory(pair))
 		r = tmpfile_sync_directory(&pair->state, e);
 	return r;
 }
