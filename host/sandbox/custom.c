@@ -172,7 +172,7 @@ static int compile(const struct custom_filter *f, struct sock_fprog *program, st
 	ctx = seccomp_init(f->default_action);
 	r = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_TRAP) : -ENOMEM;
 	if (r == 0)
-		r = seccomp_syscall_priority(ctx, SCMP_SYS(ioctl), UINT8_MAX);
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, SANDBOX_OPTIMIZE);
 	if (r < 0)
 		err_errno(e, -r, "libseccomp failed");
 	for (unsigned int i = 0; i < f->rules.num && r == 0; i++) {
