@@ -97,7 +97,8 @@ def compare(method, row, program, directory, binary):
             m.stop()
     method("""A process and its API, one that loads that snapshot and resumes it, and 8 clones one after the other, all of which stay
               (bench/start.c); in turns. Aims: 50 % of the times, of the processor's too; 30 % of the memory with the API alone, 50 %
-              with the machine; 200 % of the clones a second.""")
+              with the machine; 200 % of the clones a second. Of a process that runs alone, the pages of its program are
+              private; of one among others only what it has changed.""")
     program([START, str(ROUNDS), binaries["ours"], *pairs["ours"], binaries["theirs"], *pairs["theirs"]])
     if not guests_run():
         print("  (guests run in the testbed only: what they say first, their network and their disk are not measured)", flush=True)

@@ -9,7 +9,8 @@
  * starts each monitor twice, in turns, and every tenth one eight clones of each
  * snapshot, one after the other, which all stay until the last one runs. Both
  * get the same requests in the same bytes, and this program tries to connect
- * every 50 us.
+ * every 50 us. Private memory is taken when the process is alone, and again when
+ * another one of the same monitor runs: then pages of the program are shared.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -33,16 +34,33 @@
 #define NUM_CLONES   8u
 #define CLONES_EVERY 10u /* rounds */
 
-enum figure { API_MS, API_CPU_MS, API_KIB, LOADED_MS, LOADED_CPU_MS, LOAD_MS, LOADED_KIB, NUM_FIGURES };
+enum figure {
+	API_MS,
+	API_CPU_MS,
+	API_FAULTS,
+	API_KIB,
+	API_BESIDE_KIB,
+	LOADED_MS,
+	LOADED_CPU_MS,
+	LOAD_MS,
+	LOADED_FAULTS,
+	LOADED_KIB,
+	LOADED_BESIDE_KIB,
+	NUM_FIGURES
+};
 
 static const char *const figures[NUM_FIGURES][2] = {
 	[API_MS] = { "exec to the API's first answer", "ms" },
 	[API_CPU_MS] = { "the same, processor time of all threads", "ms" },
+	[API_FAULTS] = { "page faults until then", "n" },
 	[API_KIB] = { "private memory then", "KiB" },
+	[API_BESIDE_KIB] = { "the same, when another one runs", "KiB" },
 	[LOADED_MS] = { "exec to a loaded machine", "ms" },
 	[LOADED_CPU_MS] = { "the same, processor time of all threads", "ms" },
 	[LOAD_MS] = { "load request to its answer", "ms" },
+	[LOADED_FAULTS] = { "page faults until then", "n" },
 	[LOADED_KIB] = { "private memory then, beyond the guest's", "KiB" },
+	[LOADED_BESIDE_KIB] = { "the same, when another one runs", "KiB" },
 };
 
 struct monitor {
@@ -134,16 +152,40 @@ static double cpu_ms(pid_t pid)
 	while ((thread = readdir(threads))) {
 		FILE *f;
 
+		if (thread->d_name[0] == '.')
+			continue; /* "..", too, has a schedstat: the main thread's once more */
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, thread->d_name);
 		f = fopen(path, "re");
 		if (!f)
-			continue; /* "." and "..", and a thread that has ended */
+			continue; /* a thread that has ended */
 		if (fscanf(f, "%llu", &ns) == 1)
 			total_ns += ns;
 		fclose(f);
 	}
 	closedir(threads);
 	return (double)total_ns / 1e6;
+}
+
+/* Of all threads that there are or have been. */
+static double page_faults(pid_t pid)
+{
+	unsigned long long minor, major;
+	char text[1024];
+	size_t len;
+	FILE *f;
+
+	snprintf(text, sizeof(text), "/proc/%d/stat", (int)pid);
+	f = fopen(text, "re");
+	expect(f != NULL, text);
+	len = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[len] = 0;
+	/* The name, in brackets, may have any characters. */
+	errno = EINVAL;
+	expect(strrchr(text, ')') &&
+		       sscanf(strrchr(text, ')'), ") %*c %*d %*d %*d %*d %*d %*u %llu %*u %llu", &minor, &major) == 2,
+	       "/proc/PID/stat");
+	return (double)(minor + major);
 }
 
 /* Of all mappings but the guest's. */
@@ -168,16 +210,9 @@ static double private_kib(pid_t pid)
 	return (double)total_kib;
 }
 
-static void measure_api(struct monitor *m, size_t round)
+static void ask(const struct monitor *m)
 {
-	uint64_t start_ns = start(m);
-
-	connect_to(m);
 	request(m, "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n", "200");
-	m->values[API_MS][round] = ms_since(start_ns);
-	m->values[API_CPU_MS][round] = cpu_ms(m->pid);
-	m->values[API_KIB][round] = private_kib(m->pid);
-	end(m->pid, m->fd);
 }
 
 static void load(const struct monitor *m)
@@ -195,6 +230,37 @@ static void load(const struct monitor *m)
 	request(m, text, "204");
 }
 
+/* While another process of the same monitor is there, which has been prepared as it was. */
+static double private_kib_beside(struct monitor *m, void (*prepare)(const struct monitor *m))
+{
+	const pid_t pid = m->pid;
+	const int fd = m->fd;
+	double kib;
+
+	start(m);
+	connect_to(m);
+	prepare(m);
+	kib = private_kib(pid);
+	end(m->pid, m->fd);
+	m->pid = pid;
+	m->fd = fd;
+	return kib;
+}
+
+static void measure_api(struct monitor *m, size_t round)
+{
+	uint64_t start_ns = start(m);
+
+	connect_to(m);
+	ask(m);
+	m->values[API_MS][round] = ms_since(start_ns);
+	m->values[API_CPU_MS][round] = cpu_ms(m->pid);
+	m->values[API_FAULTS][round] = page_faults(m->pid);
+	m->values[API_KIB][round] = private_kib(m->pid);
+	m->values[API_BESIDE_KIB][round] = private_kib_beside(m, ask);
+	end(m->pid, m->fd);
+}
+
 static void measure_load(struct monitor *m, size_t round)
 {
 	uint64_t start_ns = start(m), request_ns;
@@ -205,7 +271,9 @@ static void measure_load(struct monitor *m, size_t round)
 	m->values[LOAD_MS][round] = ms_since(request_ns);
 	m->values[LOADED_MS][round] = ms_since(start_ns);
 	m->values[LOADED_CPU_MS][round] = cpu_ms(m->pid);
+	m->values[LOADED_FAULTS][round] = page_faults(m->pid);
 	m->values[LOADED_KIB][round] = private_kib(m->pid);
+	m->values[LOADED_BESIDE_KIB][round] = private_kib_beside(m, load);
 	end(m->pid, m->fd);
 }
 
