@@ -2,6 +2,7 @@
 """The process as its users see it: exit statuses, one sentence for each mistake, nothing left behind."""
 import json
 import os
+import pathlib
 import re
 import resource
 import shutil
@@ -272,3 +273,12 @@ def test_a_stack_limit_of_64_kib_is_enough(monitor, run_config, tmp_path):
     for text in ("[" * 2040, '{"a":' * 2040):
         result = run_config(text, preexec_fn=small_stack)
         assert result.returncode == 1 and "invalid JSON" in result.stderr, (result.returncode, result.stderr)
+
+
+def test_what_a_start_needs_lies_together(monitor):
+    """Not scattered over the whole program: if this fails, tools/startup-order is to be run again."""
+    m = monitor()
+    m.wait_api()
+    smaps = pathlib.Path(f"/proc/{m.process.pid}/smaps").read_text()
+    size, present = re.search(r" r-xp .*/snapsafe-vmm\nSize: +(\d+) kB\n(?:.*\n)*?Rss: +(\d+) kB\n", smaps).groups()
+    assert int(present) < int(size) / 2
