@@ -29,9 +29,9 @@ def guests_run():
     return any(flag in pathlib.Path("/proc/cpuinfo").read_text().split() for flag in ("vmx", "svm"))
 
 
-def started(binary):
+def started(binary, prefix=()):
     """A machine of 128 MiB, by the requests that both take."""
-    m = Monitor(binary=binary)
+    m = Monitor(binary=binary, prefix=prefix)
     m.wait_api()
     m.api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": MEM_MIB})
     m.api.put("/boot-source", {"kernel_image_path": str(IMAGE / "vmlinux-6.1-cloud"),
