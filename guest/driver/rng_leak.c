@@ -12,7 +12,7 @@
  *	fill	64 bytes, the seed, and the 16 bytes of the identity on the counter
  *		page, that the device fills with new random bytes, then
  *	copy	one word that the device copies onto the counter page, and, where
- *		the kernel's vDSO has a place for it, onto the vDSO's page too.
+ *		the kernel lets it, one more onto the vDSO's page (rng_vdso.h).
  *
  * fill comes first, and each queue has a seed buffer of its own: whoever sees
  * the counter changed may rely on the seed being in memory. The identity has
@@ -119,13 +119,12 @@ static int leak_add_fill(struct rng_leak *leak, struct rng_leak_queue *q)
 
 static int leak_add_copy(struct rng_leak *leak, struct rng_leak_queue *q)
 {
-	struct scatterlist from, to[RNG_VDSO_PLACES], *sgs[] = { &from, to };
-	unsigned int i, n;
+	struct scatterlist from, to[RNG_VDSO_COPIES], *sgs[] = { &from, to };
+	unsigned int n;
 	int err;
 
-	n = rng_vdso_places(&leak->vdso, to, rng_gen_word(leak->gen));
-	for (i = 0; i < n; i++)
-		WRITE_ONCE(q->buf->value[i], leak->next + 1);
+	n = rng_vdso_copies(&leak->vdso, q->buf->value, to,
+			    rng_gen_word(leak->gen), leak->next + 1);
 	sg_init_one(&from, q->buf->value, n * sizeof(q->buf->value[0]));
 	err = virtqueue_add_sgs(q->vq, sgs, 1, 1, q->buf->value, GFP_ATOMIC);
 	if (err)
@@ -162,7 +161,7 @@ static void leak_arm_active(struct rng_leak *leak)
 
 	leak_arm(leak, leak->active);
 	if (!leak->broken && q->fill_pending && q->copy_pending)
-		rng_vdso_arm(&leak->vdso);
+		rng_vdso_arm(&leak->vdso, leak->latest);
 }
 
 /*
@@ -205,7 +204,6 @@ static void leak_take_copy(struct rng_leak *leak, unsigned int i,
 	rng_gen_raise(leak->gen, value);
 	if (value <= leak->latest)
 		return;
-	rng_vdso_seen(&leak->vdso, value);
 	leak->latest = value;
 	leak->active = !i;
 }

@@ -25,8 +25,8 @@
 /* What the device reads and writes; nothing else shares its cache lines. */
 struct rng_leak_buf {
 	u8 seed[RNG_LEAK_SEED_LEN] ____cacheline_aligned; /* fill-on-leak */
-	/* source of copy-on-leak, for each place that it goes to */
-	unsigned long value[RNG_VDSO_PLACES] ____cacheline_aligned;
+	/* source of copy-on-leak: a word for each place */
+	unsigned long value[RNG_VDSO_COPIES] ____cacheline_aligned;
 };
 
 struct rng_leak_queue {

@@ -151,9 +151,21 @@ static unsigned int model_fill(struct model_request *r)
 	return r->to_len + r->identity_len;
 }
 
+/* What the kernel would have a device write: no generation of its own. */
+static u64 told_generation(unsigned long event)
+{
+	return ~(u64)event;
+}
+
+static bool is_told(u64 generation)
+{
+	return generation >> 63;
+}
+
 static unsigned int model_copy(struct model_request *r)
 {
-	unsigned long value, vdso_value;
+	unsigned long value;
+	u64 generation;
 
 	assert_int_equal(r->from_len, r->to_len + r->vdso_len);
 	if (m.refuses_copy)
@@ -168,10 +180,10 @@ static unsigned int model_copy(struct model_request *r)
 	m.words[0] = value;
 	m.changed_after = m.events;
 	if (r->vdso) {
-		assert_ptr_equal(r->vdso, &m.vdso_word);
-		memcpy(&vdso_value, (const u8 *)r->from + sizeof(value), sizeof(vdso_value));
-		assert_int_equal(vdso_value, value);
-		m.vdso_word = value;
+		assert_ptr_equal(r->vdso, &m.vdso_generation);
+		memcpy(&generation, (const u8 *)r->from + sizeof(value), sizeof(generation));
+		assert_int_equal(generation, told_generation(value));
+		m.vdso_generation = generation;
 	}
 	return r->to_len + r->vdso_len;
 }
@@ -287,7 +299,7 @@ void model_interrupt(void)
 
 bool model_vdso_is_on(void)
 {
-	return m.vdso_armed && m.vdso_word == m.vdso_armed_value;
+	return m.vdso_armed && !is_told(m.vdso_generation);
 }
 
 /* As long as the vDSO makes bytes itself its key is from after the last event. A device that breaks its rules has not told. */
@@ -550,19 +562,33 @@ void rng_epoch_leave(struct rng_epoch *e)
 	(void)e;
 }
 
-unsigned long *random_epoch_vdso_claim(const struct random_epoch_source *source)
+/* The kernel stores a new generation, unless the device's is there and is not the one that is dealt with. */
+static void model_renew_generation(u64 handled)
 {
-	m.vdso_source = source;
-	return &m.vdso_word;
+	if (is_told(m.vdso_generation) && m.vdso_generation != handled)
+		return;
+	m.vdso_generation = ++m.vdso_own_generation;
+	m.vdso_generation_after = m.events;
 }
 
-void random_epoch_vdso_arm(const struct random_epoch_source *source, unsigned long value)
+u64 *random_epoch_vdso_claim(const struct random_epoch_source *source)
+{
+	m.vdso_source = source;
+	m.vdso_armed = false;
+	model_renew_generation(m.vdso_generation);
+	return &m.vdso_generation;
+}
+
+u64 random_epoch_vdso_generation(unsigned long event)
+{
+	return told_generation(event);
+}
+
+void random_epoch_vdso_arm(const struct random_epoch_source *source, unsigned long event)
 {
 	assert_ptr_equal(source, m.vdso_source);
 	kshim_step();
-	m.vdso_generation_after = m.events;
-	kshim_step();
-	m.vdso_armed_value = value;
+	model_renew_generation(told_generation(event));
 	kshim_step();
 	m.vdso_armed = true;
 	kshim_step();

@@ -24,7 +24,7 @@ struct model_request {
 	const void *from; /* copy requests only */
 	void *to;
 	void *identity; /* second buffer; fill requests of the leak queues only */
-	void *vdso;	/* second place of a copy; where the kernel's vDSO has a word */
+	void *vdso;	/* second place of a copy; where the kernel lets a device change the vDSO's generation */
 	unsigned int from_len, to_len, identity_len, vdso_len, used_len;
 };
 
@@ -76,7 +76,7 @@ struct model {
 	unsigned long identities; /* filled so far */
 	/* The vDSO's page, as far as the driver has to do with it. */
 	const void *vdso_source;
-	unsigned long vdso_word, vdso_armed_value;
+	u64 vdso_generation, vdso_own_generation;
 	bool vdso_armed;
 	unsigned long vdso_generation_after; /* events before the generation that was made at the last arming */
 

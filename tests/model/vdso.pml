@@ -50,21 +50,37 @@ byte events;	     /* so far */
 bool listening;	     /* between random_epoch_register() and random_epoch_unregister() */
 byte known;	     /* events that count */
 
-/* base_lock held. Its store of the generation is a release, as is that of is_ready below: they are seen in their order. */
+/* base_lock held. Its store of the generation is a release, as is what sets is_ready below: they are seen in their order. */
 inline crng_extract_base_key()
 {
 	generation++
 }
 
-/* vdso_update_ready(), base_lock held */
+/*
+ * vdso_switch(), base_lock held. Whoever finds the generation of this moment finds
+ * the vDSO off, if it is to be off; and if it is to be on, whoever finds it on finds
+ * that generation.
+ */
 #ifdef FAULT_READY_BY_SET
 #define OFF (sources > 0)
 #else
 #define OFF vdso_off
 #endif
-inline vdso_update_ready()
+inline vdso_switch()
 {
-	is_ready = (crng_ready && !OFF)
+#ifdef FAULT_OFF_LAST
+	crng_extract_base_key();
+	is_ready = !OFF
+#elif defined(FAULT_ON_FIRST)
+	is_ready = !OFF;
+	crng_extract_base_key()
+#else
+	is_ready = (OFF -> false : is_ready);
+#ifndef FAULT_NO_GENERATION
+	crng_extract_base_key();
+#endif
+	is_ready = !OFF
+#endif
 }
 
 /* vdso_follow_sources() */
@@ -72,16 +88,7 @@ inline vdso_follow_sources()
 {
 	atomic { !base_lock -> base_lock = true; vdso_off = (sources > 0) };
 	if
-	:: crng_ready ->
-#ifdef FAULT_READY_FIRST
-		vdso_update_ready();
-		crng_extract_base_key()
-#elif defined(FAULT_NO_GENERATION)
-		vdso_update_ready()
-#else
-		crng_extract_base_key();
-		vdso_update_ready()
-#endif
+	:: crng_ready -> vdso_switch()
 	:: else
 	fi;
 	base_lock = false
@@ -126,7 +133,7 @@ proctype kernel()
 	:: !crng_ready ->
 		crng_ready = true;
 		atomic { !base_lock -> base_lock = true };
-		vdso_update_ready();
+		vdso_switch();
 		base_lock = false
 	:: else
 	fi;
@@ -147,7 +154,6 @@ inline getrandom_syscall(key)
 proctype program()
 {
 	byte state_generation, key, current_generation, seen, began, calls;
-	bool ready;
 
 	do
 	:: calls < CALLS ->
@@ -163,35 +169,36 @@ retry:
 #ifdef FAULT_KEY_FIRST
 			getrandom_syscall(key);
 			current_generation = generation;
-			state_generation = current_generation
+			state_generation = current_generation;
 #else
 			state_generation = current_generation;
-			getrandom_syscall(key)
+			getrandom_syscall(key);
+#endif
+#ifndef FAULT_NO_LOOK_AT_KEY
+			if
+			:: !is_ready -> goto forget
+			:: is_ready
+			fi
 #endif
 		:: state_generation == current_generation
 		fi;
 		/* Bytes are made from the key, or copied from what is left of a batch that was. */
 		began = known;
-#ifdef FAULT_GENERATION_FIRST
 		seen = generation;
-		ready = is_ready;
-#else
-		ready = is_ready;
-		seen = generation;
-#endif
-#ifndef FAULT_NO_SECOND_LOOK
 		if
-		:: !ready -> goto fallback
-		:: ready
-		fi;
-#endif
-		if
-		:: seen != state_generation -> goto retry
+		:: seen != state_generation ->
+			if
+			:: goto retry
+			:: goto forget /* it has done so once */
+			fi
 		:: seen == state_generation
 		fi;
 		assert(key >= began);
+		goto fallback;
+forget:
+		state_generation = 0;
 fallback:
-		atomic { current_generation = 0; seen = 0; began = 0; ready = false }
+		atomic { current_generation = 0; seen = 0; began = 0 }
 	:: break
 	od
 }

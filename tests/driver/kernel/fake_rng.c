@@ -141,7 +141,7 @@ static u32 fake_fill(const struct vring_desc *d, unsigned int n)
 	return total;
 }
 
-/* One buffer with a word for each of those that follow: the counter page, and the vDSO's where the kernel has it. */
+/* One buffer with a word for each of those that follow: the counter page, and the vDSO's where the kernel lets us. */
 static u32 fake_copy(const struct vring_desc *d, unsigned int n)
 {
 	const unsigned long *from = fake_ptr(&d[0]);

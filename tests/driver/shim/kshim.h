@@ -152,9 +152,10 @@ struct random_epoch_source {
 	const unsigned long *word;
 };
 
-unsigned long *random_epoch_vdso_claim(const struct random_epoch_source *source);
+u64 *random_epoch_vdso_claim(const struct random_epoch_source *source);
+u64 random_epoch_vdso_generation(unsigned long event);
 void random_epoch_vdso_arm(const struct random_epoch_source *source,
-			   unsigned long value);
+			   unsigned long event);
 void random_epoch_vdso_disarm(const struct random_epoch_source *source);
 void random_epoch_vdso_release(const struct random_epoch_source *source);
 
