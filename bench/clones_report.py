@@ -15,6 +15,7 @@ GNUPLOT = pathlib.Path(__file__).with_name("clones_plot.gp")
 LABELS = {"none": "no protection", "vmgenid": "VM Generation ID", "module": "our module", "patched": "patched kernel",
           "patched-6.12": "patched kernel, 6.12", "patched-7.3": "patched kernel, 7.3",
           "patched-6.12-leaks": "patched kernel, 6.12, leak queues alone",
+          "patched-7.3-leaks": "patched kernel, 7.3, leak queues and VMClock",
           "patched-7.3-vmclock": "patched kernel, 7.3, VMClock alone", "qemu-none": "QEMU, no driver", "qemu-vmgenid": "QEMU, VM Generation ID",
           "qemu-patched": "QEMU, patched kernel", "qemu-patched-6.12": "QEMU, patched kernel, 6.12",
           "qemu-patched-7.3": "QEMU, patched kernel, 7.3",

@@ -122,5 +122,6 @@ VARIANTS = {
     "patched-6.12-leaks": Variant(PATCHED_612, reseed=True, vmgenid=False),
     # noxsave: in the emulated outer machine the size of the XSAVE area is wrong, which 7.3 does not survive.
     "patched-7.3": Variant(PATCHED_73, reseed=True, vmgenid=True, vmclock=True, args="noxsave"),
+    "patched-7.3-leaks": Variant(PATCHED_73, reseed=True, vmgenid=False, vmclock=True, args="noxsave"),
     "patched-7.3-vmclock": Variant(PATCHED_73, reseed=False, vmgenid=False, vmclock=True, args="noxsave"),
 }
