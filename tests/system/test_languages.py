@@ -5,9 +5,12 @@ docs/languages.md has the table; SAFE and UNSAFE below are its cells.
 
 A program (tests/languages/programs) is started, draws from all of its sources without a pause, and the machine is saved
 somewhere in the middle of it. Two clones each go on with it: 32 values a source, from the moment on when the counter has changed.
+
+Debian 13's side is in the long form. It needs image/mk-languages 13, and image/build-kernel 6.12 for the patched kernel.
 """
 import collections
 import contextlib
+import functools
 import json
 import mmap
 import os
@@ -19,31 +22,26 @@ import time
 
 import pytest
 
-from conftest import BOOT_ARGS, IMAGE, long_form
+from conftest import BOOT_ARGS, IMAGE, ROOT, long_form
 from drawing_programs import DRAWS, drawn_by_two_clones, start
 from snapsafe.patience import Deadline
 
-DRIVE = IMAGE / "languages.ext4"
+DRIVES = {12: IMAGE / "languages.ext4", 13: IMAGE / "languages13.ext4"}
 PROVIDER = "OPENSSL_CONF=/usr/share/snapsafe/openssl.cnf"
-
-# The kernels that a row is measured with: Debian's 6.1, which nobody tells of the restore; the same with our driver, which makes
-# it reseed some milliseconds later; 6.1 with our patches, which has reseeded before anybody gets a byte.
-KERNELS = {
-    "stock": {"kernel": "6.1", "boot_args": BOOT_ARGS + " virtio_rng.reseed=0",
-              "machine-config": {"vcpu_count": 1, "mem_size_mib": 256, "vm_generation_id": False}},
-    "driver": {"kernel": "6.1", "boot_args": BOOT_ARGS,
-               "machine-config": {"vcpu_count": 1, "mem_size_mib": 256, "vm_generation_id": False}},
-    # noxsave: see test_patched_kernel.py
-    "patched": {"kernel": "patched", "boot_args": BOOT_ARGS + " noxsave",
-                "machine-config": {"vcpu_count": 1, "mem_size_mib": 256}},
-}
+# The kernels that a row is measured with, each Debian's own: as it is, and nobody tells it of the restore; the same with our
+# driver, which makes it reseed some milliseconds later; with our patches, and it has reseeded before anybody gets a byte.
+SERIES = {12: "6.1", 13: "6.12"}
+KERNELS = ("stock", "driver", "patched")
 
 PYTHON = "/usr/bin/python3 -B /draw/draw.py"
 NGINX = "/usr/bin/python3 -B /draw/draw_nginx.py"
 NODE = "/usr/bin/node {} /draw/draw.js"
-JAVA = ("/usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 {} -cp /draw Draw")
+JAVA = "/draw/java -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 {} -cp /draw Draw"
+OPENSSL = "/draw/draw-openssl"
 # The variables, the program, and what stands behind the counter's path.
 COMMANDS = {
+    "openssl": ("", OPENSSL, ""),
+    "openssl+adapter": (PROVIDER, OPENSSL, ""),
     "python": ("", PYTHON, ""),
     "python+adapter": (PROVIDER, PYTHON, "adapter"),
     "node": ("", NODE.format(""), ""),
@@ -61,9 +59,12 @@ COMMANDS = {
 # What a source does with each kernel: clones have values in common, have none, or may have some (None: not a test, but counted).
 SAFE, UNSAFE = "safe", "unsafe"
 DIRECT = {"stock": UNSAFE, "driver": None, "patched": SAFE}  # the kernel's bytes, each time
+AHEAD = {"stock": UNSAFE, "driver": None, "patched": None}  # the kernel's bytes, of up to a tenth of a second before
 OWN = {"stock": UNSAFE, "driver": UNSAFE, "patched": UNSAFE}  # a state in the process
 LIBRARY = {"driver": SAFE, "patched": SAFE}  # libsnapsafe
 EXPECTED = {
+    "openssl": {"RAND_bytes": OWN, "RAND_priv_bytes": OWN, "EVP_PKEY_Q_keygen": OWN},
+    "openssl+adapter": {"RAND_bytes": LIBRARY, "RAND_priv_bytes": LIBRARY, "EVP_PKEY_Q_keygen": LIBRARY},
     "python": {"secrets": DIRECT, "SystemRandom": DIRECT, "uuid4": DIRECT, "random": OWN, "ssl": OWN, "hello": OWN, "record": OWN},
     "python+adapter": {"secrets": DIRECT, "SystemRandom": DIRECT, "uuid4": DIRECT, "random": LIBRARY, "ssl": LIBRARY,
                        "hello": LIBRARY, "record": LIBRARY, "snapsafe": LIBRARY},
@@ -75,7 +76,7 @@ EXPECTED = {
     "go+adapter": {"crypto/rand": DIRECT, "math/rand/v2": DIRECT, "math/rand": OWN},
     "rust": {"OsRng": DIRECT, "aws-lc-rs": DIRECT, "ThreadRng": OWN, "StdRng": OWN},
     "rust+adapter": {"OsRng": DIRECT, "aws-lc-rs": DIRECT, "ThreadRng": LIBRARY, "StdRng": LIBRARY},
-    "java": {"SecureRandom": DIRECT, "UUID": DIRECT, "DRBG": OWN, "SHA1PRNG": OWN, "ThreadLocalRandom": OWN},
+    "java": {"SecureRandom": AHEAD, "UUID": AHEAD, "DRBG": OWN, "SHA1PRNG": OWN, "ThreadLocalRandom": OWN},
     "java+adapter": {"SecureRandom": DIRECT, "UUID": DIRECT, "DRBG": OWN, "SHA1PRNG": OWN, "ThreadLocalRandom": OWN},
     "nginx": {"hello": OWN, "record": OWN},
     "nginx+adapter": {"hello": LIBRARY, "record": OWN},
@@ -84,11 +85,40 @@ EXPECTED = {
 NEEDS = {"go": "draw-go", "rust": "draw-rust", "java": "Draw.class"}
 
 
-@pytest.fixture(scope="module")
-def files():
+@functools.cache
+def programs_on(drive):
     """The names of what is in the drive's directory of programs."""
-    listing = subprocess.run(["debugfs", "-R", "ls -p /draw", DRIVE], check=True, stdout=subprocess.PIPE, text=True).stdout
+    listing = subprocess.run(["debugfs", "-R", "ls -p /draw", drive], check=True, stdout=subprocess.PIPE, text=True).stdout
     return {line.split("/")[5] for line in listing.splitlines() if line.count("/") > 5}
+
+
+def need(debian, kernel, program):
+    """Debian 12's drive and patched kernel are made for ./check."""
+    made = [(DRIVES[13], "mk-languages 13")] if debian == 13 else []
+    if debian == 13 and kernel == "patched":
+        made.append((patched_kernel(debian), f"build-kernel {SERIES[debian]}"))
+    for path, command in made:
+        if not path.exists():
+            pytest.skip(f"there is no {path.name}: image/{command} makes it")
+    needed = NEEDS.get(program.split("+", maxsplit=1)[0])
+    if needed and needed not in programs_on(DRIVES[debian]):
+        pytest.skip(f"{DRIVES[debian].name} has no {needed}: image/mk-languages had no compiler for it")
+
+
+def patched_kernel(debian):
+    return ROOT / "bin" / f"vmlinux-{SERIES[debian]}-snapsafe"
+
+
+def machine(debian, kernel):
+    """For snapshot_of()."""
+    drives = [{"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs.ext4"), "is_root_device": True, "is_read_only": True},
+              {"drive_id": "languages", "path_on_host": str(DRIVES[debian]), "is_root_device": False, "is_read_only": True}]
+    size = {"vcpu_count": 1, "mem_size_mib": 256}
+    if kernel == "patched":  # noxsave: see test_patched_kernel.py
+        return {"boot-source": {"kernel_image_path": str(patched_kernel(debian)), "boot_args": BOOT_ARGS + " noxsave"},
+                "machine-config": size, "drives": drives}
+    return {"kernel": SERIES[debian], "boot_args": BOOT_ARGS + (" virtio_rng.reseed=0" if kernel == "stock" else ""),
+            "machine-config": {**size, "vm_generation_id": False}, "drives": drives}
 
 
 def start_in_root(m, kernel, command):
@@ -98,47 +128,46 @@ def start_in_root(m, kernel, command):
                   "mount -t sysfs sysfs /mnt/sys && mount -o bind /dev /mnt/dev")
     if kernel == "stock":  # AWS-LC would be told
         m.console.run("rm -f /dev/sysgenid")
+        # A young kernel reseeds every few seconds by itself, at another moment in each clone.
+        m.console.run("until [ $(cut -d. -f1 /proc/uptime) -ge 40 ]; do sleep 1; done", 120)
     start(m, program, arguments, variables)
 
 
-def note(kernel, program, common):
+def note(debian, kernel, program, common):
     """For tests/long languages, which makes a table of all that was counted."""
     if "SNAPSAFE_SCRATCH" in os.environ:
         with open(pathlib.Path(os.environ["SNAPSAFE_SCRATCH"]) / "languages.jsonl", "a", encoding="utf-8") as f:
-            f.write(json.dumps({"kernel": kernel, "program": program, "common": common}) + "\n")
+            f.write(json.dumps({"debian": debian, "kernel": kernel, "program": program, "common": common}) + "\n")
 
 
-SHORT = [("stock", "python"), ("stock", "node"), ("patched", "python"), ("patched", "python+adapter"), ("patched", "node+adapter"),
-         ("patched", "go"), ("patched", "rust+adapter")]
-ALL = [(kernel, program) for kernel in KERNELS for program in COMMANDS if not (kernel == "stock" and "+adapter" in program)]
+SHORT = [(12, *case) for case in (
+    ("stock", "python"), ("stock", "node"), ("patched", "python"), ("patched", "python+adapter"), ("patched", "node+adapter"),
+    ("patched", "go"), ("patched", "rust+adapter"))]
+ALL = [(debian, kernel, program) for debian in SERIES for kernel in KERNELS for program in COMMANDS
+       if not (kernel == "stock" and "+adapter" in program)]
 
 
-@pytest.mark.parametrize("kernel, program", [*SHORT, *[case for case in long_form(*ALL) if case not in SHORT]])
-def test_what_two_clones_draw(snapshot_of, restore, tmp_path, files, kernel, program):
-    needed = NEEDS.get(program.split("+", maxsplit=1)[0])
-    if needed and needed not in files:
-        pytest.skip(f"{DRIVE.name} has no {needed}: image/mk-languages had no compiler for it")
-    drives = [{"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs.ext4"), "is_root_device": True, "is_read_only": True},
-              {"drive_id": "languages", "path_on_host": str(DRIVE), "is_root_device": False, "is_read_only": True}]
-    m = restore(snapshot_of(**KERNELS[kernel], drives=drives))
+@pytest.mark.parametrize("debian, kernel, program", [*SHORT, *[case for case in long_form(*ALL) if case not in SHORT]])
+def test_what_two_clones_draw(snapshot_of, restore, tmp_path, debian, kernel, program):
+    need(debian, kernel, program)
+    m = restore(snapshot_of(**machine(debian, kernel)))
     start_in_root(m, kernel, COMMANDS[program])
     values = drawn_by_two_clones(m, restore, tmp_path)
     expected = EXPECTED[program]
     counts = [{name: len(of) for name, of in one.items()} for one in values]
     assert counts == [{name: DRAWS for name in expected}] * 2, "each clone has drawn from every source"
     common = {name: len(set(values[0][name]) & set(values[1][name])) for name in expected}
-    note(kernel, program, common)
+    note(debian, kernel, program, common)
     wanted = {name: rule[kernel] for name, rule in expected.items() if rule[kernel]}
     got = {name: UNSAFE if common[name] else SAFE for name in wanted}
     assert got == wanted, common
 
 
 @pytest.fixture
-def rust(files, tmp_path):
+def rust(tmp_path):
     """What starts the Rust program in a root on this machine, and a counter there, a file's: /dev/sysgenid is the same."""
-    if "draw-rust" not in files:
-        pytest.skip(f"{DRIVE.name} has no draw-rust: image/mk-languages had no compiler for it")
-    subprocess.run(["debugfs", "-R", f"dump -p /draw/draw-rust {tmp_path}/draw-rust", DRIVE], check=True)
+    need(12, "stock", "rust")
+    subprocess.run(["debugfs", "-R", f"dump -p /draw/draw-rust {tmp_path}/draw-rust", DRIVES[12]], check=True)
     (tmp_path / "dev").mkdir()
     os.mknod(tmp_path / "dev" / "urandom", 0o666 | stat.S_IFCHR, os.makedev(1, 9))
     os.mknod(tmp_path / "dev" / "random", 0o666 | stat.S_IFCHR, os.makedev(1, 8))
