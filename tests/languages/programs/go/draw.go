@@ -11,6 +11,7 @@ import (
 	old "math/rand"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 )
 
@@ -68,6 +69,7 @@ func generation(counter *os.File) []byte {
 }
 
 func main() {
+	runtime.LockOSThread() // math/rand keeps a state for each thread, and this may go on in another one
 	counter, err := os.Open(os.Args[1])
 	if err != nil {
 		panic(err)
