@@ -91,6 +91,8 @@ def restored(monitor, ns, snapshot):
     m.api.load(snapshot.state, snapshot.mem)
     wait_for(m, "systemctl -q is-active snapsafe-restored.target")
     wait_for(m, "ip -4 -o addr show dev eth0 | grep -q inet")
+    # The unit has sshd start anew, and does not wait for that.
+    wait_for(m, f'[ "$({LOOK["ssh-served"]})" = "$({LOOK["ssh-ed25519"]})" ]')
     return m
 
 

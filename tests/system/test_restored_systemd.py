@@ -34,17 +34,18 @@ pytestmark = [
 ]
 
 # name=value; a value is a line.
-LOOK = "; ".join(f"echo {name}=$({command})" for name, command in {
+COMMANDS = {
     "machine-id": "cat /etc/machine-id",
     "hostname": "hostname",
     "ssh-file": "cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub",
     "ssh-rsa": "cut -d' ' -f2 /etc/ssh/ssh_host_rsa_key.pub",
-    "ssh-served": "ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null | cut -d' ' -f3",
+    "ssh-served": "ssh-keyscan -T 60 -t ed25519 127.0.0.1 2>/dev/null | cut -d' ' -f3",
     "random-seed": "sha256sum </var/lib/systemd/random-seed",
     "boot-id": "tr -d - </proc/sys/kernel/random/boot_id",
     "eth0": "ip -4 -o addr show dev eth0 | awk '{print $4}'",
     "eth1": "ip -4 -o addr show dev eth1 | awk '{print $4}'",
-}.items())
+}
+LOOK = "; ".join(f"echo {name}=$({command})" for name, command in COMMANDS.items())
 
 
 def make_root(root):
@@ -142,6 +143,8 @@ def restore(c):
     failed = c.run("systemctl --failed --no-legend --plain")
     assert "snapsafe" not in failed, failed + c.run("journalctl -u 'snapsafe-*' --no-pager | tail -50")
     c.wait_for("ip -4 -o addr show dev eth0 | grep -q inet")
+    # The unit has sshd start anew, and does not wait for that.
+    c.wait_for(f'[ "$({COMMANDS["ssh-served"]})" = "$({COMMANDS["ssh-file"]})" ]')
     return identity
 
 
