@@ -190,7 +190,7 @@ static void rng_load(struct virtio_dev *vdev, struct dec *dec)
 	rng->leak.handled = state.leak_handled;
 }
 
-static void rng_free(struct virtio_dev *vdev)
+static void rng_dev_free(struct virtio_dev *vdev)
 {
 	struct rng *rng = rng_from_vdev(vdev);
 
@@ -217,7 +217,7 @@ static const struct virtio_ops rng_ops = {
 	.pause = rng_pause,
 	.save = rng_save,
 	.load = rng_load,
-	.free = rng_free,
+	.free = rng_dev_free,
 };
 
 int rng_new(const struct entropy_config *config, struct platform *p, struct virtio_dev **vdev, struct err *e)
@@ -246,7 +246,7 @@ int rng_new(const struct entropy_config *config, struct platform *p, struct virt
 	if (!r)
 		r = rng_leakq_init(&rng->leak);
 	if (r) {
-		rng_free(&rng->vdev);
+		rng_dev_free(&rng->vdev);
 		return err_errno(e, -r, "entropy device: cannot be created");
 	}
 	*vdev = &rng->vdev;
