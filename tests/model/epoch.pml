@@ -20,11 +20,10 @@
  * without that lock: whether the machine is stopped in the middle of it or before
  * it makes no difference to anyone.
  *
- * Memory is as weak as it matters here. Two words are written under base_lock and
- * read without it, generation and epoch: their stores wait in a buffer, and
- * become visible later and in any order, but for a release (after all that came
- * before it) and at the latest when the lock is given back. Their loads happen in
- * any order, but for an acquire. A device writes while all vCPUs stand still.
+ * Memory is as weak as it matters here. One word is written under base_lock and
+ * read without it, the generation: its store waits in a buffer, and becomes visible
+ * later, at the latest when the lock is given back. Its load happens before or after
+ * those of the words. A device writes while all vCPUs stand still.
  *
  * A fault is built in with -D; then an assertion must fail. See run-epoch.
  */
@@ -77,9 +76,8 @@ byte pool;
 byte base_key, base_epoch, base_generation;
 byte reseeds;
 
-/* Stores under base_lock that nobody else can see yet. */
-bool generation_waits, epoch_waits;
-byte epoch_to_be;
+/* The store of the next generation, under base_lock, that nobody else can see yet. */
+bool generation_waits;
 
 /* One each a vCPU: struct crng, and a batch of integers. */
 byte crng_key[CPUS], crng_epoch[CPUS], crng_generation[CPUS];
@@ -94,7 +92,7 @@ byte reseeds_for_epoch;
 #define LOCK(l) atomic { !l -> l = true }
 #define UNLOCK(l) l = false
 /* Gives base_lock back, and with it all that was written under it. */
-#define UNLOCK_BASE atomic { !generation_waits && !epoch_waits -> base_lock = false }
+#define UNLOCK_BASE atomic { !generation_waits -> base_lock = false }
 #define MIX(s) pool = (s > pool -> s : pool)
 
 #define FRESH(key, began) assert(key >= began || changes - at_start >= MAX_TRIES)
@@ -154,29 +152,13 @@ inline extract_entropy(key)
 /* base_lock is held. */
 inline crng_extract_base_key()
 {
-#ifdef FAULT_EPOCH_BEFORE_KEY
-	read_epoch(new_epoch);
-	base_epoch = new_epoch;
-	mix_epoch_seeds();
-	extract_entropy(base_key);
-	base_generation++;
-	new_epoch = 0
-#else
 	crng_enter_epoch(new_epoch);
 	extract_entropy(base_key);
-#ifdef FAULT_EPOCH_BEFORE_GENERATION
-	base_epoch = new_epoch;
-	base_generation++;
-	new_epoch = 0
-#else
 	atomic {
 		generation_waits = true;
-		epoch_to_be = new_epoch;
-		epoch_waits = true;
+		base_epoch = new_epoch;
 		new_epoch = 0
 	}
-#endif
-#endif
 }
 
 /* What is waiting becomes visible. */
@@ -184,11 +166,6 @@ proctype memory()
 {
 end:	do
 	:: atomic { generation_waits -> base_generation++; generation_waits = false }
-#ifdef FAULT_EPOCH_NOT_RELEASED
-	:: atomic { epoch_waits -> base_epoch = epoch_to_be; epoch_waits = false; epoch_to_be = 0 }
-#else
-	:: atomic { epoch_waits && !generation_waits -> base_epoch = epoch_to_be; epoch_waits = false; epoch_to_be = 0 }
-#endif
 	od
 }
 
@@ -199,7 +176,8 @@ inline crng_reseed()
 	UNLOCK_BASE
 }
 
-inline crng_reseed_for_epoch()
+/* Takes base_lock for whoever has found his key to be old; all vCPUs come here at once. */
+inline lock_current_base()
 {
 	LOCK(base_lock);
 	read_epoch(seen);
@@ -218,8 +196,16 @@ inline crng_reseed_for_epoch()
 #ifndef FAULT_NO_SECOND_LOOK
 	:: else -> seen = 0
 #endif
-	fi;
-	UNLOCK_BASE
+	fi
+}
+
+/* The loads of the generation and of the words, in any order. */
+inline look(generation_found)
+{
+	if
+	:: generation_found = base_generation; read_epoch(seen)
+	:: read_epoch(seen); generation_found = base_generation
+	fi
 }
 
 #ifdef FAULT_EPOCH_NOT_INHERITED
@@ -228,12 +214,13 @@ inline crng_reseed_for_epoch()
 #define INHERIT_EPOCH crng_epoch[id] = base_epoch
 #endif
 
-#ifdef FAULT_EPOCH_NOT_ACQUIRED
-#define EARLY_LOAD generation_seen = base_generation
-#define LATE_LOAD skip
+/* Whether a vCPU's key is of an older epoch. */
+#if defined(FAULT_KEY_BY_GENERATION)
+#define KEY_IS_OVER false
+#elif defined(FAULT_BASE_LOOKED_AT_UNLOCKED)
+#define KEY_IS_OVER (seen != base_epoch)
 #else
-#define EARLY_LOAD skip
-#define LATE_LOAD generation_seen = base_generation
+#define KEY_IS_OVER (seen != crng_epoch[id])
 #endif
 
 /*
@@ -260,23 +247,20 @@ inline crng_make_state()
 			epoch = base_epoch
 		}
 	:: else ->
-		EARLY_LOAD;
-		epoch = base_epoch;
-		read_epoch(seen);
 		if
-		:: epoch != seen -> crng_reseed_for_epoch()
 		:: reseeds < RESEEDS -> reseeds++; crng_reseed()
-		:: epoch == seen
+		:: true
 		fi;
-		LATE_LOAD;
+		look(generation_seen);
 		if
-		:: crng_generation[id] != generation_seen ->
+		:: crng_generation[id] != generation_seen || KEY_IS_OVER ->
+			lock_current_base();
 			atomic {
-				!base_lock ->
 				crng_key[id] = base_key;
-				crng_generation[id] = base_generation;
+				crng_generation[id] = base_generation + generation_waits; /* its own store */
 				INHERIT_EPOCH
-			}
+			};
+			UNLOCK_BASE
 		:: else
 		fi;
 		atomic {
@@ -370,31 +354,49 @@ retry:
 #define EPOCH_OF_BATCH epoch
 #endif
 
-/* get_random_u32() and the like, from what is left of a batch if that is current. */
+#define TAKE atomic { began = events; batch_left[id]-- } /* this is production, too */
+#ifdef FAULT_LOOKED_AT_FIRST
+#define TAKE_EARLY skip
+#define TAKE_LATE TAKE
+#else
+#define TAKE_EARLY TAKE
+#define TAKE_LATE skip
+#endif
+
+/* get_random_u32() and the like: from what is left of a batch if that is current, or else begin_batch_u32(). */
 inline get_random_integer()
 {
-	skip;
-refill:
-	generation = base_generation;
-	read_epoch(seen);
 	if
-	:: batch_left[id] == 0 || generation != batch_generation[id] || BATCH_IS_OVER ->
-		seen = 0;
-		_get_random_bytes();
-		atomic {
-			batch_key[id] = key;
-			batch_epoch[id] = EPOCH_OF_BATCH;
-			batch_generation[id] = generation;
-			batch_left[id] = BATCH
-		}
-	:: else -> seen = 0
+	:: batch_left[id] > 0 ->
+		TAKE_EARLY;
+		look(generation);
+		if
+		:: generation == batch_generation[id] && !BATCH_IS_OVER ->
+			seen = 0;
+			TAKE_LATE;
+			FRESH(batch_key[id], began);
+			goto has_integer
+		:: else -> seen = 0
+		fi
+	:: else
 	fi;
-	atomic { began = events; batch_left[id]-- }; /* this is production, too */
+begin_batch:
+	generation = base_generation;
+	_get_random_bytes();
+	atomic {
+		batch_key[id] = key;
+		batch_epoch[id] = EPOCH_OF_BATCH;
+		batch_generation[id] = generation;
+		batch_left[id] = BATCH
+	};
+	TAKE;
 	over(batch_epoch[id], tries);
 	if
-	:: again -> goto refill
+	:: again -> goto begin_batch
 	:: else -> FRESH(batch_key[id], began)
-	fi
+	fi;
+has_integer:
+	skip
 }
 
 proctype cpu(byte id)
