@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Runs in the guest of the clone experiment: on each vCPU one thread that calls
- * getrandom(2), one that reads /dev/urandom, one that reads /dev/hwrng and, where
- * there is one, one that calls getrandom() of the vDSO, 16 bytes at a time and
- * for ever. Each notes what it got, and the generation
+ * getrandom(2), one that reads /dev/urandom, one that reads /dev/hwrng, one that
+ * reads the kernel's UUIDs, one that reads integers of its batches
+ * (clones_integers/) and, where there is one, one that calls getrandom() of the
+ * vDSO, 16 bytes at a time and for ever. Each notes what it got, and the generation
  * counter before and after, in its ring (clones_ring.h).
  *
  * A ring is begun anew when the counter has moved. When it is full its reader
@@ -22,6 +23,7 @@
  * read, as it may have no device.
  */
 #include <cpuid.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -80,6 +82,22 @@ static uint32_t generation_now(void)
 	return (uint32_t)__atomic_load_n(counter, __ATOMIC_SEQ_CST);
 }
 
+/* As read(2) returns: a UUID, of which the file shows another one each time. */
+static ssize_t draw_uuid(int fd, uint8_t *to, size_t len)
+{
+	char text[40], pair[3] = "";
+	ssize_t n = pread(fd, text, sizeof(text), 0);
+	size_t done = 0;
+
+	for (ssize_t i = 0; i + 1 < n && done < len; i++) {
+		if (!isxdigit(text[i]))
+			continue;
+		memcpy(pair, text + i++, 2);
+		to[done++] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return n < 0 ? n : (ssize_t)done;
+}
+
 /* As read(2) returns. */
 static ssize_t draw_once(const struct reader *r, uint8_t *to, size_t len)
 {
@@ -87,6 +105,8 @@ static ssize_t draw_once(const struct reader *r, uint8_t *to, size_t len)
 
 	if (r->source == SOURCE_GETRANDOM)
 		return getrandom(to, len, 0);
+	if (r->source == SOURCE_UUID)
+		return draw_uuid(r->fd, to, len);
 	if (r->source != SOURCE_VDSO)
 		return read(r->fd, to, len);
 	n = vdso_getrandom(r->vdso, to, len, 0);
@@ -196,7 +216,12 @@ static struct ring_page *make_ring(const struct reader *r, unsigned int number, 
 
 static void add_reader(unsigned int vcpu, enum ring_source source, uint32_t tsc_khz)
 {
-	static const char *const paths[NUM_SOURCES] = { NULL, "/dev/urandom", "/dev/hwrng", NULL };
+	static const char *const paths[NUM_SOURCES] = {
+		[SOURCE_URANDOM] = "/dev/urandom",
+		[SOURCE_HWRNG] = "/dev/hwrng",
+		[SOURCE_UUID] = "/proc/sys/kernel/random/uuid",
+		[SOURCE_INTEGERS] = "/proc/clones_integers",
+	};
 	struct reader *r = &readers[num_readers];
 
 	if (source == SOURCE_HWRNG && !has_driver)

@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 GNUPLOT = pathlib.Path(__file__).with_name("clones_plot.gp")
-LABELS = {"none": "no protection", "vmgenid": "VM Generation ID", "module": "our module", "patched": "patched kernel",
+LABELS = {"none": "no protection", "vmgenid": "VM Generation ID", "vmgenid-7.3": "VM Generation ID, 7.3",
+          "vmclock-7.3": "VMClock, 7.3", "module": "our module", "patched": "patched kernel",
           "patched-6.12": "patched kernel, 6.12", "patched-7.3": "patched kernel, 7.3",
           "patched-6.12-leaks": "patched kernel, 6.12, leak queues alone",
           "patched-7.3-leaks": "patched kernel, 7.3, leak queues and VMClock",

@@ -19,7 +19,15 @@
 #define RING_PAGES	  128 /* of one reader: 512 KiB, 16,128 results */
 #define RING_RECORDS	  (RING_PAGES * RING_PAGE_RECORDS)
 
-enum ring_source { SOURCE_GETRANDOM, SOURCE_URANDOM, SOURCE_HWRNG, SOURCE_VDSO, NUM_SOURCES };
+enum ring_source {
+	SOURCE_GETRANDOM,
+	SOURCE_URANDOM,
+	SOURCE_HWRNG,
+	SOURCE_VDSO,
+	SOURCE_UUID,	 /* these two: in the kernel's memory first, */
+	SOURCE_INTEGERS, /* and then in the program's */
+	NUM_SOURCES
+};
 
 /*
  * `generations` is written last, in one piece: while it has its old value the

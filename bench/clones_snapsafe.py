@@ -19,6 +19,7 @@ BOOT_ARGS = "panic=1 reboot=k tsc=reliable console=ttyS0 quiet ipv6.disable=1 i8
 
 DEBIAN_61 = {"kernel_image_path": "vmlinuz-6.1-cloud", "initrd_path": "initrd-6.1-cloud.img"}
 DEBIAN_612 = {"kernel_image_path": "vmlinuz-6.12-cloud", "initrd_path": "initrd-6.12-cloud.img"}
+DEBIAN_73 = {"kernel_image_path": "vmlinuz-7.3-cloud", "initrd_path": "initrd-7.3-cloud.img"}
 PATCHED = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.1-snapsafe")}
 PATCHED_612 = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-6.12-snapsafe")}
 PATCHED_73 = {"kernel_image_path": str(ROOT / "bin" / "vmlinux-7.3-snapsafe")}
@@ -57,11 +58,12 @@ class Variant:
 
     scratch = None  # the directory for temporary files: Python's choice
 
-    def __init__(self, boot, reseed, vmgenid, vmclock=False, args=""):
+    def __init__(self, boot, reseed, vmgenid, vmclock=False, vmclock_module=False, args=""):
         self.boot = {key: str(IMAGE / path) for key, path in boot.items()}  # an absolute path stays what it is
         self.reseed = reseed
         self.vmgenid = vmgenid
         self.vmclock = vmclock
+        self.vmclock_module = vmclock_module  # on the reader's drive: its driver is not built in
         self.args = f"{BOOT_ARGS} virtio_rng.reseed={int(reseed)} {args}"
 
     def is_emulated(self):
@@ -94,9 +96,12 @@ class Variant:
         console = machine.console
         console.login()
         console.quiet()
+        console.run("mount -t ext4 -o ro /dev/vdb /mnt")
+        if self.vmclock_module:
+            console.run("insmod /mnt/ptp_vmclock.ko")
+        console.run("insmod /mnt/clones_integers-$(uname -r).ko")
         self.check(console)
         kernel = console.run("uname -r").strip()
-        console.run("mount -t ext4 -o ro /dev/vdb /mnt")
         console.run(f"while [ $(cut -d. -f1 /proc/uptime) -lt {UPTIME_S} ]; do sleep 1; done", 120)
         console.send(f"/mnt/clones_reader {DRIVER}/vm_gen_counter\n")
         console.expect(r"^ready\n")
@@ -116,11 +121,13 @@ class Variant:
 VARIANTS = {
     "none": Variant(DEBIAN_61, reseed=False, vmgenid=False),
     "vmgenid": Variant(DEBIAN_612, reseed=False, vmgenid=True),
+    # noxsave: in the emulated outer machine the size of the XSAVE area is wrong, which 7.3 does not survive.
+    "vmgenid-7.3": Variant(DEBIAN_73, reseed=False, vmgenid=True, args="noxsave"),
+    "vmclock-7.3": Variant(DEBIAN_73, reseed=False, vmgenid=False, vmclock=True, vmclock_module=True, args="noxsave"),
     "module": Variant(DEBIAN_61, reseed=True, vmgenid=False),
     "patched": Variant(PATCHED, reseed=True, vmgenid=True),
     "patched-6.12": Variant(PATCHED_612, reseed=True, vmgenid=True),
     "patched-6.12-leaks": Variant(PATCHED_612, reseed=True, vmgenid=False),
-    # noxsave: in the emulated outer machine the size of the XSAVE area is wrong, which 7.3 does not survive.
     "patched-7.3": Variant(PATCHED_73, reseed=True, vmgenid=True, vmclock=True, args="noxsave"),
     "patched-7.3-leaks": Variant(PATCHED_73, reseed=True, vmgenid=False, vmclock=True, args="noxsave"),
     "patched-7.3-vmclock": Variant(PATCHED_73, reseed=False, vmgenid=False, vmclock=True, args="noxsave"),
