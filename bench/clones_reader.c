@@ -90,7 +90,7 @@ static ssize_t draw_uuid(int fd, uint8_t *to, size_t len)
 	size_t done = 0;
 
 	for (ssize_t i = 0; i + 1 < n && done < len; i++) {
-		if (!isxdigit(text[i]))
+		if (!isxdigit((unsigned char)text[i]))
 			continue;
 		memcpy(pair, text + i++, 2);
 		to[done++] = (uint8_t)strtoul(pair, NULL, 16);
