@@ -60,6 +60,7 @@
 #endif
 #define BATCH 4	       /* more than are drawn, as in random.c */
 #define GONE 4	       /* EPOCH_GONE: more than there are events */
+#define NO_GENERATION 255
 
 /* What devices have written: nobody else does, but for the driver's clearing. */
 byte word[2];	     /* one for each source */
@@ -223,6 +224,18 @@ inline look(generation_found)
 #define KEY_IS_OVER (seen != crng_epoch[id])
 #endif
 
+/* Not ready, the generation stays what it never is. */
+inline crng_renew_key()
+{
+	lock_current_base();
+	atomic {
+		crng_key[id] = base_key;
+		crng_generation[id] = (READY -> base_generation + generation_waits : NO_GENERATION); /* its own store */
+		INHERIT_EPOCH
+	};
+	UNLOCK_BASE
+}
+
 /*
  * Fast key erasure: key is what the state and the first bytes are made from,
  * began is the last event before that step.
@@ -231,46 +244,21 @@ inline crng_make_state()
 {
 	atomic { made++; assert(made <= MAX_TRIES) };
 	if
-	:: !READY ->
-		LOCK(base_lock);
-		read_epoch(seen);
-		if
-		:: base_epoch != seen -> seen = 0; crng_extract_base_key()
-		:: else -> seen = 0
-		fi;
-		UNLOCK_BASE;
-		/* Still under the lock in random.c; then nobody is between the two. */
-		atomic {
-			!base_lock ->
-			began = events;
-			key = base_key;
-			epoch = base_epoch
-		}
-	:: else ->
-		if
-		:: reseeds < RESEEDS -> reseeds++; crng_reseed()
-		:: true
-		fi;
-		look(generation_seen);
-		if
-		:: crng_generation[id] != generation_seen || KEY_IS_OVER ->
-			lock_current_base();
-			atomic {
-				crng_key[id] = base_key;
-				crng_generation[id] = base_generation + generation_waits; /* its own store */
-				INHERIT_EPOCH
-			};
-			UNLOCK_BASE
-		:: else
-		fi;
-		atomic {
-			seen = 0;
-			generation_seen = 0;
-			began = events;
-			key = crng_key[id];
-			epoch = crng_epoch[id]
-		}
-	fi
+	:: reseeds < RESEEDS -> reseeds++; crng_reseed()
+	:: true
+	fi;
+	look(generation_seen);
+	if
+	:: crng_generation[id] != generation_seen || KEY_IS_OVER -> crng_renew_key()
+	:: else
+	fi;
+	atomic {
+		seen = 0;
+		generation_seen = 0;
+		began = events;
+		key = crng_key[id];
+		epoch = crng_epoch[id]
+	}
 }
 
 /* crng_epoch_is_over(): whether to try again. The last load and the letting go are one step: what is later is the caller's. */
@@ -300,8 +288,9 @@ inline over(e, t)
 
 /*
  * getrandom(), /dev/urandom: the first bytes, or block after block from a state
- * that lives on. Each block is a step of its own. What is in the caller's hands in
- * the end is all from one epoch, because a read is taken back as a whole.
+ * that lives on. Each block is a step of its own; after a page there is a look, and
+ * one after all. What is in the caller's hands in the end is all from one epoch,
+ * because a read is taken back as a whole.
  */
 inline get_random_bytes_user()
 {
@@ -309,8 +298,8 @@ inline get_random_bytes_user()
 again_user:
 	crng_make_state();
 	do
-	:: began = events; /* of this block */
-		over(epoch, tries);
+	:: began = events /* of this block */
+	:: over(epoch, tries);
 		if
 		:: again -> goto again_user
 		:: else -> FRESH(key, began)
@@ -503,7 +492,7 @@ init
 		word[1] = SOURCES - 1; /* the second one has counted before */
 		base_epoch = word[1];
 		for (i : 0 .. CPUS - 1) {
-			crng_generation[i] = 255 * i; /* one has no key yet */
+			crng_generation[i] = (READY && i == 0 -> 0 : NO_GENERATION); /* one has no key yet */
 			crng_epoch[i] = word[1];
 			batch_epoch[i] = word[1];
 			batch_left[i] = BATCH;

@@ -50,7 +50,7 @@ byte events;	     /* so far */
 bool listening;	     /* between random_epoch_register() and random_epoch_unregister() */
 byte known;	     /* events that count */
 
-/* base_lock held. Its store of the generation is a release, as is what sets is_ready below: they are seen in their order. */
+/* base_lock held. Its store of the generation is a release: who sees it sees what was done before. */
 inline crng_extract_base_key()
 {
 	generation++
@@ -58,28 +58,19 @@ inline crng_extract_base_key()
 
 /*
  * vdso_switch(), base_lock held. Whoever finds the generation of this moment finds
- * the vDSO off, if it is to be off; and if it is to be on, whoever finds it on finds
- * that generation.
+ * the vDSO off, if it is to be off.
  */
-#ifdef FAULT_READY_BY_SET
-#define OFF (sources > 0)
-#else
-#define OFF vdso_off
-#endif
 inline vdso_switch()
 {
 #ifdef FAULT_OFF_LAST
 	crng_extract_base_key();
-	is_ready = !OFF
-#elif defined(FAULT_ON_FIRST)
-	is_ready = !OFF;
-	crng_extract_base_key()
+	is_ready = !vdso_off
 #else
-	is_ready = (OFF -> false : is_ready);
+	is_ready = (vdso_off -> false : is_ready);
 #ifndef FAULT_NO_GENERATION
 	crng_extract_base_key();
 #endif
-	is_ready = !OFF
+	is_ready = !vdso_off
 #endif
 }
 
@@ -158,27 +149,29 @@ proctype program()
 	do
 	:: calls < CALLS ->
 		calls++;
+#ifdef FAULT_LOOKS_FIRST
 		if
 		:: !is_ready -> goto fallback
 		:: is_ready
 		fi;
+#endif
 retry:
 		current_generation = generation;
 		if
 		:: state_generation != current_generation ->
+#if !defined(FAULT_NO_LOOK) && !defined(FAULT_LOOKS_FIRST)
+			if
+			:: !is_ready -> goto fallback
+			:: is_ready
+			fi;
+#endif
 #ifdef FAULT_KEY_FIRST
 			getrandom_syscall(key);
 			current_generation = generation;
-			state_generation = current_generation;
+			state_generation = current_generation
 #else
 			state_generation = current_generation;
-			getrandom_syscall(key);
-#endif
-#ifndef FAULT_NO_LOOK_AT_KEY
-			if
-			:: !is_ready -> goto forget
-			:: is_ready
-			fi
+			getrandom_syscall(key)
 #endif
 		:: state_generation == current_generation
 		fi;

@@ -305,16 +305,24 @@ proctype program()
 	do
 	:: calls < CALLS ->
 		calls++;
+#ifdef FAULT_LOOKS_FIRST
 		if
 		:: !is_ready -> goto fallback
 		:: is_ready
 		fi;
+#endif
 retry:
 		now = generation;
 		now = now + CLOCKED;
 		if
 		:: state_generation != now ->
 			now = generation;
+#if !defined(FAULT_NO_LOOK) && !defined(FAULT_LOOKS_FIRST)
+			if
+			:: !is_ready -> goto fallback
+			:: is_ready
+			fi;
+#endif
 #ifndef FAULT_TAKES_WHAT_IS_TOLD
 			if
 			:: IS_TOLD(now) -> goto fallback
@@ -324,17 +332,11 @@ retry:
 #ifdef FAULT_CLOCK_AFTER_KEY
 			key = events;
 			now = now + CLOCKED;
-			state_generation = now;
+			state_generation = now
 #else
 			now = now + CLOCKED;
 			state_generation = now;
-			key = events;
-#endif
-#ifndef FAULT_NO_LOOK_AT_KEY
-			if
-			:: !is_ready -> state_generation = 0; goto fallback
-			:: is_ready
-			fi
+			key = events
 #endif
 		:: state_generation == now
 		fi;
