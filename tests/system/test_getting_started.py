@@ -11,9 +11,9 @@ import subprocess
 import pytest
 
 from conftest import ROOT
+from snapsafe import Api
 from snapsafe.console import Console
 from snapsafe.network import Namespace
-from snapsafe.patience import Deadline
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the guide makes taps")
 
@@ -41,9 +41,7 @@ class Shells:
                                       stdout=other, stderr=other, start_new_session=True)
         os.close(other)
         self.console = Console(terminal)
-        deadline = Deadline(20)
-        while not (self.directory / "firecracker.socket").exists():
-            assert self.first.poll() is None and deadline.left() > 0, self.console.log
+        assert Api(str(self.directory / "firecracker.socket")).wait(alive=lambda: self.first.poll() is None), self.console.log
 
     def type_second(self, commands):
         """A shell remembers its variables: those of earlier blocks stand before."""

@@ -607,14 +607,8 @@ def test_a_machine_in_a_jail(short_path, args):
         assert process.wait(60) == 0, process.stderr.read()
     api = Api(str(jails.root() / "run" / "firecracker.socket"))
     try:
-        deadline = Deadline(30)
-        while True:
-            try:
-                assert api.get("/")["id"] == "a"
-                break
-            except (FileNotFoundError, ConnectionRefusedError):
-                assert deadline.left() > 0 and (args or process.poll() is None), process.stderr.read()
-                time.sleep(0.01)
+        answer = api.wait(alive=lambda: args or process.poll() is None)
+        assert answer and answer["id"] == "a", process.stderr.read()
         pid = jails.pid()
         status = open(f"/proc/{pid}/status").read()
         assert f"Uid:\t{UID}\t{UID}\t{UID}\t{UID}" in status and "CapEff:\t0000000000000000" in status
@@ -636,10 +630,7 @@ def test_a_machine_in_a_jail(short_path, args):
             os.link(jails.root() / name, clone.root("b") / name)
         clone.run("--daemonize", name="b")
         api = Api(str(clone.root("b") / "run" / "firecracker.socket"))
-        deadline = Deadline(30)
-        while not (clone.root("b") / "run" / "firecracker.socket").exists():
-            assert deadline.left() > 0
-            time.sleep(0.01)
+        assert api.wait()
         api.load("/state", "/mem", resume=False)
         assert api.get("/")["state"] == "Paused"
         assert open(f"/proc/{clone.pid('b')}/mounts").read().count("\n") == 1
@@ -657,12 +648,8 @@ def test_a_machine_in_a_jail_has_a_network_without_a_privilege(short_path, names
     jails.root().mkdir(parents=True)
     kernel_and_disk(jails.root())
     jails.run("--netns", str(namespace_with_a_tap), "--daemonize")
-    socket_path = jails.root() / "run" / "firecracker.socket"
-    deadline = Deadline(30)
-    while not socket_path.exists():
-        assert deadline.left() > 0
-        time.sleep(0.01)
-    api = Api(str(socket_path))
+    api = Api(str(jails.root() / "run" / "firecracker.socket"))
+    assert api.wait()
     try:
         api.put("/boot-source", {"kernel_image_path": "/vmlinux"})
         api.put("/machine-config", {"vcpu_count": 1, "mem_size_mib": 128})

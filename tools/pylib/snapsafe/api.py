@@ -3,8 +3,9 @@
 import http.client
 import json
 import socket
+import time
 
-from .patience import stretch
+from .patience import Deadline, stretch
 
 
 class ApiError(AssertionError):
@@ -52,6 +53,19 @@ class Api:
         if status >= 300:
             raise ApiError(status, text)
         return json.loads(text) if text else None
+
+    def wait(self, timeout=30, every=0.005, alive=lambda: True):
+        """
+        What GET / answers as soon as somebody does; None if nobody has in time, or `alive` says that nobody will. That the file
+        is there is not enough: between bind() and listen() it refuses.
+        """
+        deadline = Deadline(timeout)
+        while alive() and deadline.left() > 0:
+            try:
+                return self.get("/")
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(every)
+        return None
 
     def get(self, target):
         return self.request("GET", target)

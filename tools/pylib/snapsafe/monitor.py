@@ -68,17 +68,12 @@ class Monitor:
 
     def wait_api(self, timeout=60, every=0.005):
         """Returns once the API answers, for which it looks every so many seconds; fails early when the process is gone."""
-        deadline = Deadline(timeout)
-        while True:
-            try:
-                return self.api.get("/")
-            except (FileNotFoundError, ConnectionRefusedError):
-                pass
-            if self.process.poll() is not None:
-                raise AssertionError(f"the monitor exited with {self.process.returncode}: {self.stderr()}")
-            if deadline.left() <= 0:
-                raise AssertionError(f"no answer on {self.api_sock} within {timeout} s: {self.stderr()}")
-            time.sleep(every)
+        answer = self.api.wait(timeout, every, lambda: self.process.poll() is None)
+        if answer is not None:
+            return answer
+        if self.process.poll() is not None:
+            raise AssertionError(f"the monitor exited with {self.process.returncode}: {self.stderr()}")
+        raise AssertionError(f"no answer on {self.api_sock} within {timeout} s: {self.stderr()}")
 
     def wait(self, timeout=30):
         """The exit status of a monitor that ends by itself."""
