@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,13 +120,14 @@ static void ignore(int number)
 static void waiting_is_interrupted_by_signals(void **state)
 {
 	struct itimerval soon = { .it_value.tv_usec = 30000 };
-	struct sigaction act = { .sa_handler = ignore };
+	struct sigaction act = { .sa_handler = ignore }, before;
 	uint64_t generation = 0;
 
 	(void)state;
-	sigaction(SIGALRM, &act, NULL);
+	sigaction(SIGALRM, &act, &before);
 	setitimer(ITIMER_REAL, &soon, NULL);
 	assert_int_equal(snapsafe_wait(s, &generation, 10000), -EINTR);
+	sigaction(SIGALRM, &before, NULL);
 }
 
 static void an_unwatched_counter_is_waited_for(void **state)
@@ -328,9 +330,11 @@ static void *use_watch(void *data)
 }
 
 static atomic_bool over;
+static atomic_int started;
 
 static void *keep_lock_busy(void *data)
 {
+	atomic_fetch_add(&started, 1);
 	while (!atomic_load(&over))
 		snapsafe_dispatch(s);
 	return data;
@@ -361,9 +365,13 @@ static void threads_of_a_child_do_not_wait_for_the_parents(void **state)
 	return; /* it loses track of threads at a fork() of a process that has several */
 #endif
 	atomic_store(&over, false);
+	atomic_store(&started, 0);
 	assert_true(snapsafe_fd(s) >= 0);
 	for (int i = 0; i < 2; i++)
 		pthread_create(&busy[i], NULL, keep_lock_busy, NULL);
+	/* A thread that begins holds locks of ASan, which a child of that moment would wait for. */
+	while (atomic_load(&started) < 2)
+		sched_yield();
 	for (int i = 0; i < 200; i++) {
 		pid_t pid = fork();
 
