@@ -67,6 +67,11 @@ beside() # TITLE COMMAND...
 	beside_log[$title]=$log
 }
 
+has_ended() # TITLE
+{
+	[ -e "${beside_log[$1]}.time" ]
+}
+
 finish() # TITLE
 {
 	local title=$1 log=${beside_log[$1]} status=0
