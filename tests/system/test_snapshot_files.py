@@ -2,7 +2,7 @@
 """
 Snapshot files that are damaged, forged, cut, in the way or full: always a sentence, and the process can still load a good one.
 
-SNAPSAFE_TEST_MUTATIONS (default 300) and SNAPSAFE_TEST_KILLS (default 8) are the numbers of rounds, SNAPSAFE_TEST_SEED
+SNAPSAFE_TEST_MUTATIONS (default 150) and SNAPSAFE_TEST_KILLS (default 8) are the numbers of rounds, SNAPSAFE_TEST_SEED
 (default 1) chooses them; tests/long has the long forms.
 """
 import contextlib
@@ -29,7 +29,7 @@ from snapsafe import Monitor, proc
 from snapsafe.console import ConsoleTimeout
 from snapsafe.patience import Deadline
 
-MUTATIONS = int(os.environ.get("SNAPSAFE_TEST_MUTATIONS", 300))
+MUTATIONS = int(os.environ.get("SNAPSAFE_TEST_MUTATIONS", 150))
 PLACES = 64
 
 # What docs/snapshot-format.md names: the guest ended by itself, KVM could not run it, its memory is gone.

@@ -104,8 +104,8 @@ URGENT = "chrt --rr 1 "
 
 
 @pytest.mark.parametrize("program, shape, length", [
-    (LIBRARY, "one", 16), (LIBRARY, "one", 65536), (LIBRARY, "fork", 16), (URGENT + LIBRARY, "threads", 16),
-    (PROVIDER, "one", 16), (PROVIDER, "fork", 16), (PROVIDER.replace("draw", URGENT + "draw"), "threads", 16)])
+    (LIBRARY, "one", 65536), (LIBRARY, "fork", 16), (URGENT + LIBRARY, "threads", 16), (PROVIDER, "fork", 16),
+    (PROVIDER.replace("draw", URGENT + "draw"), "threads", 16), *long_form((LIBRARY, "one", 16), (PROVIDER, "one", 16))])
 def test_clones_share_no_bytes(debian, clones, common, program, shape, length):
     assert draw(debian(), clones, common, program, shape, length) == 0
 
@@ -114,7 +114,7 @@ def test_clones_on_linux_6_12_share_no_bytes(debian, clones, common):
     assert draw(debian("6.12"), clones, common, URGENT + LIBRARY, "threads", 16) == 0
 
 
-@pytest.mark.parametrize("program", ["draw-openssl", "draw-drbg"])
+@pytest.mark.parametrize("program", ["draw-openssl", *long_form("draw-drbg")])
 def test_generators_of_their_own_repeat_all(debian, clones, common, program):
     """OpenSSL's as it is, and one that took its seed from the kernel at the start: the tests above can fail."""
     assert draw(debian(), clones, common, program, "one", 16) > STREAM // 2
