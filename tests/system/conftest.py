@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -155,6 +156,15 @@ def restore(monitor):
         return m
 
     return start
+
+
+@pytest.fixture
+def copy(good, tmp_path):
+    """The files of a module's good pair, for one test to damage."""
+    mine = Snapshot(tmp_path)
+    shutil.copy(good.state, mine.state)
+    subprocess.run(["cp", "--sparse=always", str(good.mem), str(mine.mem)], check=True)
+    return mine
 
 
 def mapped_counter(m):

@@ -5,6 +5,7 @@ State files taken apart, damaged and put together again (docs/snapshot-format.md
 A mutation is chosen by a seed alone: the same seed damages the same file in the same way.
 """
 import ctypes
+import os
 import random
 import struct
 
@@ -206,6 +207,12 @@ def changed_payload(data, rng):
 
 BROKEN = (flip_bytes, flip_bytes, cut_or_moved)
 SEALED = (changed_values, changed_values, changed_values, changed_payload, changed_header)
+
+
+def rounds(sixths):
+    """Seeds for a part of what SNAPSAFE_TEST_MUTATIONS (default 150) says; SNAPSAFE_TEST_SEED (default 1) says which."""
+    first = int(os.environ.get("SNAPSAFE_TEST_SEED", 1)) * 1000000
+    return range(first, first + int(os.environ.get("SNAPSAFE_TEST_MUTATIONS", 150)) * sixths // 6)
 
 
 def mutation(data, seed, kinds):

@@ -141,7 +141,7 @@ def note(debian, kernel, program, common):
 
 
 SHORT = [(12, *case) for case in (
-    ("stock", "python"), ("patched", "python+adapter"), ("patched", "node+adapter"), ("patched", "go"), ("patched", "rust+adapter"))]
+    ("patched", "python+adapter"), ("patched", "node+adapter"), ("patched", "go"), ("patched", "rust+adapter"))]
 ALL = [(debian, kernel, program) for debian in SERIES for kernel in KERNELS for program in COMMANDS
        if not (kernel == "stock" and "+adapter" in program)]
 

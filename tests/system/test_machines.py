@@ -9,8 +9,8 @@ from snapsafe.patience import Deadline
 
 
 @pytest.mark.parametrize("kernel, vcpus, mem_mib", [
-    ("6.1", 1, 128), ("6.12", 2, 4096),
-    *long_form(("6.1", 1, 4096), ("6.1", 2, 128), ("6.1", 2, 4096), ("6.12", 1, 128), ("6.12", 1, 4096), ("6.12", 2, 128)),
+    ("6.12", 2, 4096),
+    *long_form(("6.1", 1, 128), ("6.1", 1, 4096), ("6.1", 2, 128), ("6.1", 2, 4096), ("6.12", 1, 128), ("6.12", 1, 4096), ("6.12", 2, 128)),
 ])
 def test_stock_kernel_boots_and_is_restored(snapshot_of, restore, kernel, vcpus, mem_mib):
     m = restore(snapshot_of(kernel=kernel, vcpus=vcpus, mem_mib=mem_mib))
@@ -31,7 +31,7 @@ def test_vm_generation_id_can_be_left_out_and_a_snapshot_keeps_that(snapshot_of,
     assert ("VMGENCTR" in devices) is there, devices
 
 
-@pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
+@pytest.mark.parametrize("kernel", long_form("6.1", "6.12"))  # test_boot_moments.py boots such a one each time
 def test_compressed_vmlinuz_boots(boot, kernel):
     config = machine_config(kernel)
     config["boot-source"]["kernel_image_path"] = str(IMAGE / f"vmlinuz-{kernel}-cloud")

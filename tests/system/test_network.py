@@ -79,7 +79,7 @@ def host_server(ns, directory, port=8000):
         server.wait()
 
 
-@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+@pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
 def test_linux_uses_the_interface_in_both_directions(namespace, monitor, tmp_path, kernel):
     ns = namespace("tap0")
     m = start(ns, monitor, tmp_path, kernel, [interface(mtu=1400)])

@@ -104,8 +104,9 @@ URGENT = "chrt --rr 1 "
 
 
 @pytest.mark.parametrize("program, shape, length", [
-    (LIBRARY, "one", 65536), (LIBRARY, "fork", 16), (URGENT + LIBRARY, "threads", 16), (PROVIDER, "fork", 16),
-    (PROVIDER.replace("draw", URGENT + "draw"), "threads", 16), *long_form((LIBRARY, "one", 16), (PROVIDER, "one", 16))])
+    (LIBRARY, "one", 65536), (LIBRARY, "fork", 16), (URGENT + LIBRARY, "threads", 16),
+    (PROVIDER.replace("draw", URGENT + "draw"), "threads", 16),
+    *long_form((LIBRARY, "one", 16), (PROVIDER, "one", 16), (PROVIDER, "fork", 16))])
 def test_clones_share_no_bytes(debian, clones, common, program, shape, length):
     assert draw(debian(), clones, common, program, shape, length) == 0
 
