@@ -89,7 +89,7 @@ class Loader:
         return status
 
     def check_good(self, snapshot):
-        """The very process that has refused so much loads a good pair, and its guest runs."""
+        """The very process that has refused so much loads a good pair, and its machine runs."""
         assert self.try_load(snapshot.state, snapshot.mem, resume=True) is None
         assert self.m.api.get("/")["state"] == "Running"
         if self.answers:
