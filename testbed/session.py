@@ -84,9 +84,11 @@ class Machine:
         self.sock.setblocking(False)
         # The first processor is not the command's (setup_processors() in setup.c).
         # Four levels of page tables: a fifth makes nested paging slower for nothing.
+        # Without fast strings Linux copies and clears pages by words: qemu stores what they store byte by byte, and slowly where
+        # code has been before, as in memory of guests that have ended.
         # The kernel takes emulated clocks for unreliable unless it is told: on a busy host a timer that ticks late is none, and it panics.
         argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi",
-                "-cpu", "max,la57=off", "-smp", str(int(cpus) + 1), "-m", memory_mib,
+                "-cpu", "max,la57=off,erms=off,fsrm=off", "-smp", str(int(cpus) + 1), "-m", memory_mib,
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", f"{directory}/vmlinux", "-initrd", f"{directory}/initramfs",
                 "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check maxcpus=1",
