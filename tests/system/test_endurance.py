@@ -3,7 +3,7 @@
 A machine that is paused, written to a snapshot and resumed again and again, and each snapshot loaded: the counters are
 right in all of them, and nothing grows.
 
-SNAPSAFE_TEST_CYCLES (default 8) is the number of cycles; tests/long has the long form.
+SNAPSAFE_TEST_CYCLES (default 4) is the number of cycles; tests/long has the long form.
 """
 import json
 import os
@@ -11,7 +11,7 @@ import os
 from conftest import BOOT_ARGS, Snapshot, machine_config, mapped_counter, start_watching, wait_handled
 from snapsafe import proc
 
-CYCLES = int(os.environ.get("SNAPSAFE_TEST_CYCLES", 8))
+CYCLES = int(os.environ.get("SNAPSAFE_TEST_CYCLES", 4))
 MEM_MIB = 128
 
 # What a monitor may have more of at the end, whatever the number of cycles: freed memory that was not given back, and up to a

@@ -5,7 +5,7 @@ open, a balloon on its way, metadata that is asked for, the drive and the entrop
 and clone answer on network and vsock within a second (ten, if qemu emulates the processor); then everything else of them
 does, too.
 
-SNAPSAFE_TEST_LOAD_MOMENTS is how many moments there are (default 4), SNAPSAFE_TEST_SEED (default 1) chooses them;
+SNAPSAFE_TEST_LOAD_MOMENTS is how many moments there are (default 2), SNAPSAFE_TEST_SEED (default 1) chooses them;
 `tests/long load-moments` has the long form.
 """
 import contextlib
@@ -28,7 +28,7 @@ from test_vsock import traffic as vsock_traffic
 
 pytestmark = pytest.mark.guest
 
-MOMENTS = int(os.environ.get("SNAPSAFE_TEST_LOAD_MOMENTS", 4))
+MOMENTS = int(os.environ.get("SNAPSAFE_TEST_LOAD_MOMENTS", 2))
 KINDS = [("6.1", 1), ("6.12", 2)]  # kernel, processors
 LONG = "SNAPSAFE_TEST_LOAD_MOMENTS" in os.environ
 BALLOON_MIB = 48

@@ -18,6 +18,7 @@ from conftest import BOOT_ARGS, IMAGE, Snapshot, long_form, wait_handled
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 EXAMPLES = "/usr/share/doc/snapsafe-tools/examples"
+KERNELS = ["6.12", *long_form("6.1")]
 STREAM = 1 << 20
 STREAMS = {"one": 1, "fork": 2, "threads": 4}
 
@@ -53,7 +54,7 @@ def grow(path):
 def debian(snapshot_of, drive, restore):
     """debian(kernel) -> a guest that was restored once, and has settled since."""
 
-    def start(kernel="6.1"):
+    def start(kernel="6.12"):
         grow(drive)
         m = restore(snapshot_of(
             kernel=kernel, mem_mib=160, boot_args=BOOT_ARGS + " init=/usr/local/sbin/overlay-init",
@@ -107,12 +108,9 @@ URGENT = "chrt --rr 1 "
     (LIBRARY, "one", 65536), (LIBRARY, "fork", 16), (URGENT + LIBRARY, "threads", 16),
     (PROVIDER.replace("draw", URGENT + "draw"), "threads", 16),
     *long_form((LIBRARY, "one", 16), (PROVIDER, "one", 16), (PROVIDER, "fork", 16))])
-def test_clones_share_no_bytes(debian, clones, common, program, shape, length):
-    assert draw(debian(), clones, common, program, shape, length) == 0
-
-
-def test_clones_on_linux_6_12_share_no_bytes(debian, clones, common):
-    assert draw(debian("6.12"), clones, common, URGENT + LIBRARY, "threads", 16) == 0
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_clones_share_no_bytes(debian, clones, common, kernel, program, shape, length):
+    assert draw(debian(kernel), clones, common, program, shape, length) == 0
 
 
 @pytest.mark.parametrize("program", ["draw-openssl", *long_form("draw-drbg")])
@@ -121,8 +119,9 @@ def test_generators_of_their_own_repeat_all(debian, clones, common, program):
     assert draw(debian(), clones, common, program, "one", 16) > STREAM // 2
 
 
-def test_a_stock_kernel_repeats_itself_until_it_has_reseeded(debian, clones, common):
-    assert draw(debian(), clones, common, URGENT + "draw-kernel", "threads", 16) > 0
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_stock_kernel_repeats_itself_until_it_has_reseeded(debian, clones, common, kernel):
+    assert draw(debian(kernel), clones, common, URGENT + "draw-kernel", "threads", 16) > 0
 
 
 def test_the_tool_tells_of_the_restore(debian, clones):
@@ -181,7 +180,7 @@ def wait_for(m, condition):
     m.console.run(f"for i in $(seq 100); do {condition} && break; sleep 0.2; done; {condition}", 120)
 
 
-@pytest.mark.parametrize("kernel", ["6.12", *long_form("6.1")])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_systemd_makes_a_new_identity_after_a_restore(debian, clones, kernel):
     """A machine id for each life, and the example: a service that is restarted after that."""
     m = debian(kernel)
