@@ -13,6 +13,7 @@ import time
 import pytest
 
 from conftest import ROOT, Snapshot, long_form
+from snapsafe import proc
 from snapsafe.meanwhile import meanwhile
 from snapsafe.network import HOST, Namespace
 from snapsafe.patience import Deadline, within
@@ -230,6 +231,7 @@ def test_a_hostile_client_of_the_metadata_service(monitor, tmp_path, seed):
             verdict = m.console.expect(VERDICT, 120)
         assert verdict.group(4) == "all is well", m.stderr()
         assert m.api.get("/")["state"] == "Running"
+        proc.settles(lambda: footprint(m)[1] <= half[1], True)  # that request's connection
         data, fds = footprint(m)
         end_attack(m)
         assert m.wait() == 0
