@@ -18,7 +18,6 @@ from conftest import BOOT_ARGS, IMAGE, Snapshot, long_form, wait_handled
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 EXAMPLES = "/usr/share/doc/snapsafe-tools/examples"
-KERNELS = ["6.12", *long_form("6.1")]
 STREAM = 1 << 20
 STREAMS = {"one": 1, "fork": 2, "threads": 4}
 
@@ -50,21 +49,17 @@ def grow(path):
     return path
 
 
-@pytest.fixture
-def debian(snapshot_of, drive, restore):
-    """debian(kernel) -> a guest that was restored once, and has settled since."""
-
-    def start(kernel="6.12"):
-        grow(drive)
-        m = restore(snapshot_of(
-            kernel=kernel, mem_mib=160, boot_args=BOOT_ARGS + " init=/usr/local/sbin/overlay-init",
-            drives=[{"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs-debian.ext4"), "is_root_device": True,
-                     "is_read_only": True},
-                    {"drive_id": "out", "path_on_host": str(drive), "is_root_device": False, "is_read_only": False}]))
-        wait_handled(m, 1)
-        return m
-
-    return start
+@pytest.fixture(params=["6.12", *long_form("6.1")])
+def debian(request, snapshot_of, drive, restore):
+    """A guest, by its kernel, that was restored once, and has settled since."""
+    grow(drive)
+    m = restore(snapshot_of(
+        kernel=request.param, mem_mib=160, boot_args=BOOT_ARGS + " init=/usr/local/sbin/overlay-init",
+        drives=[{"drive_id": "rootfs", "path_on_host": str(IMAGE / "rootfs-debian.ext4"), "is_root_device": True,
+                 "is_read_only": True},
+                {"drive_id": "out", "path_on_host": str(drive), "is_root_device": False, "is_read_only": False}]))
+    wait_handled(m, 1)
+    return m
 
 
 @pytest.fixture
@@ -108,24 +103,22 @@ URGENT = "chrt --rr 1 "
     (LIBRARY, "one", 65536), (LIBRARY, "fork", 16), (URGENT + LIBRARY, "threads", 16),
     (PROVIDER.replace("draw", URGENT + "draw"), "threads", 16),
     *long_form((LIBRARY, "one", 16), (PROVIDER, "one", 16), (PROVIDER, "fork", 16))])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_clones_share_no_bytes(debian, clones, common, kernel, program, shape, length):
-    assert draw(debian(kernel), clones, common, program, shape, length) == 0
+def test_clones_share_no_bytes(debian, clones, common, program, shape, length):
+    assert draw(debian, clones, common, program, shape, length) == 0
 
 
 @pytest.mark.parametrize("program", ["draw-openssl", *long_form("draw-drbg")])
 def test_generators_of_their_own_repeat_all(debian, clones, common, program):
     """OpenSSL's as it is, and one that took its seed from the kernel at the start: the tests above can fail."""
-    assert draw(debian(), clones, common, program, "one", 16) > STREAM // 2
+    assert draw(debian, clones, common, program, "one", 16) > STREAM // 2
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_a_stock_kernel_repeats_itself_until_it_has_reseeded(debian, clones, common, kernel):
-    assert draw(debian(kernel), clones, common, URGENT + "draw-kernel", "threads", 16) > 0
+def test_a_stock_kernel_repeats_itself_until_it_has_reseeded(debian, clones, common):
+    assert draw(debian, clones, common, URGENT + "draw-kernel", "threads", 16) > 0
 
 
 def test_the_tool_tells_of_the_restore(debian, clones):
-    m = debian()
+    m = debian
     m.console.run("snapsafe watch --json --count 1 >/tmp/watch & "
                   "snapsafe run-on-change --once -- sh -c 'echo $SNAPSAFE_GENERATION $SNAPSAFE_IDENTITY >/tmp/run' & "
                   "sleep 1")
@@ -152,7 +145,7 @@ def test_the_tool_tells_of_the_restore(debian, clones):
 
 
 def test_sysgenid_as_aws_lc_reads_it(debian, clones):
-    m = debian()
+    m = debian
     m.console.send("sysgenid\n")
     m.console.expect(r"^word 1\n")
     for clone in clones(m):
@@ -161,7 +154,7 @@ def test_sysgenid_as_aws_lc_reads_it(debian, clones):
 
 
 def test_a_device_that_is_unplugged_hurts_nobody_who_has_it_mapped(debian):
-    m = debian()
+    m = debian
     # The device's return is news as well, and may end both: the shell is not to say in between that its jobs are done.
     m.console.run("set +m; : >/tmp/drawn; draw-snapsafe one 16 /tmp/drawn >/dev/null & draw=$!; "
                   "snapsafe watch --json --count 1 >/tmp/watch & watch=$!; sleep 1; "
@@ -180,10 +173,9 @@ def wait_for(m, condition):
     m.console.run(f"for i in $(seq 100); do {condition} && break; sleep 0.2; done; {condition}", 120)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_systemd_makes_a_new_identity_after_a_restore(debian, clones, kernel):
+def test_systemd_makes_a_new_identity_after_a_restore(debian, clones):
     """A machine id for each life, and the example: a service that is restarted after that."""
-    m = debian(kernel)
+    m = debian
     m.console.run(f"cd /etc/systemd/system && mkdir lease.service.d && cp {EXAMPLES}/snapsafe-restart.conf lease.service.d/")
     # A daemon that looks at the machine id when it starts, as a DHCP client does.
     m.console.run("printf '[Service]\\nExecStart=/bin/sh -c \"cp /etc/machine-id /run/lease; exec sleep inf\"\\n' "
