@@ -78,21 +78,21 @@ def test_a_clone_may_overwrite_the_files_that_it_runs_from(snapshot_of, restore,
     assert restore(snapshot).console.run("cat /tmp/note") == "mine\n"
 
 
-def test_guest_reset_ends_the_monitor_with_status_0(boot):
-    m = boot(machine_config())
+def test_guest_reset_ends_the_monitor_with_status_0(snapshot_of, restore):
+    m = restore(snapshot_of(kernel="6.1"))
     m.console.send("reboot -f\n")
     assert m.wait() == 0
 
 
-def test_triple_fault_is_no_reboot_and_ends_the_monitor_with_status_1(boot):
-    m = boot(machine_config(boot_args=BOOT_ARGS.replace("reboot=k", "reboot=t")))
-    m.console.send("reboot -f\n")
+def test_triple_fault_is_no_reboot_and_ends_the_monitor_with_status_1(snapshot_of, restore):
+    m = restore(snapshot_of(kernel="6.1"))
+    m.console.send("echo triple >/sys/kernel/reboot/type; reboot -f\n")
     assert m.wait() == 1
     assert "vCPU 0: the guest has crashed: a triple fault" in m.stderr()
 
 
-def test_kernel_panic_with_reboot_ends_the_monitor(boot):
-    m = boot(machine_config(boot_args=BOOT_ARGS))
+def test_kernel_panic_with_reboot_ends_the_monitor(snapshot_of, restore):
+    m = restore(snapshot_of(kernel="6.1"))
     m.console.send("echo c >/proc/sysrq-trigger\n")
     assert m.wait() == 0
 
@@ -128,8 +128,7 @@ def test_terminal_settings_come_back_on_sigterm(monitor, tmp_path):
 
 
 def test_ctrl_alt_del_makes_the_guest_reboot(boot):
-    args = "panic=1 reboot=k console=ttyS0 i8042.noaux i8042.nomux i8042.dumbkbd"
-    m = boot(machine_config(boot_args=args))
+    m = boot(machine_config(boot_args=BOOT_ARGS.replace("i8042.nokbd", "i8042.nomux i8042.dumbkbd")))
     m.api.put("/actions", {"action_type": "SendCtrlAltDel"})
     assert m.wait() == 0
 

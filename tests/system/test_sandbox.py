@@ -172,8 +172,9 @@ def use_everything_once(wrapper, tmp_path):
     (tmp_path / "mem").touch()
     os.symlink("mem", tmp_path / "link-to-mem")
     limit = {"bandwidth": {"size": 65536, "refill_time": 500}}
+    low_limit = {"bandwidth": {"size": 4096, "refill_time": 500}}  # Linux asks for 64 bytes at a time
     config = machine_config(boot_args="panic=1 reboot=k quiet loglevel=1 console=ttyS0 ipv6.disable=1 i8042.noaux "
-                            "i8042.nokbd i8042.nopnp virtio_rng.expose_seed=1", entropy={"rate_limiter": limit})
+                            "i8042.nokbd i8042.nopnp virtio_rng.expose_seed=1", entropy={"rate_limiter": low_limit})
     config["machine-config"]["track_dirty_pages"] = True
     config["drives"].append({"drive_id": "data", "path_on_host": "disk", "is_root_device": False,
                              "is_read_only": False, "cache_type": "Writeback", "rate_limiter": limit})
@@ -190,7 +191,7 @@ def use_everything_once(wrapper, tmp_path):
         m.console.login(timeout=300)
         m.console.quiet()
         m.console.run(f"ip addr add {GUEST}/{PREFIX} dev eth0 && ip link set eth0 up && ping -c 1 -W 60 {HOST}", 120)
-        m.console.run("dd if=/dev/zero of=/dev/vdb bs=64k count=4 conv=fsync; head -c 100000 /dev/hwrng >/dev/null", 300)
+        m.console.run("dd if=/dev/zero of=/dev/vdb bs=64k count=4 conv=fsync; head -c 6000 /dev/hwrng >/dev/null", 300)
         m.api.patch("/drives/data", {"drive_id": "data", "path_on_host": "disk"})
         m.api.get("/vm/config")
         m.api.pause()
