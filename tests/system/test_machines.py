@@ -128,7 +128,8 @@ def test_terminal_settings_come_back_on_sigterm(monitor, tmp_path):
 
 
 def test_ctrl_alt_del_makes_the_guest_reboot(boot):
-    m = boot(machine_config(boot_args=BOOT_ARGS.replace("i8042.nokbd", "i8042.nomux i8042.dumbkbd")))
+    args = "panic=1 reboot=k tsc=reliable console=ttyS0 quiet ipv6.disable=1 i8042.noaux i8042.nomux i8042.dumbkbd"
+    m = boot(machine_config(boot_args=args))
     m.api.put("/actions", {"action_type": "SendCtrlAltDel"})
     assert m.wait() == 0
 
