@@ -168,9 +168,9 @@ def test_a_hostile_driver_of_network_and_sockets(monitor, tmp_path, seed):
     ns = Namespace()
     try:
         ns.add_tap("tap0")
-        m = monitor("--config-file", hostile_net_machine(tmp_path, seed, 14), preexec=ns.enter)
-        m.wait_api()
-        with peers(ns, tmp_path / "v"):
+        with peers(ns, tmp_path / "v"): # the guest's first round wants the server
+            m = monitor("--config-file", hostile_net_machine(tmp_path, seed, 14), preexec=ns.enter)
+            m.wait_api()
             m.console.expect(r"^hostile: half\n", 120)
             half = footprint(m)
             assert m.api.get("/")["state"] == "Running"
