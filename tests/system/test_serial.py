@@ -155,7 +155,7 @@ def test_a_guest_does_not_wait_for_the_first_reader_of_its_fifo(monitor, ticking
 
 @pytest.mark.guest
 def test_a_file_gets_no_longer_than_its_limit_and_the_guest_goes_on(monitor, ticking, tmp_path):
-    out, metrics, limit = tmp_path / "console", tmp_path / "metrics", 3000
+    out, metrics, limit = tmp_path / "console", tmp_path / "metrics", 1000
     out.write_bytes(b"what was there\n")
     m = load_onto(monitor, ticking, {"serial_out_path": str(out), "rate_limiter": {"size": limit, "refill_time": UNLIMITED_MS}},
                   "--metrics-path", str(metrics))

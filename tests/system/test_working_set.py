@@ -313,11 +313,11 @@ def vcpu_faults(m):
     raise AssertionError("no vCPU")
 
 
-READ = "cat /dev/shm/data | sha256sum"
+READ = "cat /dev/shm/data | md5sum"
 
 
 def read_data(m):
-    """What the guest makes of its 64 MiB, and the faults that its vCPU has meanwhile."""
+    """What the guest makes of its 32 MiB, and the faults that its vCPU has meanwhile."""
     before = sum(vcpu_faults(m))
     said = m.console.run(READ, 300)
     return said, sum(vcpu_faults(m)) - before
@@ -334,8 +334,8 @@ def guest_load(m, directory, **backend):
 @pytest.mark.guest
 def test_a_guest_finds_its_pages_and_two_clones_draw_different_bytes(boot, monitor, tmp_path):
     """(The testbed's disk is memory: no page is waited for there, but each fault is counted.)"""
-    m = boot(machine_config(mem_mib=384))
-    m.console.run("mount -o remount,size=90% /dev/shm; head -c 67108864 /dev/urandom >/dev/shm/data", 300)
+    m = boot(machine_config(mem_mib=256))
+    m.console.run("mount -o remount,size=90% /dev/shm; head -c 33554432 /dev/urandom >/dev/shm/data", 300)
     digest = m.console.run(READ, 300)
     m.api.pause()
     m.api.snapshot(tmp_path / "state", tmp_path / "mem")
@@ -344,7 +344,7 @@ def test_a_guest_finds_its_pages_and_two_clones_draw_different_bytes(boot, monit
     guest_load(plain, tmp_path, working_set="Record")
     said, faults = read_data(plain)
     assert said == digest
-    assert faults > 500, "the vCPU's faults are not seen"
+    assert faults > 250, "the vCPU's faults are not seen"
     plain.api.pause()
     wait_said(plain, "runs were recorded", 60)
     plain.stop()
