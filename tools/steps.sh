@@ -134,3 +134,15 @@ run_in_lanes() # NUMBER JOB...: what fails leaves word of it elsewhere
 	lane_pids=()
 	rm -f "$lock"
 }
+
+# As many at once as there are processors and memory for an outer machine each. Where guests run on the host itself, their
+# taps and control groups are one another's.
+count_lanes()
+{
+	if runs_on_host; then
+		echo 1
+		return
+	fi
+	awk -v most="$(nproc)" '$1 == "MemAvailable:" { n = int($2 / (6 * 1024 * 1024)) }
+		END { print n < 1 ? 1 : n < most ? n : most }' /proc/meminfo
+}
