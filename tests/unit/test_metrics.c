@@ -134,9 +134,13 @@ static int count_lines(const char *name)
 /* Flushes, and waits until the file has n lines: the thread that writes them may be late on a busy host. */
 static void flush_line(const char *name, int n)
 {
+	uint64_t missed;
 	struct err e;
 
-	CHECK(metrics_flush(&e) == 0);
+	do { /* the line before may be in the file, and its writer not yet know */
+		missed = atomic_load(&logger_metrics.missed_metrics_count);
+		CHECK(metrics_flush(&e) == 0);
+	} while (atomic_load(&logger_metrics.missed_metrics_count) != missed);
 	while (count_lines(name) < n) /* alarm() ends it */
 		usleep(1000);
 }
