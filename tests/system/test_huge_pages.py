@@ -49,12 +49,12 @@ def load(m, *args, **more):
 
 
 def make_pair(directory, huge_pages):
-    """A snapshot of a machine of such pages, with something to see in each page of its memory."""
+    """A snapshot of a machine of such pages, with something to see in each page above its guest, which stands at one mebibyte."""
     with Monitor(binary=BINARY) as m:
         assert boot(m, directory, huge_pages) == (204, "")
         m.api.pause()
         m.api.snapshot(directory / "state", directory / "mem")
-    number_pages(directory / "mem", 0x100)
+    number_pages(directory / "mem", 0x101)
     return directory
 
 

@@ -29,13 +29,13 @@ BOUND_S = 10
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """A snapshot with something to see in each page, and its files."""
+    """A snapshot with something to see in each page above its guest, which stands at one mebibyte, and its files."""
     directory = tmp_path_factory.mktemp("uffd")
     with Monitor(binary=BINARY) as m:
         boot(m, directory, {})
         m.api.pause()
         m.api.snapshot(directory / "state", directory / "mem")
-    number_pages(directory / "mem", 0x100)
+    number_pages(directory / "mem", 0x101)
     return directory
 
 
