@@ -36,6 +36,11 @@ void snapshot_chain_push(const struct snapshot_chain *below, const uint8_t id[SN
 	*chain = made;
 }
 
+uint64_t snapshot_chain_place_above(uint64_t offset)
+{
+	return chain_place((SNAPSHOT_RECORD_OFFSET - offset) / MEM_PAGE_SIZE + 1);
+}
+
 bool snapshot_chain_has_record_at(const struct snapshot_chain *chain, uint64_t offset)
 {
 	for (unsigned int i = 0; i < chain->num; i++)

@@ -37,6 +37,8 @@ struct snapshot_chain {
  */
 void snapshot_chain_push(const struct snapshot_chain *below, const uint8_t id[SNAPSHOT_ID_LEN],
 			 struct snapshot_chain *chain);
+/* Where in a memory file a diff has its record that lies on the layer with a record at offset. */
+uint64_t snapshot_chain_place_above(uint64_t offset);
 /* Is the page at an offset of the memory file the place of a record? */
 bool snapshot_chain_has_record_at(const struct snapshot_chain *chain, uint64_t offset);
 

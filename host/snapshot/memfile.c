@@ -89,6 +89,32 @@ int memfile_check_size(int fd, const char *path, uint64_t size, struct err *e)
 		       path, (unsigned long long)has, (unsigned long long)size);
 }
 
+/*
+ * A memory into which a diff was merged has the record of what that lies on, too, and is no longer that snapshot's: with its
+ * state file it would be a machine of two moments.
+ */
+static int memfile_check_topmost(int fd, const char *path, const struct memfile_mark *mark, struct err *e)
+{
+	uint64_t above = snapshot_chain_place_above(mark->offset);
+	char has[SNAPSHOT_ID_TEXT_LEN], wants[SNAPSHOT_ID_TEXT_LEN];
+	struct snapshot_mem_record record;
+	int r;
+
+	if (mark->offset == mark->mem_size || above + MEM_PAGE_SIZE > mark->mem_size) /* of v1.0: there were no diffs */
+		return 0;
+	r = fd_pread_all(fd, &record, sizeof(record), (off_t)above);
+	if (r < 0)
+		return err_errno(e, -r, "cannot read " MEMFILE_WHAT " \"%s\"", path);
+	if (!memfile_record_is_whole(&record, mark->mem_size) || memcmp(record.base_id, mark->id, SNAPSHOT_ID_LEN) != 0)
+		return 0;
+	snapshot_id_text(record.id, has);
+	snapshot_id_text(mark->id, wants);
+	return err_set(e, EINVAL,
+		       MEMFILE_WHAT
+		       " \"%s\" belongs to another snapshot: the diff %s was merged into the state file's, %s",
+		       path, has, wants);
+}
+
 int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e)
 {
 	struct snapshot_mem_record record;
@@ -103,7 +129,8 @@ int memfile_check(int fd, const char *path, const struct memfile_mark *mark, str
 	r = fd_pread_all(fd, &record, sizeof(record), (off_t)mark->offset);
 	if (r < 0)
 		return err_errno(e, -r, "cannot read " MEMFILE_WHAT " \"%s\"", path);
-	return memfile_check_record(path, &record, mark, e);
+	r = memfile_check_record(path, &record, mark, e);
+	return r < 0 ? r : memfile_check_topmost(fd, path, mark, e);
 }
 
 static int memfile_try(const char *path, const struct memfile_mark *mark, int *fd, struct err *e)

@@ -63,19 +63,24 @@ static int teardown(void **state)
 }
 
 static const struct snapshot_chain no_chain = { .num = 0 };
+static struct snapshot_chain written; /* of the pair that was written last */
+
+static int write_pair_on(const struct snapshot_chain *below, const char *state, const char *memory, struct enc *enc,
+			 struct err *e)
+{
+	const struct snapshot_order order = { .state_path = state, .mem_path = memory, .mem = &mem, .below = below };
+
+	return snapshot_write_pair(&order, enc, &written, e);
+}
 
 static int write_pair(const char *state, const char *memory, struct enc *enc, struct err *e)
 {
-	const struct snapshot_order order = {
-		.state_path = state, .mem_path = memory, .mem = &mem, .below = &no_chain
-	};
-	struct snapshot_chain chain;
-
-	return snapshot_write_pair(&order, enc, &chain, e);
+	return write_pair_on(&no_chain, state, memory, enc, e);
 }
 
 /* A machine whose state and memory say that it is of this generation. */
-static int write_generation_to(const char *state, const char *memory, uint64_t generation, struct err *e)
+static int write_generation_on(const struct snapshot_chain *below, const char *state, const char *memory,
+			       uint64_t generation, struct err *e)
 {
 	struct enc *enc = enc_new();
 	int r;
@@ -85,10 +90,15 @@ static int write_generation_to(const char *state, const char *memory, uint64_t g
 	(void)!mem_write(&mem, (1ull << 32) + MIB - 8, &generation, sizeof(generation));
 	(void)!mem_write(&mem, SNAPSHOT_RECORD_OFFSET, &generation, sizeof(generation));
 	enc_u64(enc, "generation", generation);
-	snapshot_chain_save(&no_chain, &mem, enc);
-	r = write_pair(state, memory, enc, e);
+	snapshot_chain_save(below, &mem, enc);
+	r = write_pair_on(below, state, memory, enc, e);
 	enc_free(enc);
 	return r;
+}
+
+static int write_generation_to(const char *state, const char *memory, uint64_t generation, struct err *e)
+{
+	return write_generation_on(&no_chain, state, memory, generation, e);
 }
 
 static int write_generation(uint64_t generation, struct err *e)
@@ -509,6 +519,63 @@ static void in_child(void (*fn)(void))
 	assert_int_equal(status, 0);
 }
 
+/* What a writer leaves that dies before its commit, with a diff merged into the pair that is in place: a whole memory with both records. */
+static void make_merged_and_not_committed(char *tmp)
+{
+	char old_mem[PATH_MAX + 64], old_state[PATH_MAX + 64];
+	struct snapshot_chain below;
+	struct err e;
+
+	must_write(1);
+	below = written;
+	snprintf(old_mem, sizeof(old_mem), "%s.old", mem_path);
+	snprintf(old_state, sizeof(old_state), "%s.old", state_path);
+	tmp_name(tmp, mem_path);
+	assert_int_equal(link(mem_path, old_mem), 0);
+	assert_int_equal(link(state_path, old_state), 0);
+	if (write_generation_on(&below, state_path, mem_path, 2, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(must_load(), 2);
+	assert_int_equal(rename(mem_path, tmp), 0);
+	assert_int_equal(rename(old_mem, mem_path), 0);
+	assert_int_equal(rename(old_state, state_path), 0);
+}
+
+static void write_without_room(void)
+{
+	struct rlimit limit = { .rlim_cur = 0, .rlim_max = RLIM_INFINITY };
+	struct err e;
+
+	signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0 || write_generation(3, &e) == 0)
+		_exit(1);
+}
+
+static void a_merged_diff_that_was_not_committed_goes(void **state)
+{
+	char tmp[PATH_MAX + 64];
+
+	(void)state;
+	make_merged_and_not_committed(tmp);
+	assert_int_equal(must_load(), 1);
+	in_child(write_without_room);
+	assert_int_equal(must_load(), 1);
+	assert_int_equal(count_files(dir.path), 2);
+}
+
+static void a_memory_with_a_diff_merged_in_is_another_snapshots(void **state)
+{
+	char tmp[PATH_MAX + 64];
+	uint64_t generation;
+	struct err e;
+
+	(void)state;
+	make_merged_and_not_committed(tmp);
+	assert_int_equal(rename(tmp, mem_path), 0);
+	assert_int_equal(load_generation_from(state_path, mem_path, &generation, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "belongs to another snapshot: the diff "));
+}
+
 #define CHECK(condition)                                                        \
 	do {                                                                    \
 		if (!(condition)) {                                             \
@@ -741,6 +808,8 @@ int main(void)
 		TEST(a_state_that_does_not_encode_touches_nothing),
 		TEST(leftovers_are_removed),
 		TEST(a_half_done_commit_is_loadable_and_gets_finished),
+		TEST(a_merged_diff_that_was_not_committed_goes),
+		TEST(a_memory_with_a_diff_merged_in_is_another_snapshots),
 		TEST(a_limit_anywhere_keeps_the_old_pair),
 		TEST(a_full_disk_keeps_the_old_pair),
 		TEST(a_living_writer_is_respected),
