@@ -49,7 +49,9 @@ void memfile_seal(struct snapshot_mem_record *record); /* the checksum that belo
 bool memfile_record_is_whole(const struct snapshot_mem_record *record, uint64_t mem_size);
 /* Has an open memory file this size? A block device may be larger. */
 int memfile_check_size(int fd, const char *path, uint64_t size, struct err *e) must_check;
-/* Whether an open memory file has the size that mark says, its record, and none of a diff on it. */
+/* Whether an open memory file has the size that mark says, and its record: alone, or below diffs that were merged into it. */
+int memfile_check_layer(int fd, const char *path, const struct memfile_mark *mark, struct err *e) must_check;
+/* The same, and no diff was merged into it: it is that snapshot's. */
 int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e) must_check;
 
 #endif

@@ -115,7 +115,7 @@ static int memfile_check_topmost(int fd, const char *path, const struct memfile_
 		       path, has, wants);
 }
 
-int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e)
+int memfile_check_layer(int fd, const char *path, const struct memfile_mark *mark, struct err *e)
 {
 	struct snapshot_mem_record record;
 	uint64_t size = mark->mem_size;
@@ -129,7 +129,13 @@ int memfile_check(int fd, const char *path, const struct memfile_mark *mark, str
 	r = fd_pread_all(fd, &record, sizeof(record), (off_t)mark->offset);
 	if (r < 0)
 		return err_errno(e, -r, "cannot read " MEMFILE_WHAT " \"%s\"", path);
-	r = memfile_check_record(path, &record, mark, e);
+	return memfile_check_record(path, &record, mark, e);
+}
+
+int memfile_check(int fd, const char *path, const struct memfile_mark *mark, struct err *e)
+{
+	int r = memfile_check_layer(fd, path, mark, e);
+
 	return r < 0 ? r : memfile_check_topmost(fd, path, mark, e);
 }
 

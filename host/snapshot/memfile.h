@@ -17,7 +17,8 @@
 
 /*
  * Opens the memory file that mark describes: at path, or under the temporary name that a crash in the middle of a commit
- * left. Checks size and id, and that no diff was merged into it. *fd is the caller's. Cost does not depend on the size of the memory.
+ * left. Checks size and id, and that no diff was merged into it. *fd is the caller's. Cost does not depend on the size of
+ * the memory.
  */
 int memfile_open(const char *path, const struct memfile_mark *mark, int *fd, struct err *e) must_check;
 

@@ -179,7 +179,10 @@ static int pair_create(struct pair *pair, const struct guest_mem *mem, struct er
 	return 0;
 }
 
-/* Is the memory file that will be replaced one that the diff lies on? Who cannot tell must not replace it. */
+/*
+ * Is the memory file that will be replaced one that the diff lies on? Who cannot tell must not replace it. Another clone's
+ * diff may have been merged into it: what the diff lies on is lost with it, and so all of memory is written all the same.
+ */
 static int pair_find_base(const struct pair *pair, const struct snapshot_chain *below, bool *found, struct err *e)
 {
 	uint64_t size;
@@ -192,7 +195,7 @@ static int pair_find_base(const struct pair *pair, const struct snapshot_chain *
 		struct memfile_mark mark = { .mem_size = pair->mark.mem_size, .offset = below->layers[i].offset };
 
 		memcpy(mark.id, below->layers[i].id, sizeof(mark.id));
-		r = memfile_check(fd, pair->mem.path, &mark, e);
+		r = memfile_check_layer(fd, pair->mem.path, &mark, e);
 		*found = r == 0;
 	}
 	close(fd);

@@ -65,22 +65,24 @@ static int teardown(void **state)
 static const struct snapshot_chain no_chain = { .num = 0 };
 static struct snapshot_chain written; /* of the pair that was written last */
 
-static int write_pair_on(const struct snapshot_chain *below, const char *state, const char *memory, struct enc *enc,
-			 struct err *e)
+static int write_pair_on(const struct snapshot_chain *below, uint64_t *const *changed, const char *state,
+			 const char *memory, struct enc *enc, struct err *e)
 {
-	const struct snapshot_order order = { .state_path = state, .mem_path = memory, .mem = &mem, .below = below };
+	const struct snapshot_order order = {
+		.state_path = state, .mem_path = memory, .mem = &mem, .below = below, .changed = changed
+	};
 
 	return snapshot_write_pair(&order, enc, &written, e);
 }
 
 static int write_pair(const char *state, const char *memory, struct enc *enc, struct err *e)
 {
-	return write_pair_on(&no_chain, state, memory, enc, e);
+	return write_pair_on(&no_chain, NULL, state, memory, enc, e);
 }
 
 /* A machine whose state and memory say that it is of this generation. */
-static int write_generation_on(const struct snapshot_chain *below, const char *state, const char *memory,
-			       uint64_t generation, struct err *e)
+static int write_generation_on(const struct snapshot_chain *below, uint64_t *const *changed, const char *state,
+			       const char *memory, uint64_t generation, struct err *e)
 {
 	struct enc *enc = enc_new();
 	int r;
@@ -91,14 +93,14 @@ static int write_generation_on(const struct snapshot_chain *below, const char *s
 	(void)!mem_write(&mem, SNAPSHOT_RECORD_OFFSET, &generation, sizeof(generation));
 	enc_u64(enc, "generation", generation);
 	snapshot_chain_save(below, &mem, enc);
-	r = write_pair_on(below, state, memory, enc, e);
+	r = write_pair_on(below, changed, state, memory, enc, e);
 	enc_free(enc);
 	return r;
 }
 
 static int write_generation_to(const char *state, const char *memory, uint64_t generation, struct err *e)
 {
-	return write_generation_on(&no_chain, state, memory, generation, e);
+	return write_generation_on(&no_chain, NULL, state, memory, generation, e);
 }
 
 static int write_generation(uint64_t generation, struct err *e)
@@ -519,7 +521,10 @@ static void in_child(void (*fn)(void))
 	assert_int_equal(status, 0);
 }
 
-/* What a writer leaves that dies before its commit, with a diff merged into the pair that is in place: a whole memory with both records. */
+/*
+ * What a writer leaves that dies before its commit, with a diff merged into the pair that is in place: a whole memory with
+ * both records.
+ */
 static void make_merged_and_not_committed(char *tmp)
 {
 	char old_mem[PATH_MAX + 64], old_state[PATH_MAX + 64];
@@ -533,7 +538,7 @@ static void make_merged_and_not_committed(char *tmp)
 	tmp_name(tmp, mem_path);
 	assert_int_equal(link(mem_path, old_mem), 0);
 	assert_int_equal(link(state_path, old_state), 0);
-	if (write_generation_on(&below, state_path, mem_path, 2, &e) < 0)
+	if (write_generation_on(&below, NULL, state_path, mem_path, 2, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_int_equal(must_load(), 2);
 	assert_int_equal(rename(mem_path, tmp), 0);
@@ -574,6 +579,23 @@ static void a_memory_with_a_diff_merged_in_is_another_snapshots(void **state)
 	assert_int_equal(rename(tmp, mem_path), 0);
 	assert_int_equal(load_generation_from(state_path, mem_path, &generation, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "belongs to another snapshot: the diff "));
+}
+
+/* Nobody has the memory that the second diff lies on any more: it has to be whole. */
+static void two_clones_may_merge_their_diffs_into_one_file(void **state)
+{
+	uint64_t changed[2][16] = { { 0 } }, *const bitmaps[] = { changed[0], changed[1] };
+	struct snapshot_chain below;
+	struct err e;
+
+	(void)state;
+	must_write(1);
+	below = written;
+	for (uint64_t generation = 2; generation < 4; generation++) {
+		if (write_generation_on(&below, bitmaps, state_path, mem_path, generation, &e) < 0)
+			fail_msg("%s", e.text);
+		assert_int_equal(must_load(), generation);
+	}
 }
 
 #define CHECK(condition)                                                        \
@@ -696,7 +718,10 @@ static void write_many(void)
 	}
 }
 
-/* A loader that meets a commit may see the state before and the memory after it, and is told so: often, where it is slower than they are. */
+/*
+ * A loader that meets a commit may see the state before and the memory after it, and is told so: often, where it is slower
+ * than they are.
+ */
 static void load_while_others_write(const pid_t *pids, int n)
 {
 	int running = n, status;
@@ -810,6 +835,7 @@ int main(void)
 		TEST(a_half_done_commit_is_loadable_and_gets_finished),
 		TEST(a_merged_diff_that_was_not_committed_goes),
 		TEST(a_memory_with_a_diff_merged_in_is_another_snapshots),
+		TEST(two_clones_may_merge_their_diffs_into_one_file),
 		TEST(a_limit_anywhere_keeps_the_old_pair),
 		TEST(a_full_disk_keeps_the_old_pair),
 		TEST(a_living_writer_is_respected),
