@@ -4,7 +4,6 @@
  * socket, machine from a config file, loop until the end, and back.
  */
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "api/server.h"
 #include "base/cleanup.h"
 #include "base/io_thread.h"
+#include "base/libc.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/metrics.h"
@@ -297,7 +297,7 @@ static int die_by_signal(int number)
 	sigemptyset(&set);
 	sigaddset(&set, number);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	raise(number);
+	(void)thread_signal(gettid(), number);
 	return 128 + number;
 }
 
@@ -346,8 +346,7 @@ int main(int argc, char **argv)
 	struct err e;
 
 	open_standard_descriptors();
-	/* A heap of its own for a thread takes calls that a running machine does not make (sandbox/rules.c). */
-	(void)mallopt(M_ARENA_MAX, 1);
+	libc_init();
 	if (args_parse(argc, argv, &p.args, &code, &e) < 0) {
 		if (code == EXIT_CODE_BAD_ARGS)
 			fprintf(stderr, "Arguments parsing error: %s \n\nFor more information try --help.\n", e.text);

@@ -58,14 +58,13 @@ int err_set(struct err *e, int errnum, const char *fmt, ...)
 
 int err_errno(struct err *e, int errnum, const char *fmt, ...)
 {
-	char reason[128];
 	va_list ap;
 	size_t at;
 
 	va_start(ap, fmt);
 	at = err_vappend(e, 0, fmt, ap);
 	va_end(ap);
-	err_append(e, at, ": %s", strerror_r(-err_code(errnum), reason, sizeof(reason)));
+	err_append(e, at, ": %s", strerror(-err_code(errnum)));
 	return err_code(errnum);
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/thread.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -18,6 +22,7 @@ static void *thread_main(void *arg)
 	struct thread *thread = arg;
 
 	thread_own_signal_stack = signal_stack;
+	thread->tid = gettid();
 	return thread->fn(thread->arg);
 }
 
@@ -50,6 +55,33 @@ int thread_start(struct thread *thread, size_t stack_size, void *(*fn)(void *arg
 	if (!r)
 		thread->id = started;
 	return -r;
+}
+
+bool thread_join_within(const struct thread *thread, unsigned int ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	return pthread_timedjoin_np(thread->id, NULL, &until) == 0;
+}
+
+int thread_signal(pid_t tid, int signal)
+{
+	return syscall(SYS_tgkill, getpid(), tid, signal) < 0 ? -errno : 0;
+}
+
+void thread_init_cond(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 void thread_set_name(const char *name)

@@ -12,6 +12,9 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#ifndef OPEN_TREE_CLONE /* glibc has it in <sys/mount.h>, and then the two do not go together */
+#include <linux/mount.h>
+#endif
 
 #include "base/cleanup.h"
 
@@ -115,7 +118,7 @@ int jail_furnish(const struct jailer_options *options, const struct exec_file *f
 	return 0;
 }
 
-static int set_limit(const char *name, __rlimit_resource_t which, uint64_t value, struct err *e)
+static int set_limit(const char *name, int which, uint64_t value, struct err *e)
 {
 	struct rlimit limit = { .rlim_cur = value, .rlim_max = value };
 
@@ -153,10 +156,11 @@ int jail_limit(const struct jailer_options *options, struct err *e)
  */
 int jail_enter(int root, struct err *e)
 {
-	_cleanup_close_ int tree =
-		open_tree(root, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	_cleanup_close_ int tree = (int)syscall(SYS_open_tree, root, "",
+						AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-	if (tree < 0 || move_mount(tree, "", root, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (tree < 0 ||
+	    syscall(SYS_move_mount, tree, "", root, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return err_errno(e, errno, "the jail's directory cannot be mounted on itself");
 	if (fchdir(tree) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return err_errno(e, errno, "the jail's directory cannot become the root");

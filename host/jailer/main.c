@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/api_version.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/libc.h"
 #include "jailer/cgroup.h"
 #include "jailer/jail.h"
 #include "jailer/options.h"
@@ -27,7 +29,7 @@ static int tidy_descriptors(int *null_fd, struct err *e)
 {
 	int fd;
 
-	if (close_range(3, ~0u, CLOSE_RANGE_UNSHARE) < 0)
+	if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_UNSHARE) < 0)
 		return err_errno(e, errno, "descriptors of the caller cannot be closed");
 	do
 		fd = open("/dev/null", O_RDWR);
@@ -71,6 +73,7 @@ int main(int argc, char **argv)
 	int null_fd = -1;
 	int r;
 
+	libc_init();
 	clearenv();
 	r = tidy_descriptors(&null_fd, &e);
 	if (!r)

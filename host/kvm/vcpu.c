@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -57,17 +58,6 @@ static int vcpu_install_kick_handler(struct err *e)
 	return 0;
 }
 
-/* Waits are measured by the clock of clock_now_ns(). */
-static void vcpu_init_cond(struct vcpu *vcpu)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&vcpu->cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *e)
 {
 	void *run;
@@ -75,7 +65,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, struct err *
 
 	*vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1, .wanted = VCPU_PAUSED, .state = VCPU_PAUSED };
 	pthread_mutex_init(&vcpu->lock, NULL);
-	vcpu_init_cond(vcpu);
+	thread_init_cond(&vcpu->cond);
 	snprintf(vcpu->name, sizeof(vcpu->name), "fc_vcpu %u", index);
 
 	r = kvm_ioctl_n(vm->fd, KVM_CREATE_VCPU, index); /* KVM's descriptors are O_CLOEXEC by themselves */
@@ -182,10 +172,10 @@ int vcpu_start_thread(struct vcpu *vcpu, struct err *e)
 /* Under the lock. */
 static void vcpu_kick(struct vcpu *vcpu)
 {
-	int r = pthread_kill(vcpu->thread.id, VCPU_KICK_SIGNAL);
+	int r = thread_signal(vcpu->thread.tid, VCPU_KICK_SIGNAL);
 
-	if (r != 0)
-		log_warn("vCPU %u: the kick signal cannot be sent: %s", vcpu->index, strerror(r));
+	if (r < 0)
+		log_warn("vCPU %u: the kick signal cannot be sent: %s", vcpu->index, strerror(-r));
 }
 
 void vcpu_want(struct vcpu *vcpu, enum vcpu_state state)

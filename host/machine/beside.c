@@ -13,7 +13,7 @@
 
 #define BESIDE_NAME	  "fc_files"
 #define BESIDE_STACK_SIZE (512u * 1024)
-#define BESIDE_END_S	  2 /* how long the end of the process waits */
+#define BESIDE_END_MS	  2000 /* how long the end of the process waits */
 
 static void *beside_thread(void *arg)
 {
@@ -91,16 +91,12 @@ void beside_run(struct beside *b, int (*work)(void *arg, struct err *e),
 
 bool beside_fini(struct beside *b)
 {
-	struct timespec until;
-
 	if (b->has_thread) {
 		pthread_mutex_lock(&b->mutex);
 		b->ends = true;
 		pthread_cond_signal(&b->cond);
 		pthread_mutex_unlock(&b->mutex);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += BESIDE_END_S;
-		if (pthread_timedjoin_np(b->thread.id, NULL, &until))
+		if (!thread_join_within(&b->thread, BESIDE_END_MS))
 			return false;
 	}
 	b->has_thread = false;

@@ -8,10 +8,10 @@
  * would be overwritten by the interrupt controllers' state. The leak is pending
  * from the start and runs at the first resume (run.c).
  */
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/libc.h"
 #include "kvm/vcpu.h"
 #include "machine/internal.h"
 #include "machine/load.h"
@@ -254,8 +254,7 @@ void machine_load_fini(struct machine_load *l)
 		vm_config_move_own(l->target, &l->config);
 	if (l->has_config)
 		vm_config_fini(&l->config);
-	/* What is read and taken apart is more than a machine keeps, and clones are many: free(3) alone keeps most of it. */
-	(void)malloc_trim(0);
+	libc_trim_heap();
 }
 
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,

@@ -20,7 +20,7 @@
 #include "mem/userfault.h"
 
 #define PAGER_STACK_SIZE (128u * 1024)
-#define PAGER_END_S	 2 /* how long the end waits for a thread */
+#define PAGER_END_MS	 2000 /* how long the end waits for a thread */
 
 static int pager_discard(void *ctx, const struct mem_region *region, uint64_t offset, uint64_t len)
 {
@@ -233,15 +233,6 @@ void pager_give_up(struct pager *p)
 	pthread_mutex_unlock(&p->mutex);
 }
 
-static bool pager_join(const struct thread *thread)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PAGER_END_S;
-	return pthread_timedjoin_np(thread->id, NULL, &until) == 0;
-}
-
 /*
  * A machine that has run may have a request in flight whose bytes are in a page that was not served: were the memory let go, a
  * disk would be written with zeroes. Its threads end with the process.
@@ -257,12 +248,12 @@ void pager_stop(struct pager *p)
 	pthread_cond_broadcast(&p->cond);
 	pthread_mutex_unlock(&p->mutex);
 	(void)eventfd_write(p->stop_fd, 1);
-	if (p->has_watcher && pager_join(&p->watcher))
+	if (p->has_watcher && thread_join_within(&p->watcher, PAGER_END_MS))
 		p->has_watcher = false;
-	if (p->has_toucher && pager_join(&p->toucher))
+	if (p->has_toucher && thread_join_within(&p->toucher, PAGER_END_MS))
 		p->has_toucher = false;
 	(void)eventfd_write(p->fill_stop_fd, 1);
-	if (p->has_filler && pager_join(&p->filler))
+	if (p->has_filler && thread_join_within(&p->filler, PAGER_END_MS))
 		p->has_filler = false;
 	if (p->has_filler) /* it is in one of them, and will look at `ends` before it touches memory */
 		mem_copied_leave_files(p->mem);

@@ -76,16 +76,10 @@ void working_set_end(struct working_set *ws)
 
 bool working_set_free(struct working_set *ws)
 {
-	struct timespec until;
-
 	if (!ws)
 		return true;
 	working_set_end(ws);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += WSET_END_MS * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	if (ws->has_thread && pthread_clockjoin_np(ws->thread.id, NULL, CLOCK_MONOTONIC, &until) != 0) {
+	if (ws->has_thread && !thread_join_within(&ws->thread, WSET_END_MS)) {
 		log_warn("Working set \"%s\": its thread waits for a file and has not ended.", ws->path);
 		return false;
 	}
@@ -126,7 +120,7 @@ static struct working_set *wset_alloc(const struct snapshot_load_config *how, co
 	*ws = (struct working_set){ .mem = mem, .mark = *mark, .path = path, .loop = loop, .fd = -1 };
 	ws->ms = how->working_set_ms;
 	pthread_mutex_init(&ws->mutex, NULL);
-	pthread_cond_init(&ws->cond, NULL);
+	thread_init_cond(&ws->cond);
 	return ws;
 }
 

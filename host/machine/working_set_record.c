@@ -28,7 +28,7 @@ static bool record_wait(struct working_set *ws, uint64_t until_ns, uint64_t end_
 
 	pthread_mutex_lock(&ws->mutex);
 	while (!ws->stops && !ws->ends && r == 0)
-		r = pthread_cond_clockwait(&ws->cond, &ws->mutex, CLOCK_MONOTONIC, &until);
+		r = pthread_cond_timedwait(&ws->cond, &ws->mutex, &until);
 	goes_on = !ws->stops && !ws->ends && until_ns < end_ns;
 	pthread_mutex_unlock(&ws->mutex);
 	return goes_on;

@@ -39,6 +39,9 @@ enum mem_content mem_survey_next(struct mem_survey *survey, unsigned int index, 
  */
 int mem_read_carefully(const struct mem_region *region, uint64_t offset, void *dst, size_t len) must_check;
 
+/* The page of MEM_PAGE_SIZE bytes at page holds zeroes only. */
+bool mem_page_is_zero(const uint8_t *page);
+
 /* Has the handler serve all of [offset, offset + len) of a region that is served: 0, or -errno: then some may be missing. */
 int mem_populate(const struct guest_mem *mem, const struct mem_region *region, uint64_t offset,
 		 uint64_t len) must_check;

@@ -76,10 +76,9 @@ int snapshot_chain_prepare(const struct snapshot_chain *chain, const struct gues
 
 static void chain_save_under(const struct guest_mem *mem, uint64_t offset, struct enc *enc)
 {
-	static const uint8_t zero[MEM_PAGE_SIZE];
 	const uint8_t *page = mem_host(mem, chain_gpa(mem, offset), MEM_PAGE_SIZE);
 
-	enc_bytes(enc, CHAIN_UNDER, page, memcmp(page, zero, sizeof(zero)) == 0 ? 0 : MEM_PAGE_SIZE);
+	enc_bytes(enc, CHAIN_UNDER, page, mem_page_is_zero(page) ? 0 : MEM_PAGE_SIZE);
 }
 
 void snapshot_chain_save(const struct snapshot_chain *below, const struct guest_mem *mem, struct enc *enc)

@@ -58,13 +58,6 @@ static void image_begin_writeback(struct image *image, uint64_t end)
 	image->begun = end;
 }
 
-static bool image_page_is_zero(const uint8_t *page)
-{
-	static const uint8_t zero[MEM_PAGE_SIZE];
-
-	return memcmp(page, zero, sizeof(zero)) == 0;
-}
-
 /* Writes the pages of data that are not zero to offset; neighbours go together. */
 static int image_put(struct image *image, const uint8_t *data, size_t len, uint64_t offset)
 {
@@ -74,10 +67,10 @@ static int image_put(struct image *image, const uint8_t *data, size_t len, uint6
 		size_t start;
 		int r;
 
-		while (at < len && image_page_is_zero(data + at))
+		while (at < len && mem_page_is_zero(data + at))
 			at += MEM_PAGE_SIZE;
 		start = at;
-		while (at < len && !image_page_is_zero(data + at))
+		while (at < len && !mem_page_is_zero(data + at))
 			at += MEM_PAGE_SIZE;
 		if (at == start)
 			break;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/libc.h"
 #include "snapshot/inspect.h"
 #include "tool/tool.h"
 
@@ -146,6 +147,7 @@ int main(int argc, char **argv)
 		int (*run)(int argc, char **argv);
 	} commands[] = { { "info", run_info }, { "check", run_check }, { "rebase", run_rebase } };
 
+	libc_init();
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		puts("snapsafe-snapshot " SNAPSAFE_VERSION);
 		return 0;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/syscalls.h"
 #include "virtio/blk_internal.h"
 
 void blk_io_uncut(struct blk_request *req)
@@ -96,7 +97,7 @@ void blk_io_run(struct blk_request *req)
 
 int blk_io_run_cached(struct blk_request *req)
 {
-	ssize_t n = preadv2(req->fd, req->at, req->num_left, (off_t)req->offset, RWF_NOWAIT);
+	ssize_t n = sys_preadv2(req->fd, req->at, req->num_left, (off_t)req->offset, RWF_NOWAIT);
 
 	if (n < 0)
 		return errno == EOPNOTSUPP ? -EOPNOTSUPP : -EAGAIN; /* whoever waits learns of other errors */

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/loop.h"
 
-#define VIRTIO_THREAD_END_S   2	  /* how long the end of the process waits for a system call that does not return */
-#define VIRTIO_SETTLE_POLL_MS 10u /* another thread may have taken the event that we wait for */
+#define VIRTIO_THREAD_END_MS  2000 /* how long the end of the process waits for a system call that does not return */
+#define VIRTIO_SETTLE_POLL_MS 10u  /* another thread may have taken the event that we wait for */
 
 int virtio_dev_init(struct virtio_dev *vdev, const struct virtio_ops *ops, const struct platform *p, uint64_t offered,
 		    uint16_t queue_size)
@@ -67,14 +67,10 @@ int virtio_start_loop(struct virtio_dev *vdev, struct platform *p, const char *n
 
 bool virtio_stop_loop(struct virtio_dev *vdev)
 {
-	struct timespec until;
-
 	if (!vdev->has_thread)
 		return true;
 	loop_stop(vdev->loop, 0);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += VIRTIO_THREAD_END_S;
-	return pthread_timedjoin_np(vdev->thread.id, NULL, &until) == 0;
+	return thread_join_within(&vdev->thread, VIRTIO_THREAD_END_MS);
 }
 
 static int virtio_settle_fd(struct virtio_dev *vdev)

@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/syscalls.h"
 #include "guest_ram.h"
 #include "tmpdir.h"
 #include "virtio/blk_internal.h"
@@ -73,7 +74,7 @@ ssize_t preadv(int fd, const struct iovec *iov, int num, off_t offset)
 	return syscall(SYS_preadv, fd, iov, num, offset, 0);
 }
 
-ssize_t preadv2(int fd, const struct iovec *iov, int num, off_t offset, int flags)
+ssize_t sys_preadv2(int fd, const struct iovec *iov, int num, off_t offset, int flags)
 {
 	if (cannot_tell && flags & RWF_NOWAIT) {
 		cached_tried++;
