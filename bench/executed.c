@@ -24,16 +24,19 @@
 
 static bool seen[MAX_PROGRAM];
 
-/* Where the kernel has put the program's file. */
+/* Where the kernel has put the program's file: the first mapping of a file. Those of the vDSO can be below it. */
 static uint64_t program_base(pid_t pid)
 {
-	unsigned long long base;
-	char path[64];
+	unsigned long long base = 0, inode = 0;
+	char path[64], line[512];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	f = fopen(path, "re");
-	expect(f && fscanf(f, "%llx", &base) == 1, path);
+	expect(f != NULL, path);
+	while (inode == 0 && fgets(line, sizeof(line), f))
+		expect(sscanf(line, "%llx-%*x %*s %*s %*s %llu", &base, &inode) == 2, path);
+	expect(inode != 0, path);
 	fclose(f);
 	return base;
 }

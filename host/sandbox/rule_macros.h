@@ -52,6 +52,9 @@
 		}                                                               \
 	}
 
+/* A reason. The monitor is linked to musl. */
+#define GLIBC "a monitor that is linked to glibc, as a build without tools/static-libs is"
+
 #define SETUP	RULE_SETUP
 #define LOOP	RULE_LOOP
 #define VCPU	RULE_VCPU

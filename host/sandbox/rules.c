@@ -44,12 +44,12 @@
 #define MAP_KIND	(MAP_TYPE | MAP_ANONYMOUS)
 #define KICK_SIGNAL	SIGUSR1 /* of vcpu.c */
 
-/* What glibc passes for a thread. */
+/* What glibc passes for a thread; musl CLONE_DETACHED besides, which has no effect since Linux 2.6. */
 #define THREAD_FLAGS                                                                                       \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
-#define ABORT	 "abort(3), when an assertion fails"
+#define ABORT	 "abort(3) of glibc, when an assertion fails"
 #define MALLOC	 "malloc(3): which one it uses depends on sizes and on what was freed before"
 #define GIVEN_UP "a thread that nobody waited for ends at last and frees what is its own"
 #define ENDS	 "a thread that has freed something gives back what malloc(3) kept for it when it ends"
@@ -93,10 +93,12 @@ const struct rule rules[] = {
 	CALL1(LOOP, flock, IS(1, LOCK_EX | LOCK_NB), NULL),
 	CALL(LOOP, close, NULL),
 	CALL(STREAM, close, GIVEN_UP),
-	CALL(LOOP, newfstatat, NULL),
-	CALL(LOOP, fstat, "fstat(3) of glibc before 2.33 and after 2.38"),
+	CALL(LOOP, newfstatat, GLIBC),
+	CALL(LOOP, fstat, NULL),
 	CALL1(LOOP, fcntl, IS(1, F_GETFL), NULL),
 	CALL1(LOOP, fcntl, IS(1, F_SETFL), NULL),
+	CALL1(LOOP, fcntl, IS(1, F_SETFD),
+	      NULL), /* open(3) of musl, with O_CLOEXEC: once more, for kernels that do not know the flag */
 	CALL1(SETUP, fcntl, IS(1, F_DUPFD_CLOEXEC), NULL),
 
 	/* io_uring, for drives with the engine Async: what a ring can do is restricted before it is used (virtio/blk_uring.c). */
@@ -105,12 +107,15 @@ const struct rule rules[] = {
 	CALL(IO, io_uring_enter, ASYNC),
 
 	/* Files by name: what a client names, and the snapshot's temporary files. */
-	CALL(LOOP, openat, NULL),
+	CALL(LOOP, openat, GLIBC),
 
 	/* The terminal. Every thread may have to put its settings back before it ends the process. */
 	IOCTL(LOOP | STREAM, TCGETS, NULL),
 	IOCTL(LOOP | STREAM, TCSETS, NULL),
 	IOCTL(LOOP | STREAM, TIOCGPGRP, NULL),
+	IOCTL(SETUP, TIOCGWINSZ, NULL), /* isatty(3) of musl */
+	CALL1(LOOP | STREAM, getpgid, IS(0, 0), NULL),
+	CALL1(VCPU | IO | AHEAD, getpgid, IS(0, 0), CRASH),
 	IOCTL(VCPU | IO | AHEAD, TCGETS, CRASH),
 	IOCTL(VCPU | IO | AHEAD, TCSETS, CRASH),
 	IOCTL(VCPU | IO | AHEAD, TIOCGPGRP, CRASH),
@@ -166,9 +171,11 @@ const struct rule rules[] = {
 	CALL(STREAM, munmap, GIVEN_UP),
 	CALL1(SETUP, mprotect, LACKS(2, PROT_EXEC), NULL),
 	CALL1(LOOP, mremap, IS(3, MREMAP_MAYMOVE), MALLOC),
-	CALL(LOOP, brk, NULL),
+	CALL(LOOP, brk, MALLOC),
 	CALL(IO | STREAM | AHEAD, brk, ENDS),
-	CALL1(ALL, madvise, IS(2, MADV_DONTNEED), NULL),
+	CALL(IO | AHEAD, munmap, ENDS),
+	CALL1(ALL, madvise, IS(2, MADV_DONTNEED), "a balloon that takes pages; and glibc, when a thread ends"),
+	CALL1(ALL, madvise, IS(2, MADV_FREE), MALLOC),
 	CALL1(LOOP, madvise, IS(2, MADV_DONTDUMP), "a restored machine whose balloon gives memory back"),
 	CALL1(SETUP, madvise, IS(2, MADV_HUGEPAGE), "a machine with huge_pages Transparent"),
 	CALL1(AHEAD, madvise, IS(2, MADV_WILLNEED), WSET),
@@ -194,9 +201,10 @@ const struct rule rules[] = {
 
 	/* Threads. */
 	FAIL(SETUP, clone3, ENOSYS, "its flags are in memory: pthread_create(3) takes clone(2) instead"),
-	CALL1(SETUP, clone, IS(0, THREAD_FLAGS), NULL),
-	CALL(SETUP, set_robust_list, NULL),
-	CALL(SETUP, rseq, NULL),
+	CALL1(SETUP, clone, IS(0, THREAD_FLAGS), GLIBC),
+	CALL1(SETUP, clone, IS(0, THREAD_FLAGS | CLONE_DETACHED), NULL),
+	CALL(SETUP, set_robust_list, GLIBC),
+	CALL(SETUP, rseq, GLIBC),
 	CALL(SETUP, sigaltstack, NULL),
 	CALL1(SETUP, prctl, IS(0, PR_SET_NAME), NULL),
 	CALL2(SETUP, prctl, IS(0, PR_SET_SECCOMP), IS(1, SECCOMP_MODE_FILTER), NULL),
@@ -206,9 +214,11 @@ const struct rule rules[] = {
 	CALL1(AHEAD, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), WSET),
 	CALL1(AHEAD, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), WSET),
 	CALL1(SETUP, setpriority, IS(0, PRIO_PROCESS), WSET),
+	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_REQUEUE),
+	      "pthread_cond_signal(3) of musl, while another thread has the lock"),
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT), "a lock that another thread has"),
 	CALL1(STREAM, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAKE), "a lock that another thread waits for"),
-	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), NULL),
+	CALL1(ALL, futex, MASKED(1, FUTEX_OPERATION, FUTEX_WAIT_BITSET), GLIBC),
 	CALL(ALL, exit, NULL),
 
 	/* Signals. */

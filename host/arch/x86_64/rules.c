@@ -22,9 +22,12 @@ const struct rule arch_rules[] = {
 	CALL(LOOP, readlink, NULL),
 	CALL(LOOP, rename, NULL),
 	CALL(LOOP, unlink, NULL),
-	CALL(LOOP | STREAM, getpgrp, NULL),
-	CALL(VCPU | IO | AHEAD, getpgrp, CRASH),
-	CALL(LOOP | IO, epoll_wait, NULL),
+	CALL(ALL, getpgrp, GLIBC),
+	CALL(LOOP | IO, epoll_wait, GLIBC),
+	CALL(LOOP | IO, epoll_pwait, NULL), /* epoll_wait(3) of musl, as the other three */
+	CALL(LOOP, open, NULL),
+	CALL(LOOP, stat, NULL),
+	CALL(LOOP, lstat, NULL),
 
 	/* KVM: a machine is built. */
 	IOCTL(SETUP, KVM_GET_SUPPORTED_CPUID, NULL),
