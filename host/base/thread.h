@@ -15,7 +15,7 @@
 /* Stays where it is for as long as the thread runs. */
 struct thread {
 	pthread_t id;
-	pid_t tid; /* set before fn runs */
+	pid_t tid;		/* set before fn runs */
 	void *(*fn)(void *arg); /* these two: of thread.c */
 	void *arg;
 };
