@@ -64,13 +64,26 @@ gpa_t snapshot_chain_gpa(const struct guest_mem *mem, const struct snapshot_laye
 	return chain_gpa(mem, layer->offset);
 }
 
+bool snapshot_chain_gpa_above(const struct guest_mem *mem, const struct snapshot_layer *layer, gpa_t *gpa)
+{
+	uint64_t above = layer->offset < mem->size ? snapshot_chain_place_above(layer->offset) : mem->size;
+
+	if (above >= mem->size)
+		return false;
+	*gpa = chain_gpa(mem, above);
+	return true;
+}
+
 int snapshot_chain_prepare(const struct snapshot_chain *chain, const struct guest_mem *mem)
 {
+	gpa_t above;
 	int r = 0;
 
 	for (unsigned int i = 0; i < chain->num && r == 0; i++)
 		if (chain->layers[i].offset < mem->size) /* else of v1.0, behind the memory */
 			r = mem_prepare(mem, chain_gpa(mem, chain->layers[i].offset), MEM_PAGE_SIZE);
+	if (r == 0 && chain->num > 0 && snapshot_chain_gpa_above(mem, &chain->layers[chain->num - 1], &above))
+		r = mem_prepare(mem, above, MEM_PAGE_SIZE);
 	return r;
 }
 

@@ -44,7 +44,9 @@ bool snapshot_chain_has_record_at(const struct snapshot_chain *chain, uint64_t o
 
 /* The guest's address of the page in whose place a layer has its record. */
 gpa_t snapshot_chain_gpa(const struct guest_mem *mem, const struct snapshot_layer *layer);
-/* Has these pages of memory that a handler has (mem_prepare()). */
+/* The same of the place above a layer, where a diff that lies on it has its record; false: none can, as with layers of v1.0. */
+bool snapshot_chain_gpa_above(const struct guest_mem *mem, const struct snapshot_layer *layer, gpa_t *gpa);
+/* Has these pages of memory that a handler has, and that above the top layer (mem_prepare()). */
 int snapshot_chain_prepare(const struct snapshot_chain *chain, const struct guest_mem *mem) must_check;
 
 /* Saves the layers that the next snapshot lies on, and the pages of mem in whose place records will be. */

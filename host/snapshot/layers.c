@@ -183,6 +183,22 @@ int snapshot_map_memory(const struct statefile *file, const struct snapshot_chai
 	return 0;
 }
 
+/* As memfile_check() does for files: a memory into which a diff was merged has the records of both. */
+static int served_check_topmost(const struct snapshot_layer *top, const struct guest_mem *mem, struct err *e)
+{
+	char wants[SNAPSHOT_ID_TEXT_LEN], has[SNAPSHOT_ID_TEXT_LEN];
+	struct snapshot_mem_record record;
+	gpa_t above;
+
+	if (!snapshot_chain_gpa_above(mem, top, &above) || !mem_read(mem, above, &record, sizeof(record)) ||
+	    !memfile_record_is_whole(&record, mem->size) || memcmp(record.base_id, top->id, SNAPSHOT_ID_LEN) != 0)
+		return 0;
+	snapshot_id_text(record.id, has);
+	snapshot_id_text(top->id, wants);
+	return err_set(e, EINVAL, "serves another snapshot's memory: the diff %s was merged into the state file's, %s",
+		       has, wants);
+}
+
 int snapshot_check_served(const struct statefile *file, const struct snapshot_chain *chain, const struct guest_mem *mem,
 			  struct err *e)
 {
@@ -206,5 +222,5 @@ int snapshot_check_served(const struct statefile *file, const struct snapshot_ch
 		return err_set(e, EINVAL, "serves another snapshot's memory: its id is %s, the state file's is %s", has,
 			       wants);
 	}
-	return 0;
+	return served_check_topmost(&chain->layers[chain->num - 1], mem, e);
 }

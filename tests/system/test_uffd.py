@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import time
 
@@ -242,6 +243,18 @@ def test_another_memory_is_refused(monitor, pair, handle, tmp_path):
     refused(monitor, pair, handle(memory=tmp_path / "zero").path, "serves another memory: the page at offset 905216 is no record")
 
 
+def test_a_memory_with_a_later_diff_in_it_is_refused(monitor, pair, handle, tmp_path):
+    """The registers of one moment and the memory of another."""
+    for name in ("state", "mem"):
+        shutil.copy(pair / name, tmp_path / name)
+    m = monitor()
+    m.wait_api()
+    m.api.load(tmp_path / "state", tmp_path / "mem", False)
+    m.api.put("/snapshot/create", {"snapshot_type": "Diff", "snapshot_path": str(tmp_path / "later"), "mem_file_path": str(tmp_path / "mem")})
+    refused(monitor, pair, handle(memory=tmp_path / "mem").path,
+            "serves another snapshot's memory: the diff [0-9a-f-]+ was merged into the state file's")
+
+
 def test_the_end_of_the_handler_is_the_machines(process, pair, handle):
     h = handle()
     assert load(process, pair, h.path, resume_vm=True)[0] == 204
@@ -259,7 +272,7 @@ def ends_at_once(m):
 
 def test_a_silent_handler_keeps_nobody_from_ending_the_process(process, pair, handle):
     """What a request needs of the memory is refused after a while."""
-    h = handle("--silent-after=4")
+    h = handle("--silent-after=5")
     assert load(process, pair, h.path)[0] == 204
     request = Answer(process, "PUT", "/snapshot/create", {"snapshot_path": str(pair / "never.state"),
                                                           "mem_file_path": str(pair / "never.mem")})
@@ -272,7 +285,7 @@ def test_a_silent_handler_keeps_nobody_from_ending_the_process(process, pair, ha
 
 def test_a_pause_ends_while_a_vcpu_waits_for_a_page(process, pair, handle):
     """It succeeds, or says that the vCPU does not stop: whether it can be interrupted there is the kernel's affair."""
-    h = handle("--silent-after=4")
+    h = handle("--silent-after=5")
     assert load(process, pair, h.path, resume_vm=True)[0] == 204
     request = Answer(process, "PATCH", "/vm", {"state": "Paused"})
     time.sleep(0.5)
