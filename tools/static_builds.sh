@@ -37,7 +37,7 @@ make_toolchain() # PREFIX
 	END
 }
 
-compile_flags='-O2 -g -fPIE -ffunction-sections -fdata-sections'
+compile_flags='-O2 -g -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables'
 
 # Not by their own configure and make, which take a minute or packages more: the same files, and the headers that those make.
 compile() # PREFIX NAME FLAG... -- FILE...
