@@ -88,7 +88,7 @@ build_jansson() # PREFIX
 
 build_libseccomp() # PREFIX
 {
-	local version
+	local major minor micro version
 
 	version=$(version_of libseccomp)
 	IFS=. read -r major minor micro <<<"$version"
