@@ -17,9 +17,11 @@ make_toolchain() # PREFIX
 	sed "s|-dynamic-linker [^ ]*|-static -pie --no-dynamic-linker -z text|; s|Scrt1\\.o|rcrt1.o|
 		s|-isystem include%s|-isystem $out/include &|" "$specs" >"$1/musl.specs"
 	sed "s|$out|$1|" "$1/musl.specs" >"$1/here.specs" # until it is where it stays
+	compile_flags+=" -ffile-prefix-map=${1%/*}=/usr/src/static" # which has a name of chance
 	cat >"$1/musl.ini" <<-END
 		[binaries]
-		c = ['gcc', '-specs=$out/musl.specs']
+		# No path of this machine's in what is made: whoever builds it gets the same bytes.
+		c = ['gcc', '-specs=$out/musl.specs', '-ffile-prefix-map=$out=/usr/src/static']
 		ar = 'gcc-ar'
 		strip = 'strip'
 		pkgconfig = 'pkg-config' # its name until meson 1.3
