@@ -162,7 +162,7 @@ def test_start_times_of_a_jailer_are_in_the_metrics(process, tmp_path):
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     process("--metrics-path", tmp_path / "m", "--start-time-us", now - 5_000_000, "--start-time-cpu-us", 0,
             "--parent-cpu-time-us", 7_000_000)
-    assert settles(lambda: (tmp_path / "m").read_text() != "", True)
+    assert settles(lambda: (tmp_path / "m").read_text().endswith("\n"), True)
     first = metrics(tmp_path / "m")
     assert 5_000_000 < first["api_server", "process_startup_time_us"] < 35_000_000
     assert 7_000_000 < first["api_server", "process_startup_time_cpu_us"] < 37_000_000
@@ -170,7 +170,7 @@ def test_start_times_of_a_jailer_are_in_the_metrics(process, tmp_path):
 
 def test_without_them_the_start_is_the_process_own(process, tmp_path):
     process("--metrics-path", tmp_path / "m")
-    assert settles(lambda: (tmp_path / "m").read_text() != "", True)
+    assert settles(lambda: (tmp_path / "m").read_text().endswith("\n"), True)
     assert 0 < metrics(tmp_path / "m")["api_server", "process_startup_time_us"] < 30_000_000
 
 
