@@ -275,6 +275,14 @@ def test_a_stack_limit_of_64_kib_is_enough(monitor, run_config, tmp_path):
         assert result.returncode == 1 and "invalid JSON" in result.stderr, (result.returncode, result.stderr)
 
 
+def test_what_was_relocated_is_read_only(monitor):
+    """Tables of functions, above all: with musl that is the program's business (base/libc.c)."""
+    m = monitor()
+    m.wait_api()
+    maps = pathlib.Path(f"/proc/{m.process.pid}/maps").read_text()
+    assert len(re.findall(r" r--p \S+ \S+ \S+ +\S+/snapsafe-vmm$", maps, re.MULTILINE)) == 3, maps  # what to relocate, constants, these
+
+
 def test_what_a_start_needs_lies_together(monitor):
     """Not scattered over the whole program: if this fails, tools/startup-order is to be run again."""
     m = monitor()

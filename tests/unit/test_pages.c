@@ -272,9 +272,23 @@ static void what_cannot_be_read_is_an_error(void **state)
 	mem_fini(&mem);
 }
 
+static void one_byte_makes_a_page_no_page_of_zeroes(void **state)
+{
+	static uint8_t page[PAGE];
+
+	(void)state;
+	assert_true(mem_page_is_zero(page));
+	for (size_t at = 0; at < PAGE; at++) {
+		page[at] = 1;
+		assert_false(mem_page_is_zero(page));
+		page[at] = 0;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_byte_makes_a_page_no_page_of_zeroes),
 		cmocka_unit_test(anonymous_memory_is_zero_or_own),
 		cmocka_unit_test(memory_of_a_file_is_the_files_until_it_is_written),
 		cmocka_unit_test(a_discarded_page_of_anonymous_memory_is_zero),
