@@ -181,8 +181,8 @@ def disk(directory):
     path = f"{DISK_DIRECTORY}/snapsafe-bench-disk-{os.getpid()}"
     try:
         method("""Requests of 4 KiB at random places of a file of 64 MiB, 32 in flight, from the doorbell to the used ring, by
-                  each engine of the block device (bench/disk.c, no machine; the guest is a thread that sleeps until its
-                  interrupt); in turns with the way before there were engines (inline: each request where it is found, on the
+                  each engine of the block device (bench/disk.c, no machine; the guest is a thread on a
+                  processor of its own that sleeps until its interrupt); in turns with the way before there were engines (inline: each request where it is found, on the
                   loop, with the device's lock), and with pread(2) and pwrite(2) of the same by one thread. The file is in the
                   page cache, but for the last rows. Aim: 2 x inline.""")
         program([DISK, path])

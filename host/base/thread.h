@@ -29,6 +29,16 @@ int thread_start(struct thread *thread, size_t stack_size, void *(*fn)(void *arg
 /* THREAD_SIGNAL_STACK_SIZE bytes for the handlers of signals (sigaltstack(2)) on the calling thread, as long as it runs. */
 void *thread_signal_stack(void);
 
+/* For a loop that looks at memory until somebody else has changed it: the processor's other thread has the room meanwhile. */
+static inline void thread_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /* False: it has not ended within so many milliseconds, and is not joined. */
 bool thread_join_within(const struct thread *thread, unsigned int ms) must_check;
 

@@ -11,6 +11,7 @@
 #include <linux/virtio_blk.h>
 
 #include "virtio/blk_engine.h"
+#include "virtio/busy_poll.h"
 #include "virtio/queue.h"
 #include "virtio/throttle.h"
 #include "virtio/virtio.h"
@@ -71,6 +72,7 @@ struct blk {
 	int idle_fd;	       /* eventfd, owned: readable after somebody has waited for in_flight to be 0, and it is */
 	bool awaited, told;    /* somebody waits; idle_fd is readable */
 	bool again;	       /* the next look at the ring is one of ours: no event of the guest's */
+	struct busy_poll poll; /* the device's loop's */
 	bool held;	       /* nothing is taken from the ring: the file is being exchanged */
 	bool full;	       /* a request waits in the ring for one in flight to end */
 	bool capacity_changed; /* since the snapshot was taken; told when the driver is known to be there */

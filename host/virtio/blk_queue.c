@@ -217,7 +217,8 @@ bool blk_work(struct virtio_dev *vdev)
 {
 	struct blk *blk = blk_from_vdev(vdev);
 	struct blk_list todo, done = { NULL, NULL };
-	bool worked = false;
+	bool worked = false, polls;
+	struct virtq_look look;
 
 	virtio_lock(vdev);
 	while (blk->todo.first) {
@@ -239,7 +240,11 @@ bool blk_work(struct virtio_dev *vdev)
 		worked = true;
 	}
 	blk->again = worked;
+	/* While something is in flight there is more to wait for than the driver, and on the machine's loop there are others. */
+	polls = worked && vdev->owns_loop && !blk->in_flight && virtq_look(&vdev->queues[0], &look);
 	virtio_unlock(vdev);
+	if (polls)
+		(void)busy_poll(&blk->poll, &look);
 	return worked;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The Async engine: io_uring. A batch is submitted with one system call;
- * completions make the ring's own descriptor readable, so that there is no
+ * The Async engine: io_uring. A batch is submitted with one system call, which
+ * carries out what the page cache has: the guest hears of that before the next.
+ * Later completions make the ring's own descriptor readable, so that there is no
  * eventfd between. The submission queue belongs to the device's loop, the
  * completion queue to whoever has the device's lock.
  *
@@ -89,7 +90,7 @@ static void uring_run(struct blk_engine *engine, struct blk_list *todo, const at
 	struct blk_list writes = { NULL, NULL };
 	struct blk_request *req;
 
-	while (!atomic_load(stop) && (req = blk_list_take(todo))) {
+	for (unsigned int n = 0; n < BLK_IO_BATCH && !atomic_load(stop) && (req = blk_list_take(todo)); n++) {
 		if (req->op == BLK_IO_WRITE)
 			blk_list_add(&writes, req);
 		else

@@ -293,6 +293,16 @@ uint16_t virtq_watch_available(struct virtq *q)
 	return (uint16_t)(avail_idx - q->next_avail);
 }
 
+/* With a gate only where the rings are known to be populated: whoever looks must not wait for a page. */
+bool virtq_look(const struct virtq *q, struct virtq_look *look)
+{
+	if (!q->ready || (q->gate && !q->rings_populated))
+		return false;
+	look->avail_idx = virtq_field(q, q->avail, AVAIL_IDX);
+	look->seen = htole16(q->next_avail);
+	return true;
+}
+
 int virtq_pop_or_wait(struct virtq *q, struct virtq_chain *chain)
 {
 	int r = virtq_pop(q, chain);

@@ -107,6 +107,19 @@ bool virtq_need_irq(struct virtq *q);
  * virtq_pop() gave 0 and then looks once more: what came in between was not notified.
  */
 void virtq_enable_notify(struct virtq *q);
+/*
+ * For whoever waits for the driver without the device's lock: what virtq_look() saw with it. False: the queue cannot be used.
+ * A look stays good whatever becomes of the queue, since guest memory stays where it is; it says only that it is worth to look again.
+ */
+struct virtq_look {
+	const uint16_t *avail_idx; /* in guest memory */
+	uint16_t seen;		   /* in the ring's byte order */
+};
+bool virtq_look(const struct virtq *q, struct virtq_look *look) must_check;
+static inline bool virtq_has_more(const struct virtq_look *look)
+{
+	return __atomic_load_n(look->avail_idx, __ATOMIC_RELAXED) != look->seen;
+}
 /* The number of chains that are available now; the driver is asked to notify of the next that comes beyond them. */
 uint16_t virtq_watch_available(struct virtq *q);
 
