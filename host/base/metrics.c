@@ -68,16 +68,16 @@ void metrics_add(struct metrics_section *section)
 	pthread_mutex_unlock(&metrics_lock);
 }
 
-void metrics_note_time(_Atomic uint64_t *min, _Atomic uint64_t *max, _Atomic uint64_t *sum, uint64_t us)
+void metrics_note_times(_Atomic uint64_t *min, _Atomic uint64_t *max, _Atomic uint64_t *sum, uint64_t us, uint64_t num)
 {
-	uint64_t seen = atomic_load_explicit(min, memory_order_relaxed);
+	uint64_t seen = atomic_load_explicit(min, memory_order_relaxed), mean = us / num;
 
-	while ((!seen || us < seen) &&
-	       !atomic_compare_exchange_weak_explicit(min, &seen, us, memory_order_relaxed, memory_order_relaxed))
+	while ((!seen || mean < seen) &&
+	       !atomic_compare_exchange_weak_explicit(min, &seen, mean, memory_order_relaxed, memory_order_relaxed))
 		;
 	seen = atomic_load_explicit(max, memory_order_relaxed);
-	while (us > seen &&
-	       !atomic_compare_exchange_weak_explicit(max, &seen, us, memory_order_relaxed, memory_order_relaxed))
+	while (mean > seen &&
+	       !atomic_compare_exchange_weak_explicit(max, &seen, mean, memory_order_relaxed, memory_order_relaxed))
 		;
 	(void)atomic_fetch_add_explicit(sum, us, memory_order_relaxed);
 }

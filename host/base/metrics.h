@@ -97,11 +97,14 @@ struct metrics_section {
 #define metric_time(section, name, us) metric_time_of(&section##_metrics, name, us)
 
 /* The same for one of several: counters is what metrics_one_new() gave. */
-#define metric_add_of(counters, name, n) ((void)atomic_fetch_add_explicit(&(counters)->name, (n), memory_order_relaxed))
-#define metric_inc_of(counters, name)	 metric_add_of(counters, name, 1)
-#define metric_time_of(counters, name, us) \
-	metrics_note_time(&(counters)->name##_min_us, &(counters)->name##_max_us, &(counters)->name##_sum_us, (us))
-void metrics_note_time(_Atomic uint64_t *min, _Atomic uint64_t *max, _Atomic uint64_t *sum, uint64_t us);
+#define metric_add_of(counters, name, n)   ((void)atomic_fetch_add_explicit(&(counters)->name, (n), memory_order_relaxed))
+#define metric_inc_of(counters, name)	   metric_add_of(counters, name, 1)
+#define metric_time_of(counters, name, us) metric_times_of(counters, name, us, 1)
+/* Of num operations that took so long together: least and longest are their mean. */
+#define metric_times_of(counters, name, us, num)                                                                     \
+	metrics_note_times(&(counters)->name##_min_us, &(counters)->name##_max_us, &(counters)->name##_sum_us, (us), \
+			   (num))
+void metrics_note_times(_Atomic uint64_t *min, _Atomic uint64_t *max, _Atomic uint64_t *sum, uint64_t us, uint64_t num);
 
 /* The log and the metrics themselves. */
 #define LOGGER_METRICS(M)               \

@@ -26,6 +26,10 @@ enum net_queue { NET_RXQ, NET_TXQ, NET_NUM_QUEUES };
 
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == NET_HDR_LEN, "section 5.1.6");
 
+/* After so many short frames in a row the next one is expected to be one, too (net_rx.c). */
+#define NET_EXPECT_SHORT 256u
+#define NET_SHORT_FRAME	 (NET_HDR_LEN + 1518u) /* of Ethernet, with a VLAN's tag */
+
 /* Linux takes 1024 buffers in a system call; one is the spill. */
 #define NET_MAX_IOV  1023u
 #define NET_IOV_ROOM 2048u
@@ -45,6 +49,9 @@ struct net_rx {
 	struct iovec iov[NET_IOV_ROOM]; /* of all of them, one after the other: iov_num from iov_first on */
 	unsigned int iov_first, iov_num;
 	uint64_t len;
+
+	unsigned int short_frames; /* so many in a row were, the last ones; NET_EXPECT_SHORT at most */
+	uint64_t frames, bytes;	   /* that were delivered and are not counted yet */
 
 	/* What does not fit into the guest's buffers; or a whole frame of held_len bytes, that waits for more of them. */
 	uint8_t *spill; /* owned, NET_MAX_FRAME bytes; untouched pages cost nothing */

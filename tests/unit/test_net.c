@@ -118,7 +118,7 @@ static gpa_t rx_gpa(unsigned int i)
 static void give_rx(struct fixture *f, unsigned int num, uint32_t size)
 {
 	for (unsigned int i = 0; i < num; i++) {
-		struct ring_buf in = buf(rx_gpa(f->num_rx++ % 1024u), size);
+		struct ring_buf in = buf(rx_gpa(f->num_rx++ % 256u), size);
 
 		ring_add(&f->drv.rings[RXQ], NULL, 0, &in, 1);
 	}
@@ -360,6 +360,36 @@ static void with_merged_buffers_a_frame_takes_what_it_fills(void **state)
 			f->num_rx = 0;
 			drv_start(&f->drv, MRG | EVENTS, 2);
 		}
+	}
+}
+
+/* After many short ones no frame but a short one is expected. */
+static void a_long_frame_after_many_short_ones_is_whole(void **state)
+{
+	static const size_t lens[] = { 1500, NET_SHORT_FRAME,	NET_SHORT_FRAME + 1, 2 * RX_SIZE, 2 * RX_SIZE + 1,
+				       9000, NET_MAX_FRAME - 30 };
+	static const uint32_t sizes[] = { RX_SIZE, 700, 4096 };
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(lens) * ARRAY_SIZE(sizes); i++) {
+		uint32_t size = sizes[i % ARRAY_SIZE(sizes)];
+		size_t len = lens[i / ARRAY_SIZE(sizes)];
+
+		drv_start(&f->drv, MRG | EVENTS, 2);
+		f->num_rx = 0;
+		give_rx(f, 200, size);
+		for (unsigned int n = 0; n < NET_EXPECT_SHORT + 1; n++) {
+			peer_sends_seed(f, FRAME, (uint8_t)n);
+			assert_int_equal(expect_rx(f, FRAME, (uint8_t)n, size), 1);
+			give_rx(f, 1, size);
+		}
+		for (unsigned int n = 0; n < 2; n++) {
+			peer_sends_seed(f, len, (uint8_t)(i + n));
+			assert_int_equal(expect_rx(f, len, (uint8_t)(i + n), size), (len + size - 1) / size);
+			expect_no_rx(f);
+			give_rx(f, (unsigned int)((len + size - 1) / size), size);
+		}
+		drv_reset(&f->drv);
 	}
 }
 
@@ -836,6 +866,7 @@ int main(void)
 		TEST(without_merged_buffers_a_frame_takes_one),
 		TEST(without_merged_buffers_what_is_too_long_is_dropped),
 		TEST(with_merged_buffers_a_frame_takes_what_it_fills),
+		TEST(a_long_frame_after_many_short_ones_is_whole),
 		TEST(buffers_of_a_frame_are_used_at_once),
 		TEST(a_frame_waits_until_there_are_buffers_enough),
 		TEST(a_frame_that_no_ring_could_hold_is_dropped),
