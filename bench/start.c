@@ -6,8 +6,8 @@
  * Usage: bench_start ROUNDS OURS STATE MEMORY THEIRS STATE MEMORY
  *
  * Prints "name: median unit min max" a line, as bench/run wants it. Each round
- * starts each monitor twice, in turns, and every fifth one eight clones of each
- * snapshot, one after the other, which all stay until the last one runs. Both
+ * starts each monitor three times, in turns, and every fifth one eight clones of
+ * each snapshot, one after the other, which all stay until the last one runs. Both
  * get the same requests in the same bytes, and this program tries to connect
  * every 50 us. Private memory is taken when the process is alone, and again when
  * another one of the same monitor runs: then pages of the program are shared.
@@ -30,6 +30,7 @@
 
 #define MAX_ROUNDS   1001u
 #define CONNECT_US   50u
+#define IDLE_US	     50000u
 #define GUEST_KIB    65536u /* a mapping of that size or more is the guest's */
 #define NUM_CLONES   8u
 #define CLONES_EVERY 5u /* rounds; odd, so that either comes first in turns */
@@ -43,6 +44,7 @@ enum figure {
 	LOADED_MS,
 	LOADED_CPU_MS,
 	LOAD_MS,
+	LOAD_IDLE_MS,
 	LOADED_FAULTS,
 	LOADED_KIB,
 	LOADED_BESIDE_KIB,
@@ -58,6 +60,7 @@ static const char *const figures[NUM_FIGURES][2] = {
 	[LOADED_MS] = { "exec to a loaded machine", "ms" },
 	[LOADED_CPU_MS] = { "the same, processor time of all threads", "ms" },
 	[LOAD_MS] = { "load request to its answer", "ms" },
+	[LOAD_IDLE_MS] = { "the same, when the process has waited 50 ms", "ms" },
 	[LOADED_FAULTS] = { "page faults until then", "n" },
 	[LOADED_KIB] = { "private memory then, beyond the guest's", "KiB" },
 	[LOADED_BESIDE_KIB] = { "the same, when another one runs", "KiB" },
@@ -277,6 +280,20 @@ static void measure_load(struct monitor *m, size_t round)
 	end(m->pid, m->fd);
 }
 
+/* As a client that has made its processes before it needs them. */
+static void measure_idle_load(struct monitor *m, size_t round)
+{
+	uint64_t request_ns;
+
+	start(m);
+	connect_to(m);
+	usleep(IDLE_US);
+	request_ns = clock_now_ns();
+	load(m);
+	m->values[LOAD_IDLE_MS][round] = ms_since(request_ns);
+	end(m->pid, m->fd);
+}
+
 static void measure_clones(struct monitor *m, size_t round)
 {
 	struct {
@@ -319,6 +336,8 @@ int main(int argc, char **argv)
 		measure_api(second, i);
 		measure_load(first, i);
 		measure_load(second, i);
+		measure_idle_load(first, i);
+		measure_idle_load(second, i);
 		if (i % CLONES_EVERY == 0) {
 			measure_clones(first, i / CLONES_EVERY);
 			measure_clones(second, i / CLONES_EVERY);

@@ -36,7 +36,9 @@ METRICS_DECLARE(api_server, API_SERVER_METRICS)
 METRICS_DEFINE(api_server, API_SERVER_METRICS, true)
 
 #define METRICS_INTERVAL_NS (60ull * 1000 * 1000 * 1000)
-#define LOG_LAST_WAIT_MS    150
+/* After the start. Whoever asks sooner has the first answers that much sooner; what is prepared then takes some milliseconds. */
+#define PREPARE_AFTER_NS (20ull * 1000 * 1000)
+#define LOG_LAST_WAIT_MS 150
 /* JSON may nest 2048 levels (jansson), which takes about a third of this. */
 #define PROCESS_STACK_SIZE (1024u * 1024)
 
@@ -45,7 +47,8 @@ struct process {
 	struct loop *loop;
 	int signal_fd;
 	struct loop_source *signal_source;
-	struct loop_source *metrics_timer;
+	struct loop_source *timer; /* expires once for vmm_prepare(), then for metrics */
+	bool prepared;
 	struct vmm vmm;
 	struct api_server *server;
 	uint64_t began_us; /* CLOCK_MONOTONIC */
@@ -79,12 +82,17 @@ static void on_signal(void *ctx, uint32_t events)
 	loop_stop(p->loop, info.ssi_signo == SIGHUP ? EXIT_CODE_SIGHUP : -(int)info.ssi_signo);
 }
 
-static void on_metrics_timer(void *ctx, uint32_t events)
+static void on_timer(void *ctx, uint32_t events)
 {
+	struct process *p = ctx;
 	struct err e;
 
-	(void)ctx;
 	(void)events;
+	if (!p->prepared) {
+		p->prepared = true;
+		vmm_prepare(&p->vmm);
+		return;
+	}
 	if (metrics_flush(&e) < 0)
 		log_warn("Metrics: %s", e.text);
 }
@@ -231,10 +239,10 @@ static int process_init(struct process *p, struct err *e)
 	r = p->args.metadata ? mmds_store_read(&p->vmm.metadata, p->args.metadata, e) : 0;
 	if (r < 0)
 		return r;
-	p->metrics_timer = loop_add_timer(p->loop, on_metrics_timer, p);
-	if (!p->metrics_timer)
+	p->timer = loop_add_timer(p->loop, on_timer, p);
+	if (!p->timer)
 		return err_errno(e, errno, "cannot create the metrics timer");
-	loop_set_timer(p->metrics_timer, METRICS_INTERVAL_NS, METRICS_INTERVAL_NS);
+	loop_set_timer(p->timer, PREPARE_AFTER_NS, METRICS_INTERVAL_NS);
 	if (!p->args.no_api) {
 		r = api_server_new(p->args.api_sock, p->args.http_api_max_payload_size, &p->vmm, p->loop, &p->server,
 				   e);
@@ -267,7 +275,7 @@ static void process_fini(struct process *p)
 			goto drain;
 		}
 		vmm_fini(&p->vmm);
-		loop_remove(p->metrics_timer);
+		loop_remove(p->timer);
 		loop_remove(p->signal_source);
 		loop_free(p->loop);
 	}

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The virtual machine as KVM sees it: what the host must be able to do, memory
- * slots, eventfds for interrupts and doorbells, and the vCPUs as one group.
+ * The virtual machine as KVM sees it: memory slots, eventfds for interrupts and doorbells, and the vCPUs as one group.
  *
  * Loop thread, but for vm_report_exit().
  */
 #include "kvm/vm.h"
 
-#include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,76 +13,17 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "kvm/ioctl.h"
+#include "kvm/shell.h"
 #include "kvm/vcpu.h"
 #include "mem/track.h"
 
-static const struct {
-	int cap;
-	const char *name;
-} vm_needed_caps[] = {
-	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
-	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP" },
-	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD" },
-	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD" },
-	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
-	{ KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE" },
-};
-
-static int vm_open_kvm(struct vm *vm, struct err *e)
+static int vm_check_vcpus(const struct vm *vm, struct err *e)
 {
-	int version;
+	int max_vcpus = kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 
-	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (vm->kvm_fd < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
-		return err_set(
-			e, errno,
-			"there is no usable /dev/kvm on this host: enable virtualisation in the firmware and load "
-			"the module kvm_intel or kvm_amd");
-	if (vm->kvm_fd < 0 && (errno == EACCES || errno == EPERM))
-		return err_set(
-			e, errno,
-			"no permission to open /dev/kvm: add the user to the group that owns it (usually kvm), or "
-			"give access with setfacl");
-	if (vm->kvm_fd < 0)
-		return err_errno(e, errno, "cannot open /dev/kvm");
-
-	version = kvm_ioctl_n(vm->kvm_fd, KVM_GET_API_VERSION, 0);
-	if (version < 0)
-		return err_errno(e, -version, "/dev/kvm does not answer as KVM does");
-	if (version != KVM_API_VERSION)
-		return err_set(e, ENOTSUP, "KVM of this host has API version %d; %d is needed", version,
-			       KVM_API_VERSION);
-	return 0;
-}
-
-static int vm_check_caps(struct vm *vm, struct err *e)
-{
-	int max_vcpus;
-
-	for (size_t i = 0; i < ARRAY_SIZE(vm_needed_caps); i++) {
-		if (kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, (unsigned long)vm_needed_caps[i].cap) <= 0)
-			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
-				       vm_needed_caps[i].name);
-	}
-	max_vcpus = kvm_ioctl_n(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	if (max_vcpus > 0 && vm->num_vcpus > (unsigned int)max_vcpus)
 		return err_set(e, EINVAL, "%u vCPUs are too many: KVM of this host allows %d", vm->num_vcpus,
 			       max_vcpus);
-	return 0;
-}
-
-static int vm_create(struct vm *vm, struct err *e)
-{
-	int r;
-
-	r = kvm_ioctl_n(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (r < (int)sizeof(struct kvm_run))
-		return err_errno(e, r < 0 ? -r : EPROTO, "KVM does not say how large a vCPU's run area is");
-	vm->run_size = r;
-	r = kvm_ioctl_n(vm->kvm_fd, KVM_CREATE_VM, 0);
-	if (r < 0)
-		return err_errno(e, -r, "KVM cannot create a virtual machine");
-	vm->fd = r;
 	return 0;
 }
 
@@ -146,14 +85,22 @@ static int vm_create_vcpus(struct vm *vm, struct err *e)
 int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm_out, struct err *e)
 {
-	struct vm *vm = calloc(1, sizeof(*vm));
-	int r;
+	struct vm_shell *shell = setup->shell;
+	struct vm *vm;
+	int r = shell ? 0 : vm_shell_new(setup->arch, &shell, e);
 
-	if (!vm)
+	if (r < 0)
+		return r;
+	vm = calloc(1, sizeof(*vm));
+	if (!vm) {
+		vm_shell_free(shell);
 		return err_errno(e, ENOMEM, "cannot create a virtual machine");
+	}
 	*vm = (struct vm){
-		.kvm_fd = -1,
-		.fd = -1,
+		.kvm_fd = shell->kvm_fd,
+		.fd = shell->fd,
+		.run_size = shell->run_size,
+		.arch = shell->arch,
 		.arch_ops = setup->arch,
 		.bus = bus,
 		.mem = mem,
@@ -165,11 +112,8 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 		.on_exit_ctx = on_exit_ctx,
 		.exit_told = ATOMIC_FLAG_INIT,
 	};
-	r = vm_open_kvm(vm, e);
-	if (r == 0)
-		r = vm_check_caps(vm, e);
-	if (r == 0)
-		r = vm_create(vm, e);
+	free(shell);
+	r = vm_check_vcpus(vm, e);
 	/*
 	 * Memory first. KVM waits until nobody looks at the old memory slots any more (SRCU), which nobody does yet; the
 	 * controllers' registers begin such a wait of the slow kind, and who comes after them has to sit it out: 4 to 8 ms.
@@ -197,10 +141,8 @@ void vm_free(struct vm *vm)
 		vcpu_fini(&vm->vcpus[i]);
 	free(vm->vcpus);
 	free(vm->arch);
-	if (vm->fd >= 0)
-		close(vm->fd);
-	if (vm->kvm_fd >= 0)
-		close(vm->kvm_fd);
+	close(vm->fd);
+	close(vm->kvm_fd);
 	free(vm);
 }
 

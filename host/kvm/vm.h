@@ -18,6 +18,7 @@
 
 struct vcpu;
 struct vm_config;
+struct vm_shell;
 
 /* Why the guest stopped for good; told once, on the vCPU's thread. */
 enum vm_exit {
@@ -29,7 +30,9 @@ struct vm;
 
 /* What an architecture adds (arch_vm_ops of arch/arch.h). All of it is there. */
 struct vm_arch_ops {
-	/* After KVM_CREATE_VM, before memory and vCPUs: interrupt controllers and timers in the kernel. */
+	/* After KVM_CREATE_VM: what KVM must be able to do, and what it says of itself, which goes to shell->arch. */
+	int (*prepare)(struct vm_shell *shell, struct err *e);
+	/* Then, when there is memory, before vCPUs: interrupt controllers and timers in the kernel. */
 	int (*vm_init)(struct vm *vm, struct err *e);
 	/* After KVM_CREATE_VCPU: processor features and topology for vcpu->index of its machine. */
 	int (*vcpu_init)(struct vcpu *vcpu, struct err *e);
@@ -47,7 +50,8 @@ struct vm_setup {
 	bool pmu; /* performance counters, for a guest of an old snapshot that was given them */
 	const struct vm_config
 		*config; /* of a machine that boots, for arch; NULL: it is loaded, and has what its snapshot says */
-	bool log_dirty_pages; /* the memory gets a log of what the guest writes (mem_set_guest_log()) */
+	bool log_dirty_pages;	/* the memory gets a log of what the guest writes (mem_set_guest_log()) */
+	struct vm_shell *shell; /* becomes the machine, or is freed; NULL: one is made */
 };
 
 struct vm {
@@ -64,14 +68,13 @@ struct vm {
 	const struct vm_config *config; /* borrowed while vm_new() runs, as struct vm_setup's */
 	void (*on_exit)(void *ctx, enum vm_exit why);
 	void *on_exit_ctx;
-	void *arch;	       /* owned; what vm_arch_ops.vm_init keeps for the vCPUs, malloc'ed */
+	void *arch;	       /* owned; struct vm_shell's */
 	atomic_flag exit_told; /* on_exit was called */
 };
 
 /*
- * Opens /dev/kvm, checks the API version and needed capabilities, creates the VM, its interrupt controllers, memory slots
- * and setup's vCPUs with their threads, parked. No registers are set: arch_boot() or arch_vcpu_load() does that.
- * Errors are one sentence each: no /dev/kvm, no permission on it, a capability that is missing.
+ * Makes of setup's shell (or of a new one, with its errors: kvm/shell.h) a VM with interrupt controllers, memory slots and setup's vCPUs with
+ * their threads, parked. No registers are set: arch_boot() or arch_vcpu_load() does that.
  */
 int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 	   void (*on_exit)(void *ctx, enum vm_exit why), void *on_exit_ctx, struct vm **vm, struct err *e) must_check;

@@ -39,6 +39,7 @@ struct machine {
 	const struct vm_config *config;	   /* borrowed */
 	const struct mmds_store *metadata; /* borrowed */
 	struct loop *loop;		   /* borrowed */
+	struct vm_shell **shell;	   /* borrowed; what machine_prepare() made, and machine_build() takes */
 	bool boot_timer;
 	bool pmu; /* the guest was given performance counters by an old snapshot */
 	struct guest_mem mem;
@@ -83,6 +84,7 @@ void machine_forget_save(struct machine *m);
 void machine_forget_load(struct load_served *s);
 /* machine.c: memory is there; makes bus, VM and devices. boots: the processors are as the configuration says, not as a snapshot. */
 int machine_build(struct machine *m, bool boots, struct err *e) must_check;
-struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata, struct loop *loop);
+struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata,
+			      struct vm_shell **shell, struct loop *loop);
 
 #endif

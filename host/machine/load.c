@@ -209,7 +209,8 @@ static int load_describe(struct machine_load *l, struct err *e)
 	return r < 0 ? err_wrap(e, r, LOAD_STATE_FILE, l->how->snapshot_path) : 0;
 }
 
-int machine_load_begin(struct machine_load *l, const struct mmds_store *metadata, struct loop *loop, struct err *e)
+int machine_load_begin(struct machine_load *l, const struct mmds_store *metadata, struct vm_shell **shell,
+		       struct loop *loop, struct err *e)
 {
 	int r = statefile_read(l->how->snapshot_path, &l->file, e);
 
@@ -224,7 +225,7 @@ int machine_load_begin(struct machine_load *l, const struct mmds_store *metadata
 	if (r < 0)
 		return r;
 	load_choose_memory(l->how, &l->config.machine);
-	l->m = machine_alloc(&l->config, metadata, loop);
+	l->m = machine_alloc(&l->config, metadata, shell, loop);
 	return l->m ? load_describe(l, e) : err_errno(e, ENOMEM, "cannot create the machine");
 }
 
@@ -258,10 +259,10 @@ void machine_load_fini(struct machine_load *l)
 }
 
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
-		 struct loop *loop, struct machine **out, struct err *e)
+		 struct vm_shell **shell, struct loop *loop, struct machine **out, struct err *e)
 {
 	struct machine_load l = { .how = load, .target = config };
-	int r = machine_load_begin(&l, metadata, loop, e);
+	int r = machine_load_begin(&l, metadata, shell, loop, e);
 
 	if (r == 0 && l.config.machine.huge_pages == HUGE_PAGES_2M)
 		r = MACHINE_LOAD_IS_SERVED;

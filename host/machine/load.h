@@ -22,8 +22,8 @@ struct machine_load {
 };
 
 /* Reads the state file; then there is a machine without memory. It may be there after an error, too. */
-int machine_load_begin(struct machine_load *l, const struct mmds_store *metadata, struct loop *loop,
-		       struct err *e) must_check;
+int machine_load_begin(struct machine_load *l, const struct mmds_store *metadata, struct vm_shell **shell,
+		       struct loop *loop, struct err *e) must_check;
 /* Opens and maps the memory's files; what is to be recorded of it or read ahead is known from then on. */
 int machine_load_map(struct machine_load *l, const struct mem_layout *layout, struct err *e) must_check;
 /* The memory is there and what it was: makes the rest, and *target the machine's. */

@@ -109,11 +109,12 @@ static void served_have_files(void *arg, int r, const struct err *why)
 		beside_run(&m->beside, served_work, served_end, s);
 }
 
-static int served_begin(struct load_served *s, const struct mmds_store *metadata, struct loop *loop, struct err *e)
+static int served_begin(struct load_served *s, const struct mmds_store *metadata, struct vm_shell **shell,
+			struct loop *loop, struct err *e)
 {
 	const char *path = s->load.how->mem_file_path;
 	struct machine *m;
-	int r = machine_load_begin(&s->load, metadata, loop, e);
+	int r = machine_load_begin(&s->load, metadata, shell, loop, e);
 
 	m = s->load.m;
 	if (r < 0)
@@ -132,8 +133,8 @@ static int served_begin(struct load_served *s, const struct mmds_store *metadata
 }
 
 void machine_load_served(const struct snapshot_load_config *load, struct vm_config *config,
-			 const struct mmds_store *metadata, struct loop *loop, struct machine **out,
-			 machine_done_fn *done, void *arg)
+			 const struct mmds_store *metadata, struct vm_shell **shell, struct loop *loop,
+			 struct machine **out, machine_done_fn *done, void *arg)
 {
 	struct load_served *s = calloc(1, sizeof(*s));
 	struct machine *m;
@@ -147,7 +148,7 @@ void machine_load_served(const struct snapshot_load_config *load, struct vm_conf
 		return;
 	}
 	*s = (struct load_served){ .load = { .how = load, .target = config }, .done = done, .arg = arg };
-	r = served_begin(s, metadata, loop, &e);
+	r = served_begin(s, metadata, shell, loop, &e);
 	m = s->load.m;
 	if (r < 0) {
 		machine_free(m);

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "kvm/shell.h"
 #include "machine/internal.h"
 #include "machine/pager.h"
 #include "machine/working_set.h"
@@ -23,7 +24,8 @@ static void machine_on_exit(void *ctx, enum vm_exit why)
 	loop_stop(m->loop, why == VM_EXIT_ERROR ? 1 : 0);
 }
 
-struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata, struct loop *loop)
+struct machine *machine_alloc(const struct vm_config *config, const struct mmds_store *metadata,
+			      struct vm_shell **shell, struct loop *loop)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 
@@ -31,6 +33,7 @@ struct machine *machine_alloc(const struct vm_config *config, const struct mmds_
 		return NULL;
 	m->config = config;
 	m->metadata = metadata;
+	m->shell = shell;
 	m->loop = loop;
 	m->paused = true;
 	m->mem.backing_fd = -1;
@@ -49,6 +52,7 @@ int machine_build(struct machine *m, bool boots, struct err *e)
 		.pmu = m->pmu,
 		.config = boots ? m->config : NULL,
 		.log_dirty_pages = m->config->machine.track_dirty_pages,
+		.shell = take_ptr(*m->shell),
 	};
 	int r = vm_new(&setup, &m->bus, &m->mem, machine_on_exit, m, &m->vm, e);
 
@@ -67,10 +71,20 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e)
 	return arch_check_boot_args(config, resource_num_virtio(config), e);
 }
 
-int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata, struct loop *loop,
-		 struct machine **out, struct err *e)
+int machine_prepare(struct vm_shell **shell, struct err *e)
 {
-	struct machine *m = machine_alloc(config, metadata, loop);
+	return vm_shell_new(&arch_vm_ops, shell, e);
+}
+
+void machine_forget_prepared(struct vm_shell *shell)
+{
+	vm_shell_free(shell);
+}
+
+int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata,
+		 struct vm_shell **shell, struct loop *loop, struct machine **out, struct err *e)
+{
+	struct machine *m = machine_alloc(config, metadata, shell, loop);
 	struct mem_layout layout;
 	int r;
 

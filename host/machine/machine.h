@@ -25,6 +25,7 @@ struct mmds_store;
 struct resource;
 struct resource_patch;
 struct resource_query;
+struct vm_shell;
 
 /* How long the last of each took. */
 #define LATENCIES_US_METRICS(M)                   \
@@ -49,11 +50,18 @@ typedef void machine_done_fn(void *arg, int r, const struct err *e);
 void machine_add_metrics(void);
 
 /*
+ * What a machine will need of KVM, be it booted or loaded, before one is asked for: *shell, which the next machine takes, and
+ * leaves NULL. Where there is none machines make it themselves, and have its errors.
+ */
+int machine_prepare(struct vm_shell **shell, struct err *e) must_check;
+void machine_forget_prepared(struct vm_shell *shell); /* NULL is fine */
+
+/*
  * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life
  * (it is what a snapshot stores), so is metadata, which the guest may read. When the guest ends by itself, loop_stop(loop, 0), or 1 after a crash or an error, is called.
  */
-int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata, struct loop *loop,
-		 struct machine **out, struct err *e) must_check;
+int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata,
+		 struct vm_shell **shell, struct loop *loop, struct machine **out, struct err *e) must_check;
 
 /* Does boot_args, with what a machine of this configuration adds, fit into the kernel's command line? */
 int machine_check_boot_args(const struct vm_config *config, struct err *e) must_check;
@@ -66,7 +74,7 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e) must_
  * the process's (resource/vm_config.h), which stays; on error all of it is left as it was.
  */
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
-		 struct loop *loop, struct machine **out, struct err *e) must_check;
+		 struct vm_shell **shell, struct loop *loop, struct machine **out, struct err *e) must_check;
 
 /*
  * The same where a page-fault handler has the memory, or we copy it from its files page by page (huge_pages 2M), which may
@@ -75,8 +83,8 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
  * *out is to be freed, and *config is as it was after that.
  */
 void machine_load_served(const struct snapshot_load_config *load, struct vm_config *config,
-			 const struct mmds_store *metadata, struct loop *loop, struct machine **out,
-			 machine_done_fn *done, void *arg);
+			 const struct mmds_store *metadata, struct vm_shell **shell, struct loop *loop,
+			 struct machine **out, machine_done_fn *done, void *arg);
 
 /*
  * Stops the vCPUs for good. -ETIMEDOUT with a sentence if one does not come within half a second: the machine cannot be freed

@@ -78,7 +78,7 @@ const struct rule rules[] = {
 	CALL(AHEAD, pread64, WSET),
 	CALL(LOOP, pwrite64, NULL),
 	CALL(IO, readv, NULL),
-	CALL(IO, writev, NULL),
+	CALL(IO, writev, "frames in several pieces, as Linux sends long ones"),
 	CALL1(IO, preadv2, IS(5, RWF_NOWAIT), NULL),
 	CALL(IO, preadv, COLD),
 	CALL1(IO, fadvise64, IS(3, POSIX_FADV_WILLNEED), COLD),

@@ -33,10 +33,22 @@ void vmm_fini(struct vmm *vmm)
 {
 	machine_free(vmm->loading);
 	machine_free(vmm->machine);
+	machine_forget_prepared(vmm->shell);
 	vmm->loading = vmm->machine = NULL;
+	vmm->shell = NULL;
 	action_fini(&vmm->pending);
 	vm_config_fini(&vmm->config);
 	mmds_store_fini(&vmm->metadata);
+}
+
+void vmm_prepare(struct vmm *vmm)
+{
+	struct err e;
+
+	if (vmm->machine || vmm->loading || vmm->shell)
+		return;
+	if (machine_prepare(&vmm->shell, &e))
+		log_debug("Nothing can be prepared for a machine: %s", e.text);
 }
 
 enum vmm_state vmm_state(const struct vmm *vmm)
@@ -63,7 +75,7 @@ int vmm_start(struct vmm *vmm, struct err *e)
 
 	if (!vmm->config.boot_source.present)
 		return err_set(e, EINVAL, "Cannot start microvm without kernel configuration.");
-	r = machine_boot(&vmm->config, vmm->boot_timer, &vmm->metadata, vmm->loop, &vmm->machine, e);
+	r = machine_boot(&vmm->config, vmm->boot_timer, &vmm->metadata, &vmm->shell, vmm->loop, &vmm->machine, e);
 	if (!r)
 		log_info("Successfully started microvm.");
 	return r;
@@ -207,7 +219,8 @@ static int vmm_load_served(struct vmm *vmm, const struct snapshot_load_config *l
 {
 	vmm_begin(vmm);
 	vmm->load = load;
-	machine_load_served(load, &vmm->config, &vmm->metadata, vmm->loop, &vmm->loading, vmm_on_loaded, vmm);
+	machine_load_served(load, &vmm->config, &vmm->metadata, &vmm->shell, vmm->loop, &vmm->loading, vmm_on_loaded,
+			    vmm);
 	return vmm_begun(vmm, e);
 }
 
@@ -220,7 +233,7 @@ int vmm_load(struct vmm *vmm, const struct snapshot_load_config *load, struct er
 			       "Loading a microVM snapshot not allowed after configuring boot-specific resources.");
 	if (load->is_served)
 		return vmm_load_served(vmm, load, e);
-	r = machine_load(load, &vmm->config, &vmm->metadata, vmm->loop, &vmm->machine, e);
+	r = machine_load(load, &vmm->config, &vmm->metadata, &vmm->shell, vmm->loop, &vmm->machine, e);
 	if (r == MACHINE_LOAD_IS_SERVED)
 		return vmm_load_served(vmm, load, e);
 	if (r || !load->resume_vm)

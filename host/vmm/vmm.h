@@ -33,6 +33,7 @@ struct vmm {
 	struct vm_config config;
 	struct mmds_store metadata; /* the process's: no snapshot has it; main.c sets its limit */
 	bool boot_specific;	    /* a resource of a machine to boot was configured: a load is refused from then on */
+	struct vm_shell *shell;	    /* owned; for the machine to come. NULL: it makes one itself */
 	struct machine *machine;    /* owned; NULL before start or load */
 
 	/* What is under way beside the loop, or waits for the guest. */
@@ -64,6 +65,12 @@ void vmm_init(struct vmm *vmm, struct loop *loop, const char *instance_id, bool 
 int vmm_stop(struct vmm *vmm, struct err *e) must_check;
 void vmm_fini(struct vmm *vmm);
 enum vmm_state vmm_state(const struct vmm *vmm);
+
+/*
+ * Nobody has asked for anything for a while: what takes KVM its time, and any machine needs, is done now. Where that fails the
+ * machine's own request says why.
+ */
+void vmm_prepare(struct vmm *vmm);
 
 /* fn(ctx) is called when what was under way beside the loop is done. */
 void vmm_set_on_idle(struct vmm *vmm, void (*fn)(void *ctx), void *ctx);

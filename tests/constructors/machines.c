@@ -316,7 +316,7 @@ MAKE(make_answer)
 	}
 
 const struct constructor constructors_of_machines[] = {
-	{ "vm_new, irqchip_init, vcpu_init", before_vm, after_vm, make_vm, unmake_vm, NULL, NULL, false },
+	{ "vm_new, vm_shell_new, irqchip_init, vcpu_init", before_vm, after_vm, make_vm, unmake_vm, NULL, NULL, false },
 	REQUEST(put_boot, NULL), /* json_fields_new */
 	REQUEST(put_machine, NULL),
 	REQUEST(patch_machine, NULL),

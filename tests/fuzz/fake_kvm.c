@@ -9,6 +9,7 @@
 #include "arch/x86_64/cpuid_list.h"
 #include "base/cleanup.h"
 #include "fuzz.h"
+#include "kvm/shell.h"
 
 #define FAKE_FD (-100) /* nothing else has it */
 
@@ -107,6 +108,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 
 void fake_kvm_init(struct fake_kvm *kvm)
 {
+	struct vm_shell shell = { .kvm_fd = FAKE_FD, .fd = FAKE_FD };
 	struct err e;
 
 	*kvm = (struct fake_kvm){
@@ -114,7 +116,8 @@ void fake_kvm_init(struct fake_kvm *kvm)
 	};
 	for (unsigned int i = 0; i < ARRAY_SIZE(kvm->vcpus); i++)
 		kvm->vcpus[i] = (struct vcpu){ .vm = &kvm->vm, .index = i, .fd = FAKE_FD };
-	fuzz_expect(cpuid_read_supported(&kvm->vm, &e) == 0);
+	fuzz_expect(cpuid_read_supported(&shell, &e) == 0);
+	kvm->vm.arch = shell.arch;
 }
 
 void fake_kvm_fini(struct fake_kvm *kvm)

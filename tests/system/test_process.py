@@ -15,6 +15,7 @@ import tempfile
 import pytest
 
 from conftest import BINARY, IMAGE, machine_config
+from snapsafe import proc
 
 
 def run(*args, timeout=30, **kwargs):
@@ -273,6 +274,21 @@ def test_a_stack_limit_of_64_kib_is_enough(monitor, run_config, tmp_path):
     for text in ("[" * 2040, '{"a":' * 2040):
         result = run_config(text, preexec_fn=small_stack)
         assert result.returncode == 1 and "invalid JSON" in result.stderr, (result.returncode, result.stderr)
+
+
+def test_a_virtual_machine_is_prepared_before_anybody_asks(monitor, tmp_path):
+    """By a process that has an API and nothing to do; whatever is made then is that one, not another."""
+    def machines():
+        return proc.open_files(m.process.pid).count("anon_inode:kvm-vm")
+
+    halting_kernel(tmp_path / "kernel")
+    m = monitor()
+    m.wait_api()
+    assert proc.settles(machines, 1)
+    m.api.put("/boot-source", {"kernel_image_path": str(tmp_path / "kernel")})
+    m.api.put("/actions", {"action_type": "InstanceStart"})
+    assert machines() == 1
+    assert m.api.get("/")["state"] == "Running"
 
 
 def test_what_was_relocated_is_read_only(monitor):

@@ -50,21 +50,36 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e)
 	return fake.fail && !strcmp(fake.fail, "boot_args") ? err_set(e, EINVAL, "boot_args: too many") : 0;
 }
 
-int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata, struct loop *loop,
-		 struct machine **m, struct err *e)
+int machine_prepare(struct vm_shell **shell, struct err *e)
+{
+	int r = fake_call("prepare_kvm", e);
+
+	if (!r)
+		*shell = (struct vm_shell *)&fake;
+	return r;
+}
+
+void machine_forget_prepared(struct vm_shell *shell)
+{
+	assert(!shell || shell == (struct vm_shell *)&fake);
+}
+
+int machine_boot(const struct vm_config *config, bool boot_timer, const struct mmds_store *metadata,
+		 struct vm_shell **shell, struct loop *loop, struct machine **m, struct err *e)
 {
 	int r = fake_call("boot", e);
 
 	(void)boot_timer;
 	(void)metadata;
 	(void)loop;
+	*shell = NULL;
 	if (!r)
 		*m = fake_new(config, false);
 	return r;
 }
 
 int machine_load(const struct snapshot_load_config *load, struct vm_config *config, const struct mmds_store *metadata,
-		 struct loop *loop, struct machine **m, struct err *e)
+		 struct vm_shell **shell, struct loop *loop, struct machine **m, struct err *e)
 {
 	static const char standard[] = "{\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},"
 				       "\"boot-source\":{\"kernel_image_path\":\"/from/the/snapshot\"}}";
@@ -72,6 +87,7 @@ int machine_load(const struct snapshot_load_config *load, struct vm_config *conf
 	struct vm_config loaded;
 	int r = fake_call("load", e);
 
+	*shell = NULL;
 	(void)metadata;
 	(void)loop;
 	snprintf(fake.path, sizeof(fake.path), "%s", load->snapshot_path);
@@ -136,14 +152,14 @@ bool machine_memory_is_served(const struct machine *m)
 }
 
 void machine_load_served(const struct snapshot_load_config *load, struct vm_config *config,
-			 const struct mmds_store *metadata, struct loop *loop, struct machine **out,
-			 machine_done_fn *done, void *arg)
+			 const struct mmds_store *metadata, struct vm_shell **shell, struct loop *loop,
+			 struct machine **out, machine_done_fn *done, void *arg)
 {
 	struct err e = { "" };
 
 	assert(load->is_served);
 	*out = NULL;
-	fake_done(done, arg, machine_load(load, config, metadata, loop, out, &e), &e);
+	fake_done(done, arg, machine_load(load, config, metadata, shell, loop, out, &e), &e);
 }
 
 void machine_prepare_resume(struct machine *m, machine_done_fn *done, void *arg)

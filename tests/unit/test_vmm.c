@@ -243,6 +243,29 @@ static void what_waits_for_files_goes_on_beside_the_loop(void **state)
 	assert_int_equal(act("PUT snapshot/create", "{'snapshot_path': 's', 'mem_file_path': 'm'}"), 0);
 }
 
+/* Once, for the machine that comes next, and not when there is one already. Where it fails the request for a machine tells. */
+static void what_kvm_needs_time_for_is_prepared(void **state)
+{
+	(void)state;
+	vmm_prepare(&vmm);
+	vmm_prepare(&vmm);
+	assert_string_equal(fake.calls, "prepare_kvm ");
+	assert_non_null(vmm.shell);
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}"), 0);
+	assert_null(vmm.shell);
+	vmm_prepare(&vmm);
+	assert_string_equal(fake.calls, "prepare_kvm load ");
+}
+
+static void what_cannot_be_prepared_is_told_by_nobody(void **state)
+{
+	(void)state;
+	fake.fail = "prepare_kvm";
+	vmm_prepare(&vmm);
+	assert_null(vmm.shell);
+	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}"), 0);
+}
+
 static const char load_and_wait[] =
 	"{'snapshot_path':'s','mem_file_path':'m','resume_vm':true,'reseed_timeout_ms':500}";
 
@@ -871,6 +894,8 @@ int main(void)
 		TEST(boot_args_that_do_not_fit_are_refused_when_they_are_put),
 		TEST(each_action_is_allowed_in_its_states_only),
 		TEST(a_snapshot_of_a_running_machine_is_refused_before_the_machine_is_touched),
+		TEST(what_kvm_needs_time_for_is_prepared),
+		TEST(what_cannot_be_prepared_is_told_by_nobody),
 		TEST(the_answer_waits_for_the_guest_to_reseed),
 		TEST(a_guest_that_does_not_reseed_in_time_is_loaded_and_paused),
 		TEST(a_guest_that_will_never_say_so_does_not_run_at_all),

@@ -8,6 +8,7 @@
 #include "arch/x86_64/cpu_template.h"
 #include "arch/x86_64/cpuid_list.h"
 #include "kvm/ioctl.h"
+#include "kvm/shell.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 
@@ -47,16 +48,16 @@ bool cpuid_is_vendor(const struct kvm_cpuid2 *cpuid, const char vendor[12])
 	return memcmp(words, vendor, sizeof(words)) == 0;
 }
 
-int cpuid_read_supported(struct vm *vm, struct err *e)
+int cpuid_read_supported(struct vm_shell *shell, struct err *e)
 {
 	union cpuid_list *list = calloc(1, sizeof(*list));
 	int r;
 
-	vm->arch = list;
+	shell->arch = list;
 	if (!list)
 		return err_errno(e, ENOMEM, "cannot read the processor features");
 	list->cpuid.nent = CPUID_MAX_ENTRIES;
-	r = kvm_ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, list);
+	r = kvm_ioctl(shell->kvm_fd, KVM_GET_SUPPORTED_CPUID, list);
 	return r < 0 ? err_errno(e, -r, "KVM does not give the processor features") : 0;
 }
 

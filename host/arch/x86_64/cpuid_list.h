@@ -11,6 +11,7 @@
 
 struct vcpu;
 struct vm;
+struct vm_shell;
 
 /* More than any KVM gives or takes. */
 #define CPUID_MAX_ENTRIES 256u
@@ -24,8 +25,8 @@ union cpuid_list {
 /* NULL if there is no such leaf. */
 const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index);
 bool cpuid_is_vendor(const struct kvm_cpuid2 *cpuid, const char vendor[12]);
-/* Reads what KVM can give on this host, which takes long enough to do it only once: into vm->arch. */
-int cpuid_read_supported(struct vm *vm, struct err *e) must_check;
+/* Reads what KVM can give on this host, which takes long enough to do it only once: into shell->arch. */
+int cpuid_read_supported(struct vm_shell *shell, struct err *e) must_check;
 const struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm);
 /* A register of a leaf; 0 if there is no such leaf. */
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };

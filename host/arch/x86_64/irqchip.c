@@ -5,10 +5,10 @@
 #include <linux/kvm.h>
 
 #include "arch/arch.h"
-#include "arch/x86_64/cpuid_list.h"
 #include "arch/x86_64/irq_routing.h"
 #include "base/cleanup.h"
 #include "kvm/ioctl.h"
+#include "kvm/shell.h"
 #include "kvm/vm.h"
 
 /* One page below the three for the TSS. */
@@ -52,20 +52,22 @@ static int vm_take_pmu_away(struct vm *vm, struct err *e)
 	return 0;
 }
 
+int irqchip_check(const struct vm_shell *shell, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(irqchip_needed_caps); i++) {
+		if (kvm_ioctl_n(shell->fd, KVM_CHECK_EXTENSION, (unsigned long)irqchip_needed_caps[i].cap) <= 0)
+			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
+				       irqchip_needed_caps[i].name);
+	}
+	return 0;
+}
+
 int irqchip_init(struct vm *vm, struct err *e)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	uint64_t identity_map = IRQCHIP_IDENTITY_MAP_BASE;
-	int r;
+	int r = vm_take_pmu_away(vm, e);
 
-	for (size_t i = 0; i < ARRAY_SIZE(irqchip_needed_caps); i++) {
-		if (kvm_ioctl_n(vm->fd, KVM_CHECK_EXTENSION, (unsigned long)irqchip_needed_caps[i].cap) <= 0)
-			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
-				       irqchip_needed_caps[i].name);
-	}
-	r = cpuid_read_supported(vm, e);
-	if (r == 0)
-		r = vm_take_pmu_away(vm, e);
 	if (r < 0)
 		return r;
 	r = kvm_ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);

@@ -5,8 +5,11 @@
 #include "base/err.h"
 
 struct vm;
+struct vm_shell;
 
-/* vm_arch_ops.vm_init: checks what KVM can, makes interrupt controllers and timer, and says what CPUID may offer. */
+/* Can KVM do what these need? */
+int irqchip_check(const struct vm_shell *shell, struct err *e) must_check;
+/* vm_arch_ops.vm_init: makes interrupt controllers and timer. */
 int irqchip_init(struct vm *vm, struct err *e) must_check;
 
 #endif

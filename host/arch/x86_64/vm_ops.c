@@ -10,6 +10,7 @@
 #include "arch/x86_64/irqchip.h"
 #include "base/log.h"
 #include "kvm/ioctl.h"
+#include "kvm/shell.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 
@@ -33,6 +34,13 @@ static int vcpu_init_x86(struct vcpu *vcpu, struct err *e)
 	return cpuid_apply(vcpu, e);
 }
 
+static int shell_prepare_x86(struct vm_shell *shell, struct err *e)
+{
+	int r = irqchip_check(shell, e);
+
+	return r < 0 ? r : cpuid_read_supported(shell, e);
+}
+
 static int vm_init_x86(struct vm *vm, struct err *e)
 {
 	int r = vm->config ? cpu_template_check_kvm(vm->kvm_fd, vm->config, e) : 0;
@@ -41,6 +49,7 @@ static int vm_init_x86(struct vm *vm, struct err *e)
 }
 
 const struct vm_arch_ops arch_vm_ops = {
+	.prepare = shell_prepare_x86,
 	.vm_init = vm_init_x86,
 	.vcpu_init = vcpu_init_x86,
 	.handle_exit = exit_handle_x86,
