@@ -159,6 +159,7 @@ static bool attack_by_flood(void)
 		if (hostile_below(2) && flood[i].accepted && !mmds_say(&flood[i], get_a, hostile_below(LEN(get_a))))
 			return false;
 	}
+	mmds_await(&flood[NUM_FLOOD - 1]); /* on a busy machine the first refusal may be late */
 	for (unsigned int i = 0; i < NUM_FLOOD; i++) {
 		num_refused += flood[i].over;
 		num_accepted += flood[i].accepted;

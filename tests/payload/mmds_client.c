@@ -231,14 +231,19 @@ bool mmds_call(struct mmds_tcp *t, uint16_t window)
 	return mmds_send(MMDS_HEADERS);
 }
 
-bool mmds_open(struct mmds_tcp *t, uint16_t window)
+void mmds_await(struct mmds_tcp *t)
 {
-	if (!mmds_call(t, window))
-		return false;
 	for (unsigned int i = 0; i < LOOKS && !t->accepted && !t->over; i++) {
 		look();
 		mmds_take();
 	}
+}
+
+bool mmds_open(struct mmds_tcp *t, uint16_t window)
+{
+	if (!mmds_call(t, window))
+		return false;
+	mmds_await(t);
 	return t->accepted && mmds_segment(t, 0, TCP_ACK, "", 0);
 }
 

@@ -55,7 +55,9 @@ void mmds_put32(volatile uint8_t *at, uint32_t value);
 
 /* A SYN from a port that was never used. t is listened for until mmds_begin(). */
 bool mmds_call(struct mmds_tcp *t, uint16_t window);
-/* The same, and waits until it is accepted. */
+/* Until it is accepted or refused, or for seconds. */
+void mmds_await(struct mmds_tcp *t);
+/* Both, and it must be accepted. */
 bool mmds_open(struct mmds_tcp *t, uint16_t window);
 /* A segment with data at t->seq + offset; data == NULL: len bytes of chance. t->seq stays. */
 bool mmds_segment(struct mmds_tcp *t, uint32_t offset, uint8_t flags, const char *data, uint32_t len);

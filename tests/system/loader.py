@@ -36,9 +36,20 @@ class Loader:
         """A process that has not done anything yet. With a listening socket and without connections, once it settles."""
         self.m = m
         m.wait_api()
-        self.fds = proc.fds(m.process.pid)
-        while proc.settles(lambda: proc.fds(m.process.pid), self.fds - 1, 0.2):
+        assert proc.settles(self.virtual_machines, 1)
+        self.prepared = 1
+        self.fds = self.descriptors()
+        while proc.settles(self.descriptors, self.fds - 1, 0.2):
             self.fds -= 1
+
+    def virtual_machines(self):
+        """One is made before anybody asks; the first load that comes so far takes it, and there is no other."""
+        return proc.open_files(self.m.process.pid).count("anon_inode:kvm-vm")
+
+    def descriptors(self):
+        """But for that one's: itself, and /dev/kvm."""
+        files = proc.open_files(self.m.process.pid)
+        return len(files) - 2 * files.count("anon_inode:kvm-vm")
 
     def process(self):
         if self.m is None:
@@ -68,7 +79,9 @@ class Loader:
         pid = self.m.process.pid
         assert self.m.api.get("/")["state"] == "Not started"
         assert proc.settles(lambda: proc.threads(pid), 2)  # the loop's, and the one that writes the log
-        assert proc.settles(lambda: proc.fds(pid), self.fds), f"{self.fds} descriptors before a refused load, {proc.fds(pid)} now"
+        assert proc.settles(lambda: self.virtual_machines() <= self.prepared, True)
+        self.prepared = self.virtual_machines()
+        assert proc.settles(self.descriptors, self.fds), f"{self.fds} descriptors before a refused load, {self.descriptors()} now"
 
     def let_it_run(self):
         try:
