@@ -10,10 +10,7 @@
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"
 
-static const struct {
-	int cap;
-	const char *name;
-} shell_needed_caps[] = {
+static const struct kvm_cap shell_needed_caps[] = {
 	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
 	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP" },
 	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD" },
@@ -49,12 +46,11 @@ static int shell_open_kvm(struct vm_shell *shell, struct err *e)
 	return 0;
 }
 
-static int shell_check_caps(const struct vm_shell *shell, struct err *e)
+int kvm_check_caps(int fd, const struct kvm_cap *caps, size_t num, struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(shell_needed_caps); i++) {
-		if (kvm_ioctl_n(shell->kvm_fd, KVM_CHECK_EXTENSION, (unsigned long)shell_needed_caps[i].cap) <= 0)
-			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
-				       shell_needed_caps[i].name);
+	for (size_t i = 0; i < num; i++) {
+		if (kvm_ioctl_n(fd, KVM_CHECK_EXTENSION, (unsigned long)caps[i].cap) <= 0)
+			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed", caps[i].name);
 	}
 	return 0;
 }
@@ -84,7 +80,7 @@ int vm_shell_new(const struct vm_arch_ops *arch, struct vm_shell **shell_out, st
 	*shell = (struct vm_shell){ .kvm_fd = -1, .fd = -1 };
 	r = shell_open_kvm(shell, e);
 	if (r == 0)
-		r = shell_check_caps(shell, e);
+		r = kvm_check_caps(shell->kvm_fd, shell_needed_caps, ARRAY_SIZE(shell_needed_caps), e);
 	if (r == 0)
 		r = shell_create(shell, e);
 	if (r == 0)

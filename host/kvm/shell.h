@@ -9,6 +9,8 @@
 #ifndef KVM_SHELL_H
 #define KVM_SHELL_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 
 struct vm_arch_ops;
@@ -26,5 +28,12 @@ struct vm_shell {
  */
 int vm_shell_new(const struct vm_arch_ops *arch, struct vm_shell **shell, struct err *e) must_check;
 void vm_shell_free(struct vm_shell *shell); /* NULL is fine */
+
+/* For vm_arch_ops.prepare, too: -ENOTSUP and a sentence if this KVM lacks one of the capabilities (KVM_CHECK_EXTENSION). fd: KVM's, or a VM's. */
+struct kvm_cap {
+	int cap;
+	const char *name;
+};
+int kvm_check_caps(int fd, const struct kvm_cap *caps, size_t num, struct err *e) must_check;
 
 #endif

@@ -826,6 +826,32 @@ static void what_a_queue_has_is_had_from_a_handler(void **state)
 	mem_fini(&mem);
 }
 
+/* Whoever looks without the lock must not wait for a page, nor for a queue that is not there. */
+static void a_look_sees_what_comes_and_waits_for_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct ring_buf out = { DATA_GPA, 16 };
+	struct virtq_gate gate = { 0 };
+	struct virtq_look look;
+
+	connect_queue(f, 8, 0);
+	assert_true(virtq_look(&f->q, &look));
+	assert_false(virtq_has_more(&look));
+	ring_add(&f->ring, &out, 1, NULL, 0);
+	assert_true(virtq_has_more(&look));
+	assert_int_equal(virtq_pop(&f->q, &f->chain), 1);
+	assert_true(virtq_look(&f->q, &look));
+	assert_false(virtq_has_more(&look));
+
+	f->q.gate = &gate;
+	assert_false(virtq_look(&f->q, &look));
+	f->q.rings_populated = true;
+	assert_true(virtq_look(&f->q, &look));
+	f->q.gate = NULL;
+	f->q.ready = false;
+	assert_false(virtq_look(&f->q, &look));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -833,6 +859,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(sizes_are_powers_of_two_up_to_the_maximum),
 		T(what_a_queue_has_is_had_from_a_handler),
+		T(a_look_sees_what_comes_and_waits_for_nobody),
 		T(misaligned_rings_are_refused),
 		T(rings_that_are_not_whole_in_memory_are_refused),
 		T(queue_that_is_not_ready_does_nothing),

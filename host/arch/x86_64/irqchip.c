@@ -14,10 +14,7 @@
 /* One page below the three for the TSS. */
 #define IRQCHIP_IDENTITY_MAP_BASE (ARCH_TSS_BASE - 0x1000)
 
-static const struct {
-	int cap;
-	const char *name;
-} irqchip_needed_caps[] = {
+static const struct kvm_cap irqchip_needed_caps[] = {
 	{ KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING" },
 	{ KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR" },
 	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, "KVM_CAP_SET_IDENTITY_MAP_ADDR" },
@@ -54,12 +51,7 @@ static int vm_take_pmu_away(struct vm *vm, struct err *e)
 
 int irqchip_check(const struct vm_shell *shell, struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(irqchip_needed_caps); i++) {
-		if (kvm_ioctl_n(shell->fd, KVM_CHECK_EXTENSION, (unsigned long)irqchip_needed_caps[i].cap) <= 0)
-			return err_set(e, ENOTSUP, "KVM of this host lacks %s: a newer kernel is needed",
-				       irqchip_needed_caps[i].name);
-	}
-	return 0;
+	return kvm_check_caps(shell->fd, irqchip_needed_caps, ARRAY_SIZE(irqchip_needed_caps), e);
 }
 
 int irqchip_init(struct vm *vm, struct err *e)
