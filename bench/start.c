@@ -12,7 +12,6 @@
  * every 50 us. Private memory is taken when the process is alone, and again when
  * another one of the same monitor runs: then pages of the program are shared.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -23,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -141,35 +141,18 @@ static void request(const struct monitor *m, const char *text, const char *statu
 	}
 }
 
-/* Of all threads that there are. */
+/* Of all threads that there are or have been. */
 static double cpu_ms(pid_t pid)
 {
-	unsigned long long ns, total_ns = 0;
-	struct dirent *thread;
-	char path[128];
-	DIR *threads;
+	struct timespec ts;
+	clockid_t clock;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	threads = opendir(path);
-	expect(threads != NULL, path);
-	while ((thread = readdir(threads))) {
-		FILE *f;
-
-		if (thread->d_name[0] == '.')
-			continue; /* "..", too, has a schedstat: the main thread's once more */
-		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, thread->d_name);
-		f = fopen(path, "re");
-		if (!f)
-			continue; /* a thread that has ended */
-		if (fscanf(f, "%llu", &ns) == 1)
-			total_ns += ns;
-		fclose(f);
-	}
-	closedir(threads);
-	return (double)total_ns / 1e6;
+	errno = clock_getcpuclockid(pid, &clock);
+	expect(errno == 0 && clock_gettime(clock, &ts) == 0, "the processor time of a monitor");
+	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
 }
 
-/* Of all threads that there are or have been. */
+/* As above. */
 static double page_faults(pid_t pid)
 {
 	unsigned long long minor, major;

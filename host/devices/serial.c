@@ -64,7 +64,7 @@ struct serial {
 	struct loop *loop;  /* borrowed */
 	struct serial_io io;
 	struct loop_source *room_source;
-	int room_fd;	      /* eventfd: the FIFO has room again */
+	int room_fd;	      /* eventfd: input may be asked for again */
 	_Atomic bool starved; /* the loop waits for that */
 	bool running;	      /* loop thread, as is the next */
 	bool in_eof;
@@ -332,7 +332,8 @@ static void serial_resume(struct device *dev)
 	s->running = true;
 	if (serial_iir(s) != IIR_NONE)
 		s->p->ops->irq_raise_when_open(s->p, &s->irq);
-	serial_update_input(s);
+	/* In the loop's next turn: the input's thread is not to have the processor for which the vCPUs are woken now. */
+	(void)eventfd_write(s->room_fd, 1);
 }
 
 struct serial_state {

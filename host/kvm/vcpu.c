@@ -183,10 +183,11 @@ void vcpu_want(struct vcpu *vcpu, enum vcpu_state state)
 	pthread_mutex_lock(&vcpu->lock);
 	vcpu->wanted = state;
 	__atomic_store_n(&vcpu->run->immediate_exit, state != VCPU_RUNNING, __ATOMIC_SEQ_CST);
-	pthread_cond_broadcast(&vcpu->cond);
 	if (vcpu->has_thread && state != VCPU_RUNNING && vcpu->state == VCPU_RUNNING)
 		vcpu_kick(vcpu);
 	pthread_mutex_unlock(&vcpu->lock);
+	/* Whoever is woken under the lock goes to sleep again, for the lock. */
+	pthread_cond_broadcast(&vcpu->cond);
 }
 
 bool vcpu_wait(struct vcpu *vcpu, uint64_t deadline_ns)

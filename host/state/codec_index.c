@@ -15,7 +15,9 @@
 #include "base/utf8.h"
 #include "state/codec_limits.h"
 
-#define INDEX_FIRST_ROOM 256u
+/* Bytes that an item of a state file has, about. */
+#define INDEX_ITEM_LEN 24u
+#define INDEX_MIN_ROOM 16u
 
 struct codec_open {
 	uint32_t item;	  /* the container */
@@ -26,7 +28,7 @@ struct codec_index {
 	const char *refused; /* why, or NULL */
 	bool no_memory;
 	struct codec_item *items; /* owned */
-	size_t num_items, room;
+	size_t num_items, room, first_room;
 	size_t left;	    /* bytes from the current item's head to the end */
 	unsigned int depth; /* open containers */
 	struct codec_open open[CODEC_MAX_DEPTH];
@@ -40,7 +42,7 @@ static void codec_refuse(struct codec_index *index, const char *why)
 
 static bool codec_make_room(struct codec_index *index)
 {
-	size_t room = index->room ? index->room * 2 : INDEX_FIRST_ROOM;
+	size_t room = index->room ? index->room * 2 : index->first_room;
 	struct codec_item *items;
 
 	if (index->num_items < index->room)
@@ -304,7 +306,7 @@ static int codec_index_all(struct codec_index *index, const uint8_t *at, struct 
 
 int codec_index(const uint8_t *data, size_t len, struct codec_item **items, struct err *e)
 {
-	struct codec_index index = { .left = len };
+	struct codec_index index = { .left = len, .first_room = len / INDEX_ITEM_LEN + INDEX_MIN_ROOM };
 	int r = codec_index_all(&index, data, e);
 
 	if (r < 0) {

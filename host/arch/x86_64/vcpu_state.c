@@ -10,6 +10,7 @@
 #include <linux/kvm.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "arch/arch.h"
 #include "arch/x86_64/clock.h"
@@ -373,21 +374,29 @@ static int vcpu_set_state(struct vcpu *vcpu, struct vcpu_image *state, const str
 	return r < 0 ? r : vcpu_set(vcpu, KVM_SET_VCPU_EVENTS, "events", &state->events, e);
 }
 
+/* Zeroed. It has room for more than any processor has; pages that nobody touches are never there. */
 static struct vcpu_image *vcpu_image_new(struct err *e)
 {
-	size_t align = _Alignof(struct vcpu_image);
-	struct vcpu_image *state = aligned_alloc(align, (sizeof(*state) + align - 1) / align * align);
+	struct vcpu_image *state =
+		mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (!state)
-		(void)err_errno(e, ENOMEM, "the state of a vCPU");
-	else
-		memset(state, 0, sizeof(*state));
-	return state;
+	if (state != MAP_FAILED)
+		return state;
+	(void)err_errno(e, errno, "the state of a vCPU");
+	return NULL;
 }
+
+static void vcpu_image_free(struct vcpu_image **state)
+{
+	if (*state)
+		munmap(*state, sizeof(**state));
+}
+
+#define _vcpu_image_free_ __attribute__((cleanup(vcpu_image_free)))
 
 int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e)
 {
-	_cleanup_free_ struct vcpu_image *state = vcpu_image_new(e);
+	_vcpu_image_free_ struct vcpu_image *state = vcpu_image_new(e);
 	int r = state ? vcpu_get_state(vcpu, state, e) : -ENOMEM;
 
 	if (r == 0)
@@ -398,7 +407,7 @@ int arch_vcpu_save(struct vcpu *vcpu, struct enc *enc, struct err *e)
 /* Restoring has taken time, of which the guest's watchdogs should know nothing. */
 int arch_vcpu_load(struct vcpu *vcpu, struct dec *dec, const struct arch_clock *clock, struct err *e)
 {
-	_cleanup_free_ struct vcpu_image *state = vcpu_image_new(e);
+	_vcpu_image_free_ struct vcpu_image *state = vcpu_image_new(e);
 	int r;
 
 	if (!state)
