@@ -3,11 +3,11 @@
  * Reading and writing guest memory. Each writer notes the pages, after it has
  * written: a page that was changed around the time of a mark counts as changed.
  */
-#include <endian.h>
 #include <string.h>
 
 #include "mem/internal.h"
 #include "mem/mem.h"
+#include "mem/place.h"
 
 const void *mem_host(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
 {
@@ -49,15 +49,23 @@ bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *src, uint64_t len)
 	return true;
 }
 
-void mem_store_le16(struct guest_mem *mem, gpa_t gpa, uint16_t value)
+bool mem_find_place(struct guest_mem *mem, gpa_t gpa, uint64_t len, struct mem_place *place)
 {
 	uint64_t offset;
-	const struct mem_region *region = mem_find(mem, gpa, sizeof(value), &offset);
+	const struct mem_region *region = mem_find(mem, gpa, len, &offset);
 
+	*place = (struct mem_place){ .mem = mem };
 	if (!region)
-		return;
-	__atomic_store_n((uint16_t *)(region->writable + offset), htole16(value), __ATOMIC_RELEASE);
-	mem_wrote(mem, region, offset, sizeof(value));
+		return false;
+	place->region = region;
+	place->offset = offset;
+	place->host = region->host + offset;
+	return true;
+}
+
+void mem_place_note(const struct mem_place *place, uint64_t at, uint64_t len)
+{
+	mem_note(place->region, place->offset + at, len);
 }
 
 void *mem_lease_write(struct guest_mem *mem, gpa_t gpa, uint64_t len)

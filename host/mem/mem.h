@@ -154,11 +154,6 @@ bool mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, uint64_t len) _
 /* Copies and notes it; false (and nothing done) unless the whole range is guest memory. */
 bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *src, uint64_t len) __attribute__((warn_unused_result));
 /*
- * Stores a 16-bit little-endian number and notes it; gpa is even. What this thread wrote before is visible to whoever
- * sees it (release). Does nothing outside guest memory.
- */
-void mem_store_le16(struct guest_mem *mem, gpa_t gpa, uint16_t value);
-/*
  * The right to write to [gpa, gpa + len), at the address that is returned, until mem_release_write() of the same range;
  * NULL where mem_host() is. For what writes by itself: read(2), io_uring, getrandom(2). Leases may overlap, and be given
  * back by another thread. A snapshot comes when all have been given back: what is under lease is not known to it.

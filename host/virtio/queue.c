@@ -4,7 +4,7 @@
  *
  * Theory of operation. The driver owns the descriptor table and the available
  * ring, the device the used ring; all three lie in guest memory, and the guest
- * may change all three at any time. virtq_enable() has checked that they lie in
+ * may change all three at any time. virtq_enable() has found where they lie in
  * memory, which never changes, so that their addresses need no check later.
  * What stands in them is loaded once and the copy is judged:
  *
@@ -61,15 +61,21 @@ static uint64_t virtq_used_event_offset(const struct virtq *q)
 	return AVAIL_RING + (uint64_t)q->size * AVAIL_ENTRY_LEN;
 }
 
-/* A 16-bit field of a ring; never NULL after virtq_enable(). */
-static const uint16_t *virtq_field(const struct virtq *q, gpa_t ring, uint64_t offset)
+/* A 16-bit field of the available ring. */
+static const uint16_t *virtq_avail_field(const struct virtq *q, uint64_t offset)
 {
-	return mem_host(q->mem, ring + offset, sizeof(uint16_t));
+	return (const uint16_t *)(q->avail_place.host + offset);
 }
 
 static uint16_t virtq_load_avail(const struct virtq *q, uint64_t offset)
 {
-	return le16toh(__atomic_load_n(virtq_field(q, q->avail, offset), __ATOMIC_RELAXED));
+	return le16toh(__atomic_load_n(virtq_avail_field(q, offset), __ATOMIC_RELAXED));
+}
+
+/* Sizes are powers of two. */
+static uint64_t virtq_slot(const struct virtq *q, uint16_t index)
+{
+	return index & (q->size - 1u);
 }
 
 void virtq_init(struct virtq *q, struct guest_mem *mem, uint16_t max_size)
@@ -97,9 +103,9 @@ int virtq_enable(struct virtq *q, uint64_t features)
 		return -EINVAL;
 	if (q->desc % DESC_ALIGN || q->avail % AVAIL_ALIGN || q->used % USED_ALIGN)
 		return -EINVAL;
-	if (!mem_host(q->mem, q->desc, (uint64_t)q->size * DESC_LEN) ||
-	    !mem_host(q->mem, q->avail, virtq_used_event_offset(q) + RING_TRAILER_LEN) ||
-	    !mem_host(q->mem, q->used, virtq_avail_event_offset(q) + RING_TRAILER_LEN))
+	if (!mem_find_place(q->mem, q->desc, (uint64_t)q->size * DESC_LEN, &q->desc_place) ||
+	    !mem_find_place(q->mem, q->avail, virtq_used_event_offset(q) + RING_TRAILER_LEN, &q->avail_place) ||
+	    !mem_find_place(q->mem, q->used, virtq_avail_event_offset(q) + RING_TRAILER_LEN, &q->used_place))
 		return -EINVAL;
 
 	q->indirect = features >> VIRTIO_RING_F_INDIRECT_DESC & 1;
@@ -113,13 +119,17 @@ int virtq_enable(struct virtq *q, uint64_t features)
 	return 0;
 }
 
-/* Copies a descriptor, in host byte order. mem_read() is the one copy; an indirect table need not be aligned. */
+/* Copies a descriptor, once, into host byte order. An indirect table need not be aligned. */
 static int virtq_load_desc(const struct virtq *q, const struct virtq_table *table, uint32_t index,
 			   struct vring_desc *desc)
 {
 	struct vring_desc raw;
 
-	if (index >= table->num || !mem_read(q->mem, table->gpa + (uint64_t)index * DESC_LEN, &raw, sizeof(raw)))
+	if (index >= table->num)
+		return -EINVAL;
+	if (!table->indirect)
+		memcpy(&raw, q->desc_place.host + (uint64_t)index * DESC_LEN, sizeof(raw));
+	else if (!mem_read(q->mem, table->gpa + (uint64_t)index * DESC_LEN, &raw, sizeof(raw)))
 		return -EINVAL;
 	desc->addr = le64toh(raw.addr);
 	desc->len = le32toh(raw.len);
@@ -195,13 +205,13 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 	if (!q->ready || !virtq_gate_rings(q))
 		return 0;
 	/* Acquire: what the driver wrote before it raised the index is visible from here on. */
-	avail_idx = le16toh(__atomic_load_n(virtq_field(q, q->avail, AVAIL_IDX), __ATOMIC_ACQUIRE));
+	avail_idx = le16toh(__atomic_load_n(virtq_avail_field(q, AVAIL_IDX), __ATOMIC_ACQUIRE));
 	if (avail_idx == q->next_avail)
 		return 0;
 	if ((uint16_t)(avail_idx - q->next_avail) > q->size)
 		return -EINVAL;
 
-	chain->head = virtq_load_avail(q, AVAIL_RING + (uint64_t)(q->next_avail % q->size) * AVAIL_ENTRY_LEN);
+	chain->head = virtq_load_avail(q, AVAIL_RING + virtq_slot(q, q->next_avail) * AVAIL_ENTRY_LEN);
 	chain->num_readable = 0;
 	chain->num_writable = 0;
 	chain->readable_len = 0;
@@ -228,9 +238,7 @@ void virtq_stage(struct virtq *q, uint16_t head, uint32_t len)
 
 	if (!q->ready)
 		return;
-	/* Never outside memory: virtq_enable() has looked. */
-	(void)!mem_write(q->mem, q->used + USED_RING + (uint64_t)(at % q->size) * USED_ENTRY_LEN, &entry,
-			 sizeof(entry));
+	mem_place_write(&q->used_place, USED_RING + virtq_slot(q, at) * USED_ENTRY_LEN, &entry, sizeof(entry));
 	q->staged++;
 }
 
@@ -241,7 +249,7 @@ void virtq_publish(struct virtq *q)
 	q->next_used += q->staged;
 	q->staged = 0;
 	/* Release: entries and the buffers' bytes are visible before the index that hands them over. */
-	mem_store_le16(q->mem, q->used + USED_IDX, q->next_used);
+	mem_place_store_le16(&q->used_place, USED_IDX, q->next_used);
 }
 
 void virtq_push(struct virtq *q, uint16_t head, uint32_t len)
@@ -274,7 +282,7 @@ void virtq_enable_notify(struct virtq *q)
 {
 	if (!q->ready || !q->event_idx || !virtq_gate_rings(q))
 		return;
-	mem_store_le16(q->mem, q->used + virtq_avail_event_offset(q), q->next_avail);
+	mem_place_store_le16(&q->used_place, virtq_avail_event_offset(q), q->next_avail);
 	/* The request must be visible before the last look at the available index; see virtq_need_irq(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -287,7 +295,7 @@ uint16_t virtq_watch_available(struct virtq *q)
 		return 0;
 	avail_idx = virtq_load_avail(q, AVAIL_IDX);
 	if (q->event_idx) {
-		mem_store_le16(q->mem, q->used + virtq_avail_event_offset(q), avail_idx);
+		mem_place_store_le16(&q->used_place, virtq_avail_event_offset(q), avail_idx);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	}
 	return (uint16_t)(avail_idx - q->next_avail);
@@ -298,7 +306,7 @@ bool virtq_look(const struct virtq *q, struct virtq_look *look)
 {
 	if (!q->ready || (q->gate && !q->rings_populated))
 		return false;
-	look->avail_idx = virtq_field(q, q->avail, AVAIL_IDX);
+	look->avail_idx = virtq_avail_field(q, AVAIL_IDX);
 	look->seen = htole16(q->next_avail);
 	return true;
 }

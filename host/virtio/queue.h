@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "mem/populated.h"
 #include "mem/mem.h"
+#include "mem/place.h"
 
 struct dec;
 struct enc;
@@ -52,6 +53,8 @@ struct virtq {
 	gpa_t desc;
 	gpa_t avail; /* driver area */
 	gpa_t used;  /* device area */
+
+	struct mem_place desc_place, avail_place, used_place; /* where those are; while it is ready */
 
 	bool ready;
 	bool indirect;	     /* VIRTIO_F_INDIRECT_DESC was negotiated */

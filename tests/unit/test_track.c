@@ -13,6 +13,7 @@
 
 #include "guest_ram.h"
 #include "mem/pages.h"
+#include "mem/place.h"
 #include "mem/track.h"
 
 #define PAGE  MEM_PAGE_SIZE
@@ -101,17 +102,22 @@ static void nothing_has_changed_after_a_mark(void **state)
 static void copies_and_stores_are_noted(void **state)
 {
 	static const uint8_t data[2 * PAGE];
+	struct mem_place place;
 
 	(void)state;
+	assert_true(mem_find_place(&mem, HIGH + PAGE, 3 * PAGE, &place));
 	mark();
 	assert_true(mem_write(&mem, 63 * PAGE + PAGE - 1, data, PAGE + 2)); /* three pages, across a word */
 	assert_changed(0, 63, 65);
 	assert_changed(1, 1, 0);
 	mark();
-	mem_store_le16(&mem, HIGH + 3 * PAGE, 0x1234);
+	mem_place_store_le16(&place, 2 * PAGE, 0x1234);
 	assert_changed(0, 1, 0);
 	assert_changed(1, 3, 3);
 	assert_memory_equal(mem_host(&mem, HIGH + 3 * PAGE, 2), "\x34\x12", 2);
+	mark();
+	mem_place_write(&place, PAGE - 1, data, 2);
+	assert_changed(1, 1, 2);
 	mark();
 	assert_true(mem_write(&mem, PAGES * PAGE - 1, data, 1)); /* the last byte */
 	assert_changed(0, PAGES - 1, PAGES - 1);
@@ -119,10 +125,12 @@ static void copies_and_stores_are_noted(void **state)
 
 static void what_is_no_memory_changes_nothing(void **state)
 {
+	struct mem_place place;
+
 	(void)state;
 	mark();
 	assert_false(mem_write(&mem, PAGES * PAGE - 1, "xy", 2));
-	mem_store_le16(&mem, PAGES * PAGE, 1);
+	assert_false(mem_find_place(&mem, PAGES * PAGE - 1, 2, &place));
 	assert_null(mem_lease_write(&mem, HIGH + 4 * PAGE, 1));
 	assert_int_equal(mem.num_leases, 0);
 	assert_changed(0, 1, 0);
