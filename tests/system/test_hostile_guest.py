@@ -238,7 +238,10 @@ def test_a_hostile_client_of_the_metadata_service(monitor, tmp_path, seed):
     finally:
         ns.close()
     assert int(verdict.group(1)) == 2 * MMDS_ATTACKS and int(verdict.group(3)) > 1000
-    assert len(times) > 20 and within(max(times), 1), (len(times), max(times))
+    assert len(times) > 20, times
+    # But for one in a hundred: that the test itself does not get a processor for a second is no news where others build kernels.
+    almost_all = sorted(times)[:-1 - len(times) // 100]
+    assert within(almost_all[-1], 1) and within(max(times), 5), sorted(times)[-10:]
     print(f"{len(times)} answers of the API, the slowest after {max(times):.3f} s; {half} then {(data, fds)}")
     assert data < half[0] + 2048 and fds <= half[1], (half, data, fds)
     for name in ("rx_bad_eth", "rx_accepted_unusual", "connections_destroyed"):

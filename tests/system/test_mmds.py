@@ -150,8 +150,8 @@ def test_snapshots_while_the_guest_asks(guest, monitor, tap, tmp_path):
     """Wherever a snapshot falls into requests, both go on asking and are answered."""
     original = guest("V1")
     original.console.run(f"n=0; (while wget -q -O /dev/null http://{SERVICE}/latest/user-data || true; do n=$((n+1)); "
-                         "echo $n >/tmp/n; done) >/dev/null 2>&1 &")
-    original.console.run("until [ -s /tmp/n ]; do usleep 50000; done")
+                         "echo $n >/tmp/next; mv /tmp/next /tmp/n; done) >/dev/null 2>&1 &")  # never read half-written
+    original.console.run("until [ -e /tmp/n ]; do usleep 50000; done")
     for i in range(2 + len(long_form(2, 3, 4))):
         original.console.run(f"usleep {i * 7000}; cat /tmp/n")
         original.api.pause()
