@@ -64,16 +64,16 @@ def debian(request, snapshot_of, drive, restore):
 
 @pytest.fixture
 def clones(restore, tmp_path):
-    """clones(m) -> two machines from a snapshot of m, which ends; `out` is the drive of each."""
+    """clones(m, number=2) -> so many machines from a snapshot of m, which ends; `out` is the drive of each."""
 
-    def make(m):
+    def make(m, number=2):
         snapshot = Snapshot(tmp_path)
         m.api.pause()
         m.api.snapshot(snapshot.state, snapshot.mem)
         m.stop()
-        for number in (1, 2):
+        for i in range(number):
             clone = restore(snapshot, resume=False)
-            clone.out = grow(tmp_path / f"out{number}")
+            clone.out = grow(tmp_path / f"out{i}")
             clone.api.patch("/drives/out", {"drive_id": "out", "path_on_host": str(clone.out)})
             clone.api.resume()
             yield clone
@@ -81,16 +81,23 @@ def clones(restore, tmp_path):
     return make
 
 
-def draw(m, clones, common, program, shape, length):
-    """How many 16-byte strings two clones of m have in common, among 1 MiB of each of their streams."""
+def draw(m, clones, common, program, shape, length, pairs=1):
+    """
+    How many 16-byte strings two clones of m have in common, among 1 MiB of each of their streams: the first of so many pairs of
+    one snapshot that has any.
+    """
     m.console.send(f"{program} {shape} {length} /dev/vdb\n")
     m.console.expect(r"^DRAWING\n")
     time.sleep(0.3)
-    both = list(clones(m))
-    for clone in both:
-        clone.console.expect(r"^DRAWN\n", 120)
-        clone.stop()
-    return common(STREAMS[shape], *[clone.out for clone in both])
+    made = clones(m, 2 * pairs)
+    for both in zip(made, made):
+        for clone in both:
+            clone.console.expect(r"^DRAWN\n", 120)
+            clone.stop()
+        shared = common(STREAMS[shape], *[clone.out for clone in both])
+        if shared:
+            return shared
+    return 0
 
 
 LIBRARY = "draw-snapsafe"
@@ -114,7 +121,8 @@ def test_generators_of_their_own_repeat_all(debian, clones, common, program):
 
 
 def test_a_stock_kernel_repeats_itself_until_it_has_reseeded(debian, clones, common):
-    assert draw(debian, clones, common, URGENT + "draw-kernel", "threads", 16) > 0
+    # Whether a pair draws in the window, both, is a matter of chance: once in a while one does not.
+    assert draw(debian, clones, common, URGENT + "draw-kernel", "threads", 16, pairs=3) > 0
 
 
 def test_the_tool_tells_of_the_restore(debian, clones):
