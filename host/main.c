@@ -36,8 +36,8 @@ METRICS_DECLARE(api_server, API_SERVER_METRICS)
 METRICS_DEFINE(api_server, API_SERVER_METRICS, true)
 
 #define METRICS_INTERVAL_NS (60ull * 1000 * 1000 * 1000)
-/* After the start. Whoever asks for something else first has that answer sooner, on slow machines, too. */
-#define PREPARE_AFTER_NS (10ull * 1000 * 1000)
+/* After the start. Whoever asks sooner has the first answers that much sooner; what is prepared then takes some milliseconds. */
+#define PREPARE_AFTER_NS (20ull * 1000 * 1000)
 #define LOG_LAST_WAIT_MS 150
 /* JSON may nest 2048 levels (jansson), which takes about a third of this. */
 #define PROCESS_STACK_SIZE (1024u * 1024)

@@ -7,12 +7,8 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "kvm/ioctl.h"
 #include "kvm/vm.h"
-#include "sandbox/crash.h"
-
-#define SHELL_STACK_SIZE (128u * 1024)
 
 static const struct kvm_cap shell_needed_caps[] = {
 	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
@@ -74,34 +70,21 @@ static int shell_create(struct vm_shell *shell, struct err *e)
 	return 0;
 }
 
-static struct vm_shell *shell_alloc(const struct vm_arch_ops *arch)
-{
-	struct vm_shell *shell = malloc(sizeof(*shell));
-
-	if (shell)
-		*shell = (struct vm_shell){ .ops = arch, .kvm_fd = -1, .fd = -1 };
-	return shell;
-}
-
-static int shell_make(struct vm_shell *shell, struct err *e)
-{
-	int r = shell_open_kvm(shell, e);
-
-	if (r == 0)
-		r = kvm_check_caps(shell->kvm_fd, shell_needed_caps, ARRAY_SIZE(shell_needed_caps), e);
-	if (r == 0)
-		r = shell_create(shell, e);
-	return r == 0 ? shell->ops->prepare(shell, e) : r;
-}
-
 int vm_shell_new(const struct vm_arch_ops *arch, struct vm_shell **shell_out, struct err *e)
 {
-	struct vm_shell *shell = shell_alloc(arch);
+	struct vm_shell *shell = malloc(sizeof(*shell));
 	int r;
 
 	if (!shell)
 		return err_errno(e, ENOMEM, "cannot create a virtual machine");
-	r = shell_make(shell, e);
+	*shell = (struct vm_shell){ .kvm_fd = -1, .fd = -1 };
+	r = shell_open_kvm(shell, e);
+	if (r == 0)
+		r = kvm_check_caps(shell->kvm_fd, shell_needed_caps, ARRAY_SIZE(shell_needed_caps), e);
+	if (r == 0)
+		r = shell_create(shell, e);
+	if (r == 0)
+		r = arch->prepare(shell, e);
 	if (r < 0) {
 		vm_shell_free(shell);
 		return r;
@@ -110,50 +93,10 @@ int vm_shell_new(const struct vm_arch_ops *arch, struct vm_shell **shell_out, st
 	return 0;
 }
 
-static void *shell_thread(void *arg)
-{
-	struct vm_shell *shell = arg;
-	struct err e;
-
-	thread_set_name("fc_prepare");
-	shell->result = crash_init_thread(&e);
-	if (shell->result == 0)
-		shell->result = shell_make(shell, &e);
-	if (shell->result < 0)
-		log_debug("Nothing can be prepared for a machine: %s", e.text);
-	return NULL;
-}
-
-int vm_shell_begin(const struct vm_arch_ops *arch, struct vm_shell **shell_out, struct err *e)
-{
-	struct vm_shell *shell = shell_alloc(arch);
-	int r;
-
-	if (!shell)
-		return err_errno(e, ENOMEM, "cannot prepare a virtual machine");
-	r = thread_start(&shell->thread, SHELL_STACK_SIZE, shell_thread, shell);
-	if (r < 0) {
-		vm_shell_free(shell);
-		return err_errno(e, -r, "cannot start the thread that prepares a virtual machine");
-	}
-	shell->has_thread = true;
-	*shell_out = shell;
-	return 0;
-}
-
-bool vm_shell_await(struct vm_shell *shell)
-{
-	if (shell->has_thread)
-		pthread_join(shell->thread.id, NULL);
-	shell->has_thread = false;
-	return shell->result == 0;
-}
-
 void vm_shell_free(struct vm_shell *shell)
 {
 	if (!shell)
 		return;
-	(void)!vm_shell_await(shell);
 	free(shell->arch);
 	cleanup_close(&shell->fd);
 	cleanup_close(&shell->kvm_fd);

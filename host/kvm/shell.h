@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A virtual machine of which nothing is decided yet. What takes KVM its time and
- * is the same for all machines is done by a thread, before a request comes: most of it is waiting, such as until the
- * kernel thread that KVM makes for each VM is in our control groups.
+ * is the same for all machines can be done before a request comes.
  *
  * Interrupt controllers are not among it: KVM would let the memory that is added
  * after them wait (vm_new()).
@@ -10,25 +9,17 @@
 #ifndef KVM_SHELL_H
 #define KVM_SHELL_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
-#include "base/thread.h"
 
 struct vm_arch_ops;
 
 struct vm_shell {
-	const struct vm_arch_ops *ops;
 	int kvm_fd;   /* owned */
 	int fd;	      /* owned */
 	int run_size; /* bytes of a struct kvm_run mapping */
 	void *arch;   /* owned; what vm_arch_ops.prepare keeps for the vCPUs, malloc'ed */
-
-	/* Of vm_shell_begin(). All above is the thread's until vm_shell_await(). */
-	bool has_thread;
-	struct thread thread;
-	int result;
 };
 
 /*
@@ -36,11 +27,7 @@ struct vm_shell {
  * permission on it, a capability that is missing.
  */
 int vm_shell_new(const struct vm_arch_ops *arch, struct vm_shell **shell, struct err *e) must_check;
-/* The same, on a thread, which has the filter of the calling one. */
-int vm_shell_begin(const struct vm_arch_ops *arch, struct vm_shell **shell, struct err *e) must_check;
-/* Of vm_shell_begin(): has it been made? Waits for KVM, and for nobody else. */
-bool vm_shell_await(struct vm_shell *shell) must_check;
-void vm_shell_free(struct vm_shell *shell); /* NULL is fine; waits, too */
+void vm_shell_free(struct vm_shell *shell); /* NULL is fine */
 
 /* For vm_arch_ops.prepare, too: -ENOTSUP and a sentence if this KVM lacks one of the capabilities (KVM_CHECK_EXTENSION). fd: KVM's, or a VM's. */
 struct kvm_cap {

@@ -87,13 +87,8 @@ int vm_new(const struct vm_setup *setup, struct bus *bus, struct guest_mem *mem,
 {
 	struct vm_shell *shell = setup->shell;
 	struct vm *vm;
-	int r;
+	int r = shell ? 0 : vm_shell_new(setup->arch, &shell, e);
 
-	if (shell && !vm_shell_await(shell)) {
-		vm_shell_free(shell);
-		shell = NULL;
-	}
-	r = shell ? 0 : vm_shell_new(setup->arch, &shell, e);
 	if (r < 0)
 		return r;
 	vm = calloc(1, sizeof(*vm));

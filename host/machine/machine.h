@@ -50,11 +50,11 @@ typedef void machine_done_fn(void *arg, int r, const struct err *e);
 void machine_add_metrics(void);
 
 /*
- * Begins to make what a machine will need of KVM, be it booted or loaded, before one is asked for: *shell, which the next
- * machine takes, and leaves NULL. Where that fails, or there is none, machines make it themselves, and have its errors.
+ * What a machine will need of KVM, be it booted or loaded, before one is asked for: *shell, which the next machine takes, and
+ * leaves NULL. Where there is none machines make it themselves, and have its errors.
  */
 int machine_prepare(struct vm_shell **shell, struct err *e) must_check;
-void machine_forget_prepared(struct vm_shell *shell); /* NULL is fine; waits for KVM */
+void machine_forget_prepared(struct vm_shell *shell); /* NULL is fine */
 
 /*
  * Builds the machine that config describes, loads the kernel and lets it run. config is borrowed for the machine's life

@@ -67,8 +67,8 @@ void vmm_fini(struct vmm *vmm);
 enum vmm_state vmm_state(const struct vmm *vmm);
 
 /*
- * Nobody has asked for anything for a while: what takes KVM its time, and any machine needs, is begun on a thread. Where that
- * fails the machine's own request says why.
+ * Nobody has asked for anything for a while: what takes KVM its time, and any machine needs, is done now. Where that fails the
+ * machine's own request says why.
  */
 void vmm_prepare(struct vmm *vmm);
 

@@ -16,7 +16,6 @@
 #include "config/json_fields.h"
 #include "resource/vm_config.h"
 #include "constructors.h"
-#include "kvm/shell.h"
 #include "kvm/vm.h"
 #include "vmm/vmm.h"
 
@@ -61,18 +60,6 @@ MAKE(make_vm)
 static void unmake_vm(void *out)
 {
 	vm_free(out);
-}
-
-/* The thread's own calls do not fail here: they are vm_shell_new()'s. */
-MAKE(make_shell)
-{
-	(void)c;
-	return vm_shell_begin(&arch_vm_ops, (struct vm_shell **)out, e);
-}
-
-static void unmake_shell(void *out)
-{
-	vm_shell_free(out);
 }
 
 /* api/, vmm/, machine/: a request after those that stand before it. */
@@ -330,7 +317,6 @@ MAKE(make_answer)
 
 const struct constructor constructors_of_machines[] = {
 	{ "vm_new, vm_shell_new, irqchip_init, vcpu_init", before_vm, after_vm, make_vm, unmake_vm, NULL, NULL, false },
-	{ "vm_shell_begin", NULL, NULL, make_shell, unmake_shell, NULL, NULL, false },
 	REQUEST(put_boot, NULL), /* json_fields_new */
 	REQUEST(put_machine, NULL),
 	REQUEST(patch_machine, NULL),

@@ -52,11 +52,11 @@ int machine_check_boot_args(const struct vm_config *config, struct err *e)
 
 int machine_prepare(struct vm_shell **shell, struct err *e)
 {
-	fake.prepared++;
-	if (fake.fail && !strcmp(fake.fail, "prepare_kvm"))
-		return err_set(e, EIO, "the fake fails");
-	*shell = (struct vm_shell *)&fake;
-	return 0;
+	int r = fake_call("prepare_kvm", e);
+
+	if (!r)
+		*shell = (struct vm_shell *)&fake;
+	return r;
 }
 
 void machine_forget_prepared(struct vm_shell *shell)

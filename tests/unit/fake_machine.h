@@ -13,11 +13,10 @@ struct fake_machine {
 	char calls[1024]; /* names of the functions called, in order: "boot pause save " */
 	const char *fail; /* NULL, or the name of the function that fails, with -EIO and "the fake fails" */
 	unsigned int alive;
-	unsigned int prepared; /* how often machine_prepare() was called; "prepare_kvm" fails it */
-	char path[256];	       /* the last save's or load's snapshot_path, or the last update's path_on_host */
-	char serial[256];      /* serial_out_path in the configuration that a load was given */
-	bool is_served;	       /* a page-fault handler has the memory */
-	bool is_slow;	       /* what is beside the loop is done when fake_machine_finish() is called */
+	char path[256];	  /* the last save's or load's snapshot_path, or the last update's path_on_host */
+	char serial[256]; /* serial_out_path in the configuration that a load was given */
+	bool is_served;	  /* a page-fault handler has the memory */
+	bool is_slow;	  /* what is beside the loop is done when fake_machine_finish() is called */
 	machine_done_fn *done;
 	void *done_arg;
 	int done_r;

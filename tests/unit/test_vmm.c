@@ -249,12 +249,12 @@ static void what_kvm_needs_time_for_is_prepared(void **state)
 	(void)state;
 	vmm_prepare(&vmm);
 	vmm_prepare(&vmm);
-	assert_int_equal(fake.prepared, 1);
+	assert_string_equal(fake.calls, "prepare_kvm ");
 	assert_non_null(vmm.shell);
 	assert_int_equal(act("PUT snapshot/load", "{'snapshot_path':'s','mem_file_path':'m'}"), 0);
 	assert_null(vmm.shell);
 	vmm_prepare(&vmm);
-	assert_int_equal(fake.prepared, 1);
+	assert_string_equal(fake.calls, "prepare_kvm load ");
 }
 
 static void what_cannot_be_prepared_is_told_by_nobody(void **state)
