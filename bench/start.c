@@ -152,7 +152,7 @@ static double cpu_ms(pid_t pid)
 	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
 }
 
-/* As above. */
+/* Of them all, too. */
 static double page_faults(pid_t pid)
 {
 	unsigned long long minor, major;

@@ -57,15 +57,9 @@ bool mem_find_place(struct guest_mem *mem, gpa_t gpa, uint64_t len, struct mem_p
 	*place = (struct mem_place){ .mem = mem };
 	if (!region)
 		return false;
-	place->region = region;
-	place->offset = offset;
 	place->host = region->host + offset;
+	place->writable = region->writable + offset;
 	return true;
-}
-
-void mem_place_note(const struct mem_place *place, uint64_t at, uint64_t len)
-{
-	mem_note(place->region, place->offset + at, len);
 }
 
 void *mem_lease_write(struct guest_mem *mem, gpa_t gpa, uint64_t len)
@@ -87,6 +81,15 @@ const struct mem_region *mem_find_address(const struct guest_mem *mem, uint64_t 
 			return &mem->regions[i];
 	}
 	return NULL;
+}
+
+void mem_place_note(const struct mem_place *place, uint64_t at, uint64_t len)
+{
+	uint64_t offset;
+	const struct mem_region *region = mem_find_address(place->mem, (uintptr_t)place->writable + at, &offset);
+
+	if (region)
+		mem_note(region, offset, len);
 }
 
 void mem_release_write(struct guest_mem *mem, const void *host, uint64_t len)

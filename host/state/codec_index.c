@@ -28,7 +28,7 @@ struct codec_index {
 	const char *refused; /* why, or NULL */
 	bool no_memory;
 	struct codec_item *items; /* owned */
-	size_t num_items, room, first_room;
+	size_t num_items, room;
 	size_t left;	    /* bytes from the current item's head to the end */
 	unsigned int depth; /* open containers */
 	struct codec_open open[CODEC_MAX_DEPTH];
@@ -42,7 +42,7 @@ static void codec_refuse(struct codec_index *index, const char *why)
 
 static bool codec_make_room(struct codec_index *index)
 {
-	size_t room = index->room ? index->room * 2 : index->first_room;
+	size_t room = index->room ? index->room * 2 : index->left / INDEX_ITEM_LEN + INDEX_MIN_ROOM;
 	struct codec_item *items;
 
 	if (index->num_items < index->room)
@@ -306,7 +306,7 @@ static int codec_index_all(struct codec_index *index, const uint8_t *at, struct 
 
 int codec_index(const uint8_t *data, size_t len, struct codec_item **items, struct err *e)
 {
-	struct codec_index index = { .left = len, .first_room = len / INDEX_ITEM_LEN + INDEX_MIN_ROOM };
+	struct codec_index index = { .left = len };
 	int r = codec_index_all(&index, data, e);
 
 	if (r < 0) {
